@@ -1,0 +1,1 @@
+"""The pages of the garage: Flask, Jinja, htmx."""
