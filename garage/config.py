@@ -1,0 +1,87 @@
+"""The one frozen Config, read once by a composition root from `$GARAGE_HOME/garage.toml` and the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from garage.errors import GarageError, N_
+
+DEFAULT_HOME = "/var/lib/garage"
+DEFAULT_LISTEN = "127.0.0.1:8080"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of one garage. Sizes in MiB unless the name says otherwise, times in seconds."""
+
+    home: Path = Path(DEFAULT_HOME)
+    database_url: str = ""
+    listen: str = DEFAULT_LISTEN
+    instance: str = "0"
+    """2-4 characters that keep several garages on one server apart."""
+    site: str = "home"
+    domain: str = "garage.internal"
+    site_ipv4: str = ""
+    site_ipv6: str = ""
+    node: str = "node1"
+    hypervisor: str = "qemu:///system"
+    """A libvirt URI, or "fake://" for the hypervisor that ships for speed and scale work."""
+    organisation: str = "garage"
+    ram_reserve_mib: int = 1024
+    """RAM that is never given to machines; also what the server's own processes need."""
+    disk_reserve_mib: int = 5120
+    """Below this much free space under `home` new machines are refused."""
+    vcpu_overcommit: float = 4.0
+    lease_days: float = 7.0
+    lease_warn_hours: float = 24.0
+    lease_grace_hours: float = 72.0
+    boot_timeout: float = 300.0
+    stop_timeout: float = 60.0
+    quota: Mapping[str, int] = field(default_factory=lambda: {"machines": 5, "vcpus": 10, "memory_mib": 16384, "disk_gib": 200})
+    """What a new personal project may use."""
+
+    @property
+    def url(self) -> str:
+        """The controller's base URL as seen on this server."""
+        host = self.listen.rpartition(":")[0]
+        return f"{'http' if host in LOOPBACK else 'https'}://{self.listen}"
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'garage.db'}"
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("https")
+
+    @property
+    def site_domain(self) -> str:
+        """The domain of this site's machines, e.g. home.garage.internal."""
+        return f"{self.site}.{self.domain}"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Config:
+    """The Config of `$GARAGE_HOME/garage.toml` (may be absent), overridden by GARAGE_DATABASE_URL and GARAGE_LISTEN."""
+    home = Path(environ.get("GARAGE_HOME", DEFAULT_HOME))
+    values = _read(home / "garage.toml")
+    for key in ("database_url", "listen"):
+        if value := environ.get(f"GARAGE_{key.upper()}"):
+            values[key] = value
+    try:
+        return Config(home=home, **values)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise GarageError("config", N_("{path} has a setting that is not known: {error}"), path=str(home / "garage.toml"), error=str(error)) from None
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise GarageError("config", N_("{path} is not valid TOML: {error}"), path=str(path), error=str(error)) from None

@@ -1,0 +1,49 @@
+"""Values that more than one layer speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a machine takes from a node and from a project's quota."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+
+@dataclass(frozen=True, slots=True)
+class SizeSpec:
+    """A named size."""
+
+    name: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+    @property
+    def demand(self) -> Demand:
+        return Demand(self.vcpus, self.memory_mib, self.disk_gib)
+
+
+SIZES: tuple[SizeSpec, ...] = (
+    SizeSpec("tiny", 1, 512, 5),
+    SizeSpec("small", 2, 2048, 10),
+    SizeSpec("medium", 4, 4096, 20),
+    SizeSpec("large", 8, 16384, 50),
+)
+"""The sizes of a new garage; an admin may change them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node's capacity as its worker observed it. Memory in MiB, disk in GiB."""
+
+    vcpus: int
+    memory_mib: int
+    disk_free_gib: float
+    disk_total_gib: float
+    virtualisation: str
+    """ "kvm" or "tcg"."""

@@ -1,0 +1,243 @@
+"""The tables. Times are UTC seconds since 1970 (float): comparable on both databases, injected by callers, never read here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+Json = dict[str, Any]
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {Json: JSON, list[str]: JSON}  # noqa: RUF012  (SQLAlchemy reads it as declared)
+
+
+Id = String(20)
+
+
+class Setting(Base):
+    """Facts about this garage that must not change under it, e.g. the wanted state of the whole (`parked`)."""
+
+    __tablename__ = "setting"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(1024))
+
+
+class User(Base):
+    __tablename__ = "user"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(200), default="")
+    """argon2id; empty until the one-time link was used."""
+    role: Mapped[str] = mapped_column(String(16), default="member")
+    """ "admin" or "member" of the organisation."""
+    locale: Mapped[str] = mapped_column(String(8), default="")
+    disabled: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float]
+
+
+class Project(Base):
+    __tablename__ = "project"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), unique=True)
+    personal_of: Mapped[str | None] = mapped_column(ForeignKey("user.id"), unique=True)
+    quota_machines: Mapped[int]
+    quota_vcpus: Mapped[int]
+    quota_memory_mib: Mapped[int]
+    quota_disk_gib: Mapped[int]
+    created_at: Mapped[float]
+
+
+class Membership(Base):
+    __tablename__ = "membership"
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    """ "owner" or "member"."""
+    project: Mapped[Project] = relationship()
+    user: Mapped[User] = relationship()
+
+
+class Session(Base):
+    """A browser's session; only a hash of its cookie is kept."""
+
+    __tablename__ = "session"
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class ApiToken(Base):
+    __tablename__ = "api_token"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+
+
+class Invitation(Base):
+    """A one-time link by which somebody sets a password: a new member's first, or a forgotten one."""
+
+    __tablename__ = "invitation"
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
+    expires_at: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class LoginFailure(Base):
+    """One wrong password; counted per account and per address within a window."""
+
+    __tablename__ = "login_failure"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    address: Mapped[str] = mapped_column(String(64), index=True)
+    at: Mapped[float]
+
+
+class SshKey(Base):
+    __tablename__ = "ssh_key"
+    __table_args__ = (UniqueConstraint("user_id", "name"), UniqueConstraint("user_id", "fingerprint"))
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
+    name: Mapped[str] = mapped_column(String(32))
+    public_key: Mapped[str] = mapped_column(String(4096))
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """SHA256:… as ssh-keygen -l prints it."""
+    created_at: Mapped[float]
+
+
+class Size(Base):
+    __tablename__ = "size"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    vcpus: Mapped[int]
+    memory_mib: Mapped[int]
+    disk_gib: Mapped[int]
+
+
+class Image(Base):
+    __tablename__ = "image"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    manifest: Mapped[Json]
+    created_at: Mapped[float]
+    current: Mapped[bool] = mapped_column(default=True)
+    """The one of its name that new machines boot."""
+
+
+class Node(Base):
+    __tablename__ = "node"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    hypervisor: Mapped[str] = mapped_column(String(200))
+    token_hash: Mapped[str] = mapped_column(String(64), default="")
+    facts: Mapped[Json] = mapped_column(default=dict)
+    """`core.types.NodeFacts`; empty until observed."""
+    spec_version: Mapped[int] = mapped_column(default=1)
+    applied_version: Mapped[int] = mapped_column(default=0)
+    refusal: Mapped[Json | None]
+    reported_at: Mapped[float | None]
+    hypervisor_error: Mapped[str] = mapped_column(String(500), default="")
+    """Why libvirt does not answer; empty while it does."""
+    next_number: Mapped[int] = mapped_column(default=1)
+    """Numbers taps and MACs; never used twice."""
+    owner: Mapped[str] = mapped_column(String(64), default="")
+    epoch: Mapped[int] = mapped_column(default=0)
+    """Raised whenever ownership changes hands; an old owner's late write carries an old epoch and is refused."""
+    owned_until: Mapped[float] = mapped_column(default=0.0)
+    boot_id: Mapped[str] = mapped_column(String(64), default="")
+
+
+class Machine(Base):
+    __tablename__ = "machine"
+    __table_args__ = (
+        Index("ux_machine_name", "project_id", "name", unique=True, sqlite_where=text("state != 'gone'"), postgresql_where=text("state != 'gone'")),
+        Index("ux_machine_ipv4", "ipv4", unique=True, sqlite_where=text("state != 'gone'"), postgresql_where=text("state != 'gone'")),
+        Index("ix_machine_node_state", "node", "state"),
+    )
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
+    created_by: Mapped[str] = mapped_column(ForeignKey("user.id"))
+    name: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    step: Mapped[str] = mapped_column(String(32), default="")
+    """Progress inside a state: "network", "disk", "starting", "waiting_ssh"; for people, never for decisions."""
+    state_since: Mapped[float]
+    wants_running: Mapped[bool] = mapped_column(default=True)
+    """What its owner wants; a reboot is a stop that still wants to run."""
+    error: Mapped[Json | None]
+    """`GarageError.as_dict()` of why it failed."""
+    console_tail: Mapped[str] = mapped_column(default="")
+    """The last console lines of a failed boot, stripped of escape codes."""
+    node: Mapped[str] = mapped_column(ForeignKey("node.name"))
+    number: Mapped[int]
+    image_id: Mapped[str] = mapped_column(ForeignKey("image.id"), index=True)
+    size: Mapped[str] = mapped_column(String(32))
+    vcpus: Mapped[int]
+    memory_mib: Mapped[int]
+    disk_gib: Mapped[int]
+    ipv4: Mapped[str] = mapped_column(String(15))
+    ipv6: Mapped[str] = mapped_column(String(39))
+    mac: Mapped[str] = mapped_column(String(17))
+    tap: Mapped[str] = mapped_column(String(15))
+    spec_version: Mapped[int]
+    """The node spec from which on this machine has its place in the network."""
+    host_key_public: Mapped[str] = mapped_column(String(200))
+    host_key_private: Mapped[bytes] = mapped_column(LargeBinary)
+    """OpenSSH private key, encrypted at rest."""
+    authorized_keys: Mapped[list[str]]
+    user_data: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Encrypted at rest: people put secrets into it."""
+    lease_until: Mapped[float]
+    lease_warned: Mapped[bool] = mapped_column(default=False)
+    lease_ended_at: Mapped[float | None]
+    created_at: Mapped[float]
+    ready_at: Mapped[float | None]
+    """When its SSH first answered."""
+    project: Mapped[Project] = relationship(lazy="raise")
+    image: Mapped[Image] = relationship(lazy="raise")
+
+
+class EventRow(Base):
+    """What happened, for pages and CLIs that watch; pruned after a day."""
+
+    __tablename__ = "event"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    at: Mapped[float]
+    kind: Mapped[str] = mapped_column(String(32))
+    """ "machine", "node", "image"."""
+    project_id: Mapped[str | None] = mapped_column(Id, index=True)
+    """None: for everybody."""
+    subject: Mapped[str] = mapped_column(String(64))
+    data: Mapped[Json]
+
+
+class Audit(Base):
+    """Who did what to what; appended, never changed."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[float]
+    actor: Mapped[str] = mapped_column(String(64))
+    """A user's name, or "garage" for what it does by itself."""
+    action: Mapped[str] = mapped_column(String(64))
+    project_id: Mapped[str | None] = mapped_column(Id, index=True)
+    subject: Mapped[str] = mapped_column(String(128))
+    detail: Mapped[Json]
+
+
+class Idempotency(Base):
+    """The first answer to a key, given again to whoever repeats it within a day."""
+
+    __tablename__ = "idempotency"
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int]
+    body: Mapped[Json]
+    created_at: Mapped[float]

@@ -1,0 +1,54 @@
+"""What every service function is given: the database, the settings, a clock, randomness and the keys."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session
+
+from garage.config import Config
+from garage.core.ids import make_id
+from garage.db.models import Audit, EventRow, Machine
+from garage.db.session import Database
+from garage.services.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Services check rights against it; `admin` may do everything in the organisation."""
+
+    user_id: str
+    name: str
+    admin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Handed to every service function; made once by a composition root or a test."""
+
+    db: Database
+    config: Config
+    clock: Callable[[], float]
+    """UTC seconds since 1970."""
+    rng: random.Random
+    """`random.SystemRandom()` outside of tests."""
+    vault: Vault
+    controller_key: Ed25519PrivateKey
+
+    def new_id(self) -> str:
+        return make_id(self.clock(), self.rng.getrandbits(32))
+
+
+def audit(session: Session, ctx: Context, actor: str, action: str, subject: str, *, project_id: str | None = None, **detail: Any) -> None:
+    """Append to the audit log, in the caller's transaction. Never pass a secret."""
+    session.add(Audit(at=ctx.clock(), actor=actor, action=action, subject=subject, project_id=project_id, detail=detail))
+
+
+def publish_machine(session: Session, ctx: Context, machine: Machine) -> None:
+    """An event row with what a watcher needs to redraw the machine."""
+    data = {"id": machine.id, "name": machine.name, "state": machine.state, "step": machine.step, "state_since": machine.state_since}
+    session.add(EventRow(at=ctx.clock(), kind="machine", project_id=machine.project_id, subject=machine.id, data=data))

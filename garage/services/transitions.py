@@ -1,0 +1,28 @@
+"""The only place that writes a machine's state."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from garage.core.states import Event, State, after
+from garage.db.models import Machine
+from garage.errors import GarageError
+from garage.services.context import Context, publish_machine
+
+
+def fire(session: Session, ctx: Context, machine: Machine, event: Event, *, step: str = "", error: GarageError | None = None) -> State:
+    """Move `machine` along the table (raises `wrong_state`), stamp the time and publish it."""
+    state = after(State(machine.state), event, name=machine.name)
+    machine.state, machine.state_since, machine.step = state.value, ctx.clock(), step
+    machine.error = error.as_dict() if error else (machine.error if state is State.FAILED else None)
+    if state is not State.FAILED:
+        machine.console_tail = ""
+    publish_machine(session, ctx, machine)
+    return state
+
+
+def show_step(session: Session, ctx: Context, machine: Machine, step: str) -> None:
+    """Progress within a state, for people."""
+    if machine.step != step:
+        machine.step = step
+        publish_machine(session, ctx, machine)
