@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 DEFAULT_HOME = "/var/lib/garage"
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -42,7 +42,9 @@ class Config:
     lease_grace_hours: float = 72.0
     boot_timeout: float = 300.0
     stop_timeout: float = 60.0
-    quota: Mapping[str, int] = field(default_factory=lambda: {"machines": 5, "vcpus": 10, "memory_mib": 16384, "disk_gib": 200})
+    quota: Mapping[str, int] = field(
+        default_factory=lambda: {"machines": 5, "vcpus": 10, "memory_mib": 16384, "disk_gib": 200}
+    )
     """What a new personal project may use."""
 
     @property
@@ -75,7 +77,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     try:
         return Config(home=home, **values)  # type: ignore[arg-type]
     except TypeError as error:
-        raise GarageError("config", N_("{path} has a setting that is not known: {error}"), path=str(home / "garage.toml"), error=str(error)) from None
+        raise GarageError(
+            "config",
+            N_("{path} has a setting that is not known: {error}"),
+            path=str(home / "garage.toml"),
+            error=str(error),
+        ) from None
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -6,7 +6,7 @@ import ipaddress
 import random
 from collections.abc import Collection, Iterable
 
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 IPV4_POOL = ipaddress.IPv4Network("10.0.0.0/8")
 SITE_BITS = 20
@@ -50,4 +50,10 @@ def allot(prefix4: str, prefix6: str, used4: Collection[str], *, after: str | No
         address = str(net4[offset])
         if address not in used4:
             return address, str(net6[offset])
-    raise GarageError("no_address", N_("all {count} addresses of {prefix} are in use"), hint=N_("delete machines that nobody needs"), count=count, prefix=prefix4)
+    raise GarageError(
+        "no_address",
+        N_("all {count} addresses of {prefix} are in use"),
+        hint=N_("delete machines that nobody needs"),
+        count=count,
+        prefix=prefix4,
+    )

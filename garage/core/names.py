@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 """A DNS label (RFC 1123) that starts with a letter; at most 32 characters so that NAME.PROJECT.SITE.DOMAIN stays readable."""

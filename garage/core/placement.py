@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from garage.core.types import Demand, NodeFacts
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,11 @@ def place(rooms: Sequence[Room], demand: Demand, *, stoppable: Sequence[str] = (
     if fitting:
         return max(fitting, key=lambda room: (room.free_memory_mib, room.name))
     if not rooms:
-        raise GarageError("unavailable", N_("no server takes machines yet"), hint=N_("look at “garage status”: the worker may still be starting"))
+        raise GarageError(
+            "unavailable",
+            N_("no server takes machines yet"),
+            hint=N_("look at “garage status”: the worker may still be starting"),
+        )
     best = max(rooms, key=lambda room: room.free_memory_mib)
     raise _refusal(best, demand, stoppable)
 
@@ -70,7 +74,9 @@ def _refusal(room: Room, demand: Demand, stoppable: Sequence[str]) -> GarageErro
     return GarageError(
         "no_capacity",
         N_("{node} has {free_memory} MiB of RAM and {free_vcpus} vCPUs free; this size needs {memory} MiB and {vcpus}"),
-        hint=N_("take a smaller size, or stop what you do not use: {stoppable}") if names else N_("take a smaller size, or ask others to stop what they do not use"),
+        hint=N_("take a smaller size, or stop what you do not use: {stoppable}")
+        if names
+        else N_("take a smaller size, or ask others to stop what they do not use"),
         node=room.name,
         free_memory=room.free_memory_mib,
         free_vcpus=room.free_vcpus,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 
 class State(StrEnum):

@@ -156,8 +156,21 @@ class Node(Base):
 class Machine(Base):
     __tablename__ = "machine"
     __table_args__ = (
-        Index("ux_machine_name", "project_id", "name", unique=True, sqlite_where=text("state != 'gone'"), postgresql_where=text("state != 'gone'")),
-        Index("ux_machine_ipv4", "ipv4", unique=True, sqlite_where=text("state != 'gone'"), postgresql_where=text("state != 'gone'")),
+        Index(
+            "ux_machine_name",
+            "project_id",
+            "name",
+            unique=True,
+            sqlite_where=text("state != 'gone'"),
+            postgresql_where=text("state != 'gone'"),
+        ),
+        Index(
+            "ux_machine_ipv4",
+            "ipv4",
+            unique=True,
+            sqlite_where=text("state != 'gone'"),
+            postgresql_where=text("state != 'gone'"),
+        ),
         Index("ix_machine_node_state", "node", "state"),
     )
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -191,6 +204,8 @@ class Machine(Base):
     host_key_private: Mapped[bytes] = mapped_column(LargeBinary)
     """OpenSSH private key, encrypted at rest."""
     authorized_keys: Mapped[list[str]]
+    keys_applied: Mapped[bool] = mapped_column(default=True)
+    """False while a running guest has yet to be told of `authorized_keys`."""
     user_data: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Encrypted at rest: people put secrets into it."""
     lease_until: Mapped[float]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -58,16 +58,31 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise GarageError("unavailable", N_("the database does not answer: {reason}"), hint=N_("try again in a moment"), reason=str(error.orig)[:200]) from error
+        raise GarageError(
+            "unavailable",
+            N_("the database does not answer: {reason}"),
+            hint=N_("try again in a moment"),
+            reason=str(error.orig)[:200],
+        ) from error
     except IntegrityError as error:
-        raise GarageError("already_exists", N_("somebody else made the same thing at this moment"), hint=N_("look at the list and try again")) from error
+        raise GarageError(
+            "already_exists",
+            N_("somebody else made the same thing at this moment"),
+            hint=N_("look at the list and try again"),
+        ) from error
 
 
 def _sqlite_connect(connection: object, _record: object) -> None:
     """WAL, durable enough for a state of record, and no implicit BEGIN: `write()` says BEGIN IMMEDIATE itself."""
     connection.isolation_level = None  # type: ignore[attr-defined]
     cursor = connection.cursor()  # type: ignore[attr-defined]
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}", "secure_delete=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "secure_delete=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -81,7 +96,9 @@ class ChangeWatch:
 
     def __init__(self, database: Database) -> None:
         self._connection: Connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self._query = text("PRAGMA data_version" if database.is_sqlite else "SELECT txid_snapshot_xmax(txid_current_snapshot())")
+        self._query = text(
+            "PRAGMA data_version" if database.is_sqlite else "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+        )
         self._seen = self._look()
 
     def _look(self) -> int:

@@ -43,12 +43,29 @@ class Context:
         return make_id(self.clock(), self.rng.getrandbits(32))
 
 
-def audit(session: Session, ctx: Context, actor: str, action: str, subject: str, *, project_id: str | None = None, **detail: Any) -> None:
+def audit(
+    session: Session,
+    ctx: Context,
+    actor: str,
+    action: str,
+    subject: str,
+    *,
+    project_id: str | None = None,
+    **detail: Any,
+) -> None:
     """Append to the audit log, in the caller's transaction. Never pass a secret."""
-    session.add(Audit(at=ctx.clock(), actor=actor, action=action, subject=subject, project_id=project_id, detail=detail))
+    session.add(
+        Audit(at=ctx.clock(), actor=actor, action=action, subject=subject, project_id=project_id, detail=detail)
+    )
 
 
 def publish_machine(session: Session, ctx: Context, machine: Machine) -> None:
     """An event row with what a watcher needs to redraw the machine."""
-    data = {"id": machine.id, "name": machine.name, "state": machine.state, "step": machine.step, "state_since": machine.state_since}
+    data = {
+        "id": machine.id,
+        "name": machine.name,
+        "state": machine.state,
+        "step": machine.step,
+        "state_since": machine.state_since,
+    }
     session.add(EventRow(at=ctx.clock(), kind="machine", project_id=machine.project_id, subject=machine.id, data=data))

@@ -10,7 +10,9 @@ from garage.errors import GarageError
 from garage.services.context import Context, publish_machine
 
 
-def fire(session: Session, ctx: Context, machine: Machine, event: Event, *, step: str = "", error: GarageError | None = None) -> State:
+def fire(
+    session: Session, ctx: Context, machine: Machine, event: Event, *, step: str = "", error: GarageError | None = None
+) -> State:
     """Move `machine` along the table (raises `wrong_state`), stamp the time and publish it."""
     state = after(State(machine.state), event, name=machine.name)
     machine.state, machine.state_since, machine.step = state.value, ctx.clock(), step

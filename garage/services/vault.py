@@ -6,7 +6,7 @@ import hashlib
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 
 class Vault:
@@ -22,7 +22,11 @@ class Vault:
         try:
             return self._fernet.decrypt(token)
         except InvalidToken:
-            raise GarageError("config", N_("a stored secret cannot be read with this garage's key"), hint=N_("keys/secret.key and the database must come from the same backup")) from None
+            raise GarageError(
+                "config",
+                N_("a stored secret cannot be read with this garage's key"),
+                hint=N_("keys/secret.key and the database must come from the same backup"),
+            ) from None
 
 
 def digest(secret: str) -> str:

@@ -1,0 +1,284 @@
+"""People: passwords (argon2id), sessions, API tokens, one-time links, attempts."""
+
+from __future__ import annotations
+
+import secrets
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session as OrmSession
+
+from garage.core import names
+from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, User
+from garage.errors import N_, GarageError
+from garage.services.context import Caller, Context, audit
+from garage.services.rights import require_admin
+from garage.services.vault import digest
+from garage.services.views import TokenView, UserView
+
+SESSION_SECONDS = 14 * 86_400
+INVITATION_SECONDS = 3 * 86_400
+ATTEMPT_WINDOW = 900.0
+ATTEMPTS_PER_NAME = 10
+ATTEMPTS_PER_ADDRESS = 50
+"""OWASP's advice is to limit both: many passwords for one name, and one password for many names."""
+MIN_PASSWORD, MAX_PASSWORD = 10, 200
+_HASHER = PasswordHasher()
+"""argon2-cffi's defaults: RFC 9106's low-memory profile (argon2id, 64 MiB, t=3, p=4)."""
+_NOBODY = _HASHER.hash("nobody has this password")
+
+
+def sign_in(ctx: Context, name: str, password: str, address: str) -> tuple[Caller, str]:
+    """(who it is, the new session's cookie value); raises `wrong_credentials` or `too_many_attempts`. `address` is the client's IP."""
+    with ctx.db.write() as session:
+        _check_attempts(session, ctx, name, address)
+        user = session.scalars(select(User).where(User.name == name)).first()
+        stored = user.password_hash if user and user.password_hash and not user.disabled else _NOBODY
+        session.add(LoginFailure(name=name[:64], address=address[:64], at=ctx.clock()))
+    # the attempt counts before the slow hash, so that many at a time cannot slip past the limit
+    if not _verify(stored, password) or user is None or stored == _NOBODY:
+        raise GarageError(
+            "wrong_credentials",
+            N_("name or password is wrong"),
+            hint=N_("an admin can send you a link to set a new password"),
+        )
+    with ctx.db.write() as session:
+        session.execute(delete(LoginFailure).where(LoginFailure.name == name))
+        cookie = _open_session(session, ctx, user)
+        audit(session, ctx, user.name, "session.open", user.name, address=address)
+        return _caller(user), cookie
+
+
+def _check_attempts(session: OrmSession, ctx: Context, name: str, address: str) -> None:
+    since = ctx.clock() - ATTEMPT_WINDOW
+    session.execute(delete(LoginFailure).where(LoginFailure.at < since))
+    for column, value, limit in (
+        (LoginFailure.name, name, ATTEMPTS_PER_NAME),
+        (LoginFailure.address, address, ATTEMPTS_PER_ADDRESS),
+    ):
+        count = session.scalar(select(func.count()).where(column == value[:64])) or 0
+        if count >= limit:
+            raise GarageError(
+                "too_many_attempts",
+                N_("too many attempts; wait {minutes} minutes"),
+                hint=N_("an admin can send you a link to set a new password"),
+                minutes=round(ATTEMPT_WINDOW / 60),
+            )
+
+
+def _verify(stored: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(stored, password[:MAX_PASSWORD])
+    except (VerifyMismatchError, InvalidHashError):
+        return False
+
+
+def _open_session(session: OrmSession, ctx: Context, user: User) -> str:
+    cookie = secrets.token_urlsafe(32)
+    now = ctx.clock()
+    session.execute(delete(Session).where(Session.expires_at < now))
+    session.add(Session(hash=digest(cookie), user_id=user.id, created_at=now, expires_at=now + SESSION_SECONDS))
+    return cookie
+
+
+def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
+    """Who holds this session cookie, None when it is unknown, expired or its user disabled."""
+    with ctx.db.read() as session:
+        query = select(User).join(Session, Session.user_id == User.id)
+        user = session.scalars(query.where(Session.hash == digest(cookie), Session.expires_at > ctx.clock())).first()
+        return (_caller(user), user_view(user)) if user and not user.disabled else None
+
+
+def by_token(ctx: Context, token: str) -> Caller | None:
+    """Who holds this API token, None when it is unknown, expired or its user disabled."""
+    with ctx.db.read() as session:
+        query = select(User, ApiToken).join(ApiToken, ApiToken.user_id == User.id).where(ApiToken.hash == digest(token))
+        row = session.execute(query).first()
+        if row is None or row[0].disabled or (row[1].expires_at is not None and row[1].expires_at <= ctx.clock()):
+            return None
+        return _caller(row[0])
+
+
+def sign_out(ctx: Context, cookie: str) -> None:
+    with ctx.db.write() as session:
+        session.execute(delete(Session).where(Session.hash == digest(cookie)))
+
+
+def set_locale(ctx: Context, caller: Caller, locale: str) -> None:
+    """Remember "ja" or "en" for the user; "" lets the browser choose."""
+    with ctx.db.write() as session:
+        session.get_one(User, caller.user_id).locale = locale
+
+
+def create_user(ctx: Context, caller: Caller, name: str, *, role: str = "member") -> tuple[UserView, str]:
+    """(the new user, a one-time link token by which they set a password). Each user gets a personal project of the same name."""
+    require_admin(caller)
+    names.check_label(name, field="name")
+    if role not in ("admin", "member"):
+        raise GarageError("invalid_field", N_("a role is admin or member"), pointer="/role")
+    with ctx.db.write() as session:
+        user = add_user(session, ctx, name, role)
+        audit(session, ctx, caller.name, "user.create", name, role=role)
+        return user_view(user), _invite(session, ctx, user)
+
+
+def add_user(session: OrmSession, ctx: Context, name: str, role: str) -> User:
+    """The rows of a user and their personal project; raises `already_exists`."""
+    if session.scalar(select(User.id).where(User.name == name)) or session.scalar(
+        select(Project.id).where(Project.name == name)
+    ):
+        raise GarageError(
+            "already_exists", N_("the name {name} is taken"), hint=N_("take another name"), pointer="/name", name=name
+        )
+    user = User(id=ctx.new_id(), name=name, role=role, created_at=ctx.clock())
+    session.add(user)
+    session.flush()
+    quota = {f"quota_{key}": value for key, value in ctx.config.quota.items()}
+    project = Project(id=ctx.new_id(), name=name, personal_of=user.id, created_at=ctx.clock(), **quota)
+    session.add(project)
+    session.flush()
+    session.add(Membership(project_id=project.id, user_id=user.id, role="owner"))
+    session.flush()
+    return user
+
+
+def list_users(ctx: Context, caller: Caller) -> list[UserView]:
+    require_admin(caller)
+    with ctx.db.read() as session:
+        return [user_view(user) for user in session.scalars(select(User).order_by(User.name))]
+
+
+def reset_link(ctx: Context, caller: Caller, name: str) -> str:
+    """A one-time link token for a user who has lost their password; their old one stays valid until it is used."""
+    require_admin(caller)
+    with ctx.db.write() as session:
+        user = _user(session, name)
+        audit(session, ctx, caller.name, "user.reset_link", name)
+        return _invite(session, ctx, user)
+
+
+def set_disabled(ctx: Context, caller: Caller, name: str, disabled: bool) -> UserView:
+    """A disabled user can sign in nowhere; their sessions and tokens end at once."""
+    require_admin(caller)
+    with ctx.db.write() as session:
+        user = _user(session, name)
+        if user.id == caller.user_id:
+            raise GarageError("in_use", N_("you cannot disable yourself"), hint=N_("ask another admin"))
+        user.disabled = disabled
+        if disabled:
+            _end_all(session, user)
+        audit(session, ctx, caller.name, "user.disable" if disabled else "user.enable", name)
+        return user_view(user)
+
+
+def _end_all(session: OrmSession, user: User) -> None:
+    for table in (Session, ApiToken, Invitation):
+        session.execute(delete(table).where(table.user_id == user.id))
+
+
+def invitation_name(ctx: Context, token: str) -> str:
+    """Whose one-time link this is; raises `link_expired`."""
+    with ctx.db.read() as session:
+        return session.get_one(User, _invitation(session, ctx, token).user_id).name
+
+
+def accept_invitation(ctx: Context, token: str, password: str, address: str) -> tuple[Caller, str]:
+    """Set the password and sign in: (caller, session cookie). The link is used up, all older sessions of the user end."""
+    _check_password(password)
+    hashed = _HASHER.hash(password)
+    with ctx.db.write() as session:
+        invitation = _invitation(session, ctx, token)
+        user = session.get_one(User, invitation.user_id)
+        invitation.used_at, user.password_hash = ctx.clock(), hashed
+        session.execute(delete(Session).where(Session.user_id == user.id))
+        session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
+        audit(session, ctx, user.name, "user.set_password", user.name, address=address)
+        return _caller(user), _open_session(session, ctx, user)
+
+
+def _check_password(password: str) -> None:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise GarageError(
+            "invalid_field",
+            N_("a password has {low} to {high} characters"),
+            hint=N_("four random words are easy to remember and hard to guess"),
+            pointer="/password",
+            low=MIN_PASSWORD,
+            high=MAX_PASSWORD,
+        )
+
+
+def _invite(session: OrmSession, ctx: Context, user: User) -> str:
+    token = secrets.token_urlsafe(32)
+    session.execute(delete(Invitation).where(Invitation.user_id == user.id))
+    session.add(Invitation(hash=digest(token), user_id=user.id, expires_at=ctx.clock() + INVITATION_SECONDS))
+    return token
+
+
+def _invitation(session: OrmSession, ctx: Context, token: str) -> Invitation:
+    found = session.get(Invitation, digest(token))
+    if found is None or found.used_at is not None or found.expires_at <= ctx.clock():
+        raise GarageError(
+            "link_expired", N_("this link was used or has expired"), hint=N_("ask an admin for a new one")
+        )
+    return found
+
+
+def create_token(ctx: Context, caller: Caller, name: str, *, days: float | None = None) -> tuple[TokenView, str]:
+    """(the token's row, its secret, shown this once). Tokens begin with "garage_" so that scanners can find leaked ones."""
+    if not 0 < len(name) <= 64 or not name.isprintable():
+        raise GarageError("invalid_field", N_("a token's name has 1 to 64 printable characters"), pointer="/name")
+    if days is not None and not 0 < days <= 3650:
+        raise GarageError("invalid_field", N_("a token lives at most {limit} days"), pointer="/days", limit=3650)
+    secret = "garage_" + secrets.token_urlsafe(32)
+    with ctx.db.write() as session:
+        now = ctx.clock()
+        row = ApiToken(
+            id=ctx.new_id(),
+            hash=digest(secret),
+            user_id=caller.user_id,
+            name=name,
+            created_at=now,
+            expires_at=now + days * 86_400 if days else None,
+        )
+        session.add(row)
+        audit(session, ctx, caller.name, "token.create", name, id=row.id)
+        return _token_view(row), secret
+
+
+def list_tokens(ctx: Context, caller: Caller) -> list[TokenView]:
+    with ctx.db.read() as session:
+        query = select(ApiToken).where(ApiToken.user_id == caller.user_id).order_by(ApiToken.id)
+        return [_token_view(row) for row in session.scalars(query)]
+
+
+def delete_token(ctx: Context, caller: Caller, token_id: str) -> None:
+    with ctx.db.write() as session:
+        row = session.get(ApiToken, token_id)
+        if row is None or row.user_id != caller.user_id:
+            raise GarageError("not_found", N_("there is no token {id}"), id=token_id[:64])
+        session.delete(row)
+        audit(session, ctx, caller.name, "token.delete", row.name, id=row.id)
+
+
+def _user(session: OrmSession, name: str) -> User:
+    if user := session.scalars(select(User).where(User.name == name)).first():
+        return user
+    raise GarageError(
+        "not_found", N_("there is no user {name}"), hint=N_("“garage user list” shows them"), name=name[:64]
+    )
+
+
+def _caller(user: User) -> Caller:
+    return Caller(user.id, user.name, user.role == "admin")
+
+
+def user_view(user: User) -> UserView:
+    return UserView(
+        user.id, user.name, user.role, user.disabled, bool(user.password_hash), user.created_at, user.locale
+    )
+
+
+def _token_view(row: ApiToken) -> TokenView:
+    return TokenView(row.id, row.name, row.created_at, row.expires_at)

@@ -1,0 +1,314 @@
+"""Machines: what people ask for. Each function is one transaction that records what is wanted; the worker makes it true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+
+from garage.core import ipam, names, sshkeys
+from garage.core.placement import place
+from garage.core.states import COUNTED, Event, State
+from garage.core.types import Demand
+from garage.core.userdata import check_user_data
+from garage.db.models import Image, Machine, Node, Project, Size, User
+from garage.errors import N_, GarageError
+from garage.services import capacity, keys
+from garage.services.context import Caller, Context, audit, publish_machine
+from garage.services.rights import machine_for, project_for, visible
+from garage.services.transitions import fire
+from garage.services.views import MachineView, Page, machine_view
+
+DEFAULT_IMAGE = "debian-12"
+DEFAULT_SIZE = "small"
+MAX_LEASE_DAYS = 90
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewMachine:
+    """A request; everything but the name has a default, and an empty name gets one made."""
+
+    name: str = ""
+    project: str | None = None
+    image: str = DEFAULT_IMAGE
+    size: str = DEFAULT_SIZE
+    lease_days: float | None = None
+    user_data: str | None = None
+
+
+def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
+    """Check everything, reserve everything, record the machine as `preparing`. Nothing is made when anything is refused."""
+    name = names.check_label(wanted.name, field="name") if wanted.name else _draw_name(ctx)
+    user_data = check_user_data(wanted.user_data) if wanted.user_data else None
+    private, public = sshkeys.make_host_key(ctx.rng.randbytes(32), name)
+    locked = ctx.vault.lock(private), ctx.vault.lock(user_data.encode()) if user_data else None
+    lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days)
+    with ctx.db.write() as session:
+        project = project_for(session, caller, wanted.project)
+        _check_name_free(session, project, name)
+        image, size = _image(session, wanted.image), _size(session, wanted.size)
+        capacity.check_quota(session, project, size)
+        node = _place(session, ctx, project, size)
+        machine = Machine(
+            id=ctx.new_id(), project_id=project.id, created_by=caller.user_id, name=name, state=State.REQUESTED.value, state_since=ctx.clock(),
+            node=node.name, number=node.next_number, image_id=image.id, size=size.name, vcpus=size.vcpus, memory_mib=size.memory_mib,
+            disk_gib=size.disk_gib, host_key_private=locked[0], host_key_public=public, user_data=locked[1], lease_until=lease_until,
+            authorized_keys=keys.of_project(session, project.id), created_at=ctx.clock(), **_network(session, ctx, node),
+        )  # fmt: skip
+        machine.project, machine.image = project, image
+        session.add(machine)
+        fire(session, ctx, machine, Event.PLACED)
+        audit(
+            session,
+            ctx,
+            caller.name,
+            "machine.create",
+            f"{name}.{project.name}",
+            project_id=project.id,
+            id=machine.id,
+            size=size.name,
+            image=image.name,
+        )
+        session.flush()
+        return _view(session, ctx, machine)
+
+
+def listing(
+    ctx: Context,
+    caller: Caller,
+    *,
+    project: str | None = None,
+    state: str | None = None,
+    search: str = "",
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[MachineView]:
+    """The caller's machines, newest first; `search` is part of a name."""
+    with ctx.db.read() as session:
+        query = (
+            select(Machine)
+            .options(joinedload(Machine.project), joinedload(Machine.image))
+            .where(visible(caller, Machine.project_id))
+        )
+        query = query.where(Machine.state == state if state else Machine.state != State.GONE.value)
+        if project:
+            query = query.where(Machine.project_id == project_for(session, caller, project).id)
+        if search:
+            query = query.where(Machine.name.contains(search, autoescape=True))
+        if cursor:
+            query = query.where(Machine.id < cursor)
+        rows = list(session.scalars(query.order_by(Machine.id.desc()).limit(limit + 1)))
+        return Page(_views(session, ctx, rows[:limit]), rows[limit - 1].id if len(rows) > limit else None)
+
+
+def get(ctx: Context, caller: Caller, ref: str) -> MachineView:
+    with ctx.db.read() as session:
+        return _view(session, ctx, machine_for(session, caller, ref))
+
+
+def start(ctx: Context, caller: Caller, ref: str) -> MachineView:
+    """stopped, suspended or failed → booting, if there is room for it again."""
+    with ctx.db.write() as session:
+        machine = machine_for(session, caller, ref)
+        if machine.lease_ended_at is not None:
+            raise GarageError(
+                "wrong_state",
+                N_("the lease of {name} has ended"),
+                hint=N_("renew it first: garage machine renew {name}"),
+                name=machine.name,
+            )
+        if State(machine.state) in (State.STOPPED, State.FAILED):
+            room = capacity.room_of(session, ctx, machine.node, without=machine.id)
+            place(
+                [room],
+                Demand(machine.vcpus, machine.memory_mib, 0),
+                stoppable=capacity.stoppable(session, machine.project_id),
+            )
+        machine.wants_running = True
+        return _done(session, ctx, caller, machine, Event.START, "machine.start")
+
+
+def stop(ctx: Context, caller: Caller, ref: str) -> MachineView:
+    with ctx.db.write() as session:
+        machine = machine_for(session, caller, ref)
+        machine.wants_running = False
+        return _done(session, ctx, caller, machine, Event.STOP, "machine.stop")
+
+
+def reboot(ctx: Context, caller: Caller, ref: str) -> MachineView:
+    """A stop that still wants to run: the worker starts the machine again as soon as it is off."""
+    with ctx.db.write() as session:
+        machine = machine_for(session, caller, ref)
+        machine.wants_running = True
+        return _done(session, ctx, caller, machine, Event.STOP, "machine.reboot")
+
+
+def delete(ctx: Context, caller: Caller, ref: str) -> MachineView:
+    """Anything but gone → deleting. The address and the name are free again when the worker has removed domain and disk."""
+    with ctx.db.write() as session:
+        machine = machine_for(session, caller, ref)
+        machine.wants_running = False
+        return _done(session, ctx, caller, machine, Event.DELETE, "machine.delete")
+
+
+def renew(ctx: Context, caller: Caller, ref: str, *, days: float | None = None) -> MachineView:
+    """The lease ends `days` from now (default: the garage's lease), never earlier than before."""
+    with ctx.db.write() as session:
+        machine = machine_for(session, caller, ref)
+        if machine.state in (State.DELETING.value, State.GONE.value):
+            raise GarageError(
+                "wrong_state",
+                N_("{name} is {state}; its lease cannot be renewed"),
+                name=machine.name,
+                state=machine.state,
+            )
+        machine.lease_until = max(machine.lease_until, ctx.clock() + _lease_seconds(ctx, days))
+        machine.lease_warned, machine.lease_ended_at = False, None
+        publish_machine(session, ctx, machine)
+        audit(
+            session,
+            ctx,
+            caller.name,
+            "machine.renew",
+            _subject(machine),
+            project_id=machine.project_id,
+            until=machine.lease_until,
+        )
+        return _view(session, ctx, machine)
+
+
+def _done(session: Session, ctx: Context, caller: Caller, machine: Machine, event: Event, action: str) -> MachineView:
+    fire(session, ctx, machine, event)
+    audit(session, ctx, caller.name, action, _subject(machine), project_id=machine.project_id, id=machine.id)
+    session.flush()
+    return _view(session, ctx, machine)
+
+
+def _subject(machine: Machine) -> str:
+    return f"{machine.name}.{machine.project.name}"
+
+
+def _lease_seconds(ctx: Context, days: float | None) -> float:
+    if days is None:
+        return ctx.config.lease_days * DAY
+    if not 0 < days <= MAX_LEASE_DAYS:
+        raise GarageError(
+            "invalid_field",
+            N_("a lease is at most {limit} days"),
+            hint=N_("renew it with one click when it ends"),
+            pointer="/lease_days",
+            limit=MAX_LEASE_DAYS,
+        )
+    return days * DAY
+
+
+def _draw_name(ctx: Context) -> str:
+    return f"m-{ctx.rng.getrandbits(24):06x}"
+
+
+def _check_name_free(session: Session, project: Project, name: str) -> None:
+    query = select(Machine.state).where(
+        Machine.project_id == project.id, Machine.name == name, Machine.state != State.GONE.value
+    )
+    if (state := session.scalar(query)) is not None:
+        hint = (
+            N_("take another name, or wait until it is deleted")
+            if state == State.DELETING.value
+            else N_("take another name, or delete that one first")
+        )
+        raise GarageError(
+            "already_exists",
+            N_("{project} has a machine named {name} already"),
+            hint=hint,
+            pointer="/name",
+            project=project.name,
+            name=name,
+        )
+
+
+def _image(session: Session, name: str) -> Image:
+    if image := session.scalars(select(Image).where(Image.name == name, Image.current)).first():
+        return image
+    have = ", ".join(session.scalars(select(Image.name).where(Image.current).order_by(Image.name)))
+    raise GarageError(
+        "invalid_field",
+        N_("there is no image {name}"),
+        hint=N_("there are: {have}"),
+        pointer="/image",
+        name=name[:64],
+        have=have or "-",
+    )
+
+
+def _size(session: Session, name: str) -> Size:
+    if size := session.get(Size, name):
+        return size
+    have = ", ".join(session.scalars(select(Size.name).order_by(Size.memory_mib)))
+    raise GarageError(
+        "invalid_field",
+        N_("there is no size {name}"),
+        hint=N_("there are: {have}"),
+        pointer="/size",
+        name=name[:64],
+        have=have or "-",
+    )
+
+
+def _place(session: Session, ctx: Context, project: Project, size: Size) -> Node:
+    demand = Demand(size.vcpus, size.memory_mib, size.disk_gib)
+    room = place(capacity.rooms(session, ctx), demand, stoppable=capacity.stoppable(session, project.id))
+    return session.get_one(Node, room.name)
+
+
+def _network(session: Session, ctx: Context, node: Node) -> dict[str, object]:
+    """Addresses, MAC and tap; the node's spec gets a new version with them."""
+    used = set(session.scalars(select(Machine.ipv4).where(Machine.state != State.GONE.value)))
+    last = session.scalar(select(Machine.ipv4).order_by(Machine.id.desc()).limit(1))
+    ipv4, ipv6 = ipam.allot(ctx.config.site_ipv4, ctx.config.site_ipv6, used, after=last)
+    number = node.next_number
+    node.next_number += 1
+    node.spec_version += 1
+    instance = ctx.config.instance
+    return {
+        "ipv4": ipv4,
+        "ipv6": ipv6,
+        "mac": names.mac(instance, number),
+        "tap": names.tap(instance, number),
+        "spec_version": node.spec_version,
+    }
+
+
+def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[MachineView]:
+    machines = list(machines)
+    owners = dict(
+        session.execute(select(User.id, User.name).where(User.id.in_({m.created_by for m in machines}))).tuples()
+    )
+    nodes = {node.name: node for node in session.scalars(select(Node).where(Node.name.in_({m.node for m in machines})))}
+    return [
+        machine_view(
+            ctx.config,
+            m,
+            owner=owners[m.created_by],
+            node_error=nodes[m.node].hypervisor_error,
+            virtualisation=nodes[m.node].facts.get("virtualisation", ""),
+        )
+        for m in machines
+    ]
+
+
+def _view(session: Session, ctx: Context, machine: Machine) -> MachineView:
+    return _views(session, ctx, [machine])[0]
+
+
+def counts(ctx: Context) -> dict[str, int]:
+    """How many machines are in each state that exists, for metrics."""
+    with ctx.db.read() as session:
+        query = (
+            select(Machine.state, func.count())
+            .where(Machine.state.in_([s.value for s in COUNTED]))
+            .group_by(Machine.state)
+        )
+        return dict(session.execute(query).tuples().all())

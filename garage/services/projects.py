@@ -1,0 +1,189 @@
+"""Projects: who is in them, what they may use."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from garage.core import names
+from garage.core.states import COUNTED
+from garage.db.models import Machine, Membership, Project, User
+from garage.errors import N_, GarageError
+from garage.services import capacity, keys
+from garage.services.context import Caller, Context, audit
+from garage.services.rights import project_for, require_admin, require_owner, visible
+from garage.services.views import ProjectView
+
+QUOTA_LIMITS = {"machines": 10_000, "vcpus": 100_000, "memory_mib": 1 << 30, "disk_gib": 1 << 20}
+
+
+def listing(ctx: Context, caller: Caller) -> list[ProjectView]:
+    """The caller's projects (all for an admin), the personal one first."""
+    with ctx.db.read() as session:
+        rows = session.scalars(select(Project).where(visible(caller, Project.id)).order_by(Project.name))
+        return sorted(
+            (_view(session, caller, project) for project in rows),
+            key=lambda view: (view.name != caller.name, view.name),
+        )
+
+
+def get(ctx: Context, caller: Caller, ref: str) -> ProjectView:
+    with ctx.db.read() as session:
+        return _view(session, caller, project_for(session, caller, ref))
+
+
+def create(ctx: Context, caller: Caller, name: str) -> ProjectView:
+    """Any member may open a project and owns it; it starts with the same quota as a personal one."""
+    names.check_label(name, field="name")
+    with ctx.db.write() as session:
+        if session.scalar(select(Project.id).where(Project.name == name)):
+            raise GarageError(
+                "already_exists",
+                N_("the name {name} is taken"),
+                hint=N_("take another name"),
+                pointer="/name",
+                name=name,
+            )
+        _check_count(session, caller)
+        quota = {f"quota_{key}": value for key, value in ctx.config.quota.items()}
+        project = Project(id=ctx.new_id(), name=name, created_at=ctx.clock(), **quota)
+        session.add(project)
+        session.flush()
+        session.add(Membership(project_id=project.id, user_id=caller.user_id, role="owner"))
+        session.flush()
+        audit(session, ctx, caller.name, "project.create", name, project_id=project.id)
+        return _view(session, caller, project)
+
+
+MAX_OWNED = 5
+"""Projects a member may own beside the personal one: each brings a quota of its own."""
+
+
+def _check_count(session: Session, caller: Caller) -> None:
+    owned = session.scalars(
+        select(Membership).where(Membership.user_id == caller.user_id, Membership.role == "owner")
+    ).all()
+    if len(owned) > MAX_OWNED and not caller.admin:
+        raise GarageError(
+            "quota_exceeded",
+            N_("you own {limit} projects already"),
+            hint=N_("delete one, or ask an admin"),
+            limit=MAX_OWNED,
+        )
+
+
+def set_member(ctx: Context, caller: Caller, ref: str, user_name: str, role: str) -> ProjectView:
+    """Add a member or change their role ("owner" or "member")."""
+    if role not in ("owner", "member"):
+        raise GarageError("invalid_field", N_("a role is owner or member"), pointer="/role")
+    with ctx.db.write() as session:
+        project = project_for(session, caller, ref)
+        require_owner(session, caller, project)
+        user = _user(session, user_name)
+        membership = session.get(Membership, (project.id, user.id))
+        if membership is None:
+            session.add(Membership(project_id=project.id, user_id=user.id, role=role))
+        else:
+            membership.role = role
+        _changed(session, ctx, caller, project, "project.member", user, role=role)
+        return _view(session, caller, project)
+
+
+def remove_member(ctx: Context, caller: Caller, ref: str, user_name: str) -> ProjectView:
+    """Their keys leave the project's running machines too."""
+    with ctx.db.write() as session:
+        project = project_for(session, caller, ref)
+        user = _user(session, user_name)
+        if user.id != caller.user_id:
+            require_owner(session, caller, project)
+        membership = session.get(Membership, (project.id, user.id))
+        if membership is None:
+            raise GarageError("not_found", N_("{user} is not in {project}"), user=user.name, project=project.name)
+        session.delete(membership)
+        _changed(session, ctx, caller, project, "project.member_removed", user)
+        return _view(session, caller, project)
+
+
+def _changed(
+    session: Session, ctx: Context, caller: Caller, project: Project, action: str, user: User, **detail: str
+) -> None:
+    session.flush()
+    query = select(Membership).where(Membership.project_id == project.id, Membership.role == "owner")
+    if session.scalars(query).first() is None:
+        raise GarageError(
+            "in_use",
+            N_("{project} would have no owner"),
+            hint=N_("make somebody else an owner first"),
+            project=project.name,
+        )
+    keys.refresh_projects(session, [project.id])
+    audit(session, ctx, caller.name, action, f"{user.name}@{project.name}", project_id=project.id, **detail)
+
+
+def set_quota(ctx: Context, caller: Caller, ref: str, quota: dict[str, int]) -> ProjectView:
+    """Admin only; keys machines, vcpus, memory_mib, disk_gib. A quota below what is used only stops new machines."""
+    require_admin(caller)
+    with ctx.db.write() as session:
+        project = project_for(session, caller, ref)
+        for key, value in quota.items():
+            if key not in QUOTA_LIMITS or not 0 <= value <= QUOTA_LIMITS[key]:
+                raise GarageError(
+                    "invalid_field", N_("{key} cannot be {value}"), pointer=f"/{key[:32]}", key=key[:32], value=value
+                )
+            setattr(project, f"quota_{key}", value)
+        audit(session, ctx, caller.name, "project.quota", project.name, project_id=project.id, **quota)
+        return _view(session, caller, project)
+
+
+def delete(ctx: Context, caller: Caller, ref: str) -> None:
+    """Only an empty project that is nobody's personal one."""
+    with ctx.db.write() as session:
+        project = project_for(session, caller, ref)
+        require_owner(session, caller, project)
+        if project.personal_of is not None:
+            raise GarageError(
+                "in_use",
+                N_("{project} is a personal project"),
+                hint=N_("it stays as long as its user"),
+                project=project.name,
+            )
+        if session.scalar(
+            select(Machine.id).where(Machine.project_id == project.id, Machine.state.in_([s.value for s in COUNTED]))
+        ):
+            raise GarageError(
+                "in_use", N_("{project} still has machines"), hint=N_("delete them first"), project=project.name
+            )
+        _close(session, project)
+        audit(session, ctx, caller.name, "project.delete", project.name)
+
+
+def _close(session: Session, project: Project) -> None:
+    """Rows of machines that are gone keep their project, so it is renamed out of the way instead of removed."""
+    for membership in session.scalars(select(Membership).where(Membership.project_id == project.id)):
+        session.delete(membership)
+    if session.scalar(select(Machine.id).where(Machine.project_id == project.id)):
+        project.name = f"~{project.id}"
+    else:
+        session.delete(project)
+
+
+def _user(session: Session, name: str) -> User:
+    if user := session.scalars(select(User).where(User.name == name, ~User.disabled)).first():
+        return user
+    raise GarageError(
+        "not_found", N_("there is no user {name}"), hint=N_("an admin can invite them"), pointer="/user", name=name[:64]
+    )
+
+
+def _view(session: Session, caller: Caller, project: Project) -> ProjectView:
+    rows = session.execute(
+        select(User.name, Membership.role, User.id)
+        .join(Membership, Membership.user_id == User.id)
+        .where(Membership.project_id == project.id)
+        .order_by(User.name)
+    ).all()
+    role = next((row.role for row in rows if row.id == caller.user_id), "admin")
+    members = [{"name": row.name, "role": row.role} for row in rows]
+    return ProjectView(
+        project.id, project.name, project.personal_of is not None, role, capacity.usage(session, project), members
+    )

@@ -1,0 +1,71 @@
+"""Who may see and change what. What one may not see does not exist: `not_found`, never `forbidden`."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+
+from garage.db.models import Machine, Membership, Project
+from garage.errors import N_, GarageError
+from garage.services.context import Caller
+
+
+def visible(caller: Caller, column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """A condition on a project-id column: the caller's projects, all of them for an admin."""
+    if caller.admin:
+        return true()
+    return column.in_(select(Membership.project_id).where(Membership.user_id == caller.user_id))
+
+
+def project_for(session: Session, caller: Caller, ref: str | None) -> Project:
+    """The project named or with the id `ref`; the caller's personal one when None."""
+    query = select(Project).where(visible(caller, Project.id))
+    if ref is None:
+        query = query.where(Project.personal_of == caller.user_id)
+    else:
+        query = query.where(or_(Project.id == ref, Project.name == ref))
+    if project := session.scalars(query).first():
+        return project
+    raise GarageError(
+        "not_found", N_("there is no project {ref}"), hint=N_("“garage project list” shows yours"), ref=(ref or "")[:64]
+    )
+
+
+def require_owner(session: Session, caller: Caller, project: Project) -> None:
+    """Only an owner of the project (or an admin) goes on."""
+    membership = session.get(Membership, (project.id, caller.user_id))
+    if not caller.admin and (membership is None or membership.role != "owner"):
+        raise GarageError("forbidden", N_("only an owner of {project} may do that"), project=project.name)
+
+
+def require_admin(caller: Caller) -> None:
+    if not caller.admin:
+        raise GarageError("forbidden", N_("only an admin may do that"))
+
+
+def machine_for(session: Session, caller: Caller, ref: str) -> Machine:
+    """The machine with the id `ref`, or named NAME or NAME.PROJECT among those that the caller sees and that still exist."""
+    query = (
+        select(Machine)
+        .options(joinedload(Machine.project), joinedload(Machine.image))
+        .where(visible(caller, Machine.project_id))
+    )
+    if found := session.scalars(query.where(Machine.id == ref)).first():
+        return found
+    name, _, project = ref.partition(".")
+    query = query.join(Machine.project).where(Machine.name == name, Machine.state != "gone")
+    candidates = list(session.scalars(query.where(Project.name == project) if project else query.limit(20)))
+    own = [machine for machine in candidates if machine.project.personal_of == caller.user_id]
+    if len(found_all := own or candidates) == 1:
+        return found_all[0]
+    if candidates:
+        raise GarageError(
+            "not_found",
+            N_("{name} exists in several projects"),
+            hint=N_("write NAME.PROJECT, e.g. {example}"),
+            name=name[:64],
+            example=f"{name}.{candidates[0].project.name}",
+        )
+    raise GarageError(
+        "not_found", N_("there is no machine {name}"), hint=N_("“garage machine list” shows yours"), name=ref[:64]
+    )

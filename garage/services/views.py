@@ -1,0 +1,187 @@
+"""What services hand out: plain values, free of secrets, the same for API, pages and tests. Times are UTC seconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from garage.config import Config
+from garage.core.names import fqdn
+from garage.core.states import TABLE, Event, State
+from garage.db.models import Machine, Project
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; `cursor` asks for the next one, None on the last."""
+
+    items: list[T]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    id: str
+    name: str
+    project: str
+    owner: str
+    state: str
+    step: str
+    state_since: float
+    wants_running: bool
+    node: str
+    node_error: str
+    """Why the node cannot be asked at the moment; the state above is then the last one known."""
+    virtualisation: str
+    image: str
+    size: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    ipv4: str
+    ipv6: str
+    fqdn: str
+    host_key: str
+    created_at: float
+    ready_at: float | None
+    lease_until: float
+    lease_warned: bool
+    deletes_at: float
+    """When a machine whose lease has ended is deleted, unless it is renewed."""
+    error: dict[str, Any] | None
+    console_tail: str
+    actions: list[str]
+    """What may be done now: of "start", "stop", "reboot", "renew", "delete"."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageView:
+    """Of one project: what is used and what its quota allows; keys machines, vcpus, memory_mib, disk_gib."""
+
+    used: Mapping[str, int]
+    quota: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectView:
+    id: str
+    name: str
+    personal: bool
+    role: str
+    """The caller's: "owner", "member", or "admin" for an admin who is no member."""
+    usage: UsageView
+    members: list[dict[str, str]] = field(default_factory=list)
+    """[{"name": …, "role": …}]"""
+
+
+@dataclass(frozen=True, slots=True)
+class UserView:
+    id: str
+    name: str
+    role: str
+    disabled: bool
+    has_password: bool
+    created_at: float
+    locale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    id: str
+    name: str
+    public_key: str
+    fingerprint: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    id: str
+    name: str
+    created_at: float
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    id: str
+    name: str
+    sha256: str
+    current: bool
+    created_at: float
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    name: str
+    virtualisation: str
+    vcpus: int
+    memory_mib: int
+    free_vcpus: int
+    free_memory_mib: int
+    disk_free_gib: float
+    disk_total_gib: float
+    machines: int
+    hypervisor_error: str
+    netd_error: str
+    spec_version: int
+    applied_version: int
+    reported_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    id: int
+    at: float
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+def actions(machine: Machine) -> list[str]:
+    """The names of the actions that the table allows now."""
+    state = State(machine.state)
+    possible = {"start": Event.START, "stop": Event.STOP, "delete": Event.DELETE}
+    allowed = [name for name, event in possible.items() if (state, event) in TABLE]
+    if state in (State.READY, State.BOOTING):
+        allowed.append("reboot")
+    if state not in (State.DELETING, State.GONE):
+        allowed.append("renew")
+    return allowed
+
+
+def machine_view(config: Config, machine: Machine, *, owner: str, node_error: str, virtualisation: str) -> MachineView:
+    """`machine` must have its project and image loaded."""
+    ended = machine.lease_ended_at or machine.lease_until
+    return MachineView(
+        **{name: getattr(machine, name) for name in _SAME},
+        project=machine.project.name,
+        owner=owner,
+        node_error=node_error,
+        virtualisation=virtualisation,
+        image=machine.image.name,
+        fqdn=fqdn(machine.name, machine.project.name, config.site_domain),
+        host_key=machine.host_key_public,
+        deletes_at=ended + config.lease_grace_hours * 3600,
+        actions=actions(machine),
+    )
+
+
+_SAME: tuple[str, ...] = (
+    *("id", "name", "state", "step", "state_since", "wants_running", "node", "size", "vcpus", "memory_mib", "disk_gib"),
+    *("ipv4", "ipv6", "created_at", "ready_at", "lease_until", "lease_warned", "error", "console_tail"),
+)
+
+
+def quota_of(project: Project) -> dict[str, int]:
+    return {
+        "machines": project.quota_machines,
+        "vcpus": project.quota_vcpus,
+        "memory_mib": project.quota_memory_mib,
+        "disk_gib": project.quota_disk_gib,
+    }
