@@ -23,11 +23,7 @@ IfName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{1,14}$")]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 
 
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all wire shapes: immutable and closed."""
-
-
-class Bridge(Struct):
+class Bridge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The node's bridge. Every node of a site has the same gateway addresses and MAC, as host addresses (/32, /128)."""
 
     name: IfName
@@ -39,7 +35,7 @@ class Bridge(Struct):
     site_ipv6: str
 
 
-class MachineNet(Struct):
+class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A machine's place in the network of its node; complete before it boots."""
 
     id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -51,7 +47,7 @@ class MachineNet(Struct):
     project: Label
 
 
-class NodeSpec(Struct):
+class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that a controller wants of one node: whole, versioned, level-triggered."""
 
     schema: int = SCHEMA
@@ -65,7 +61,7 @@ class NodeSpec(Struct):
     machines: tuple[MachineNet, ...] = ()
 
 
-class Refusal(Struct):
+class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Why netd did not take a spec; the last good one stays in force."""
 
     version: int
@@ -73,7 +69,7 @@ class Refusal(Struct):
     text: Annotated[str, msgspec.Meta(max_length=2000)]
 
 
-class Report(Struct):
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What netd says about its own node, and about nothing else."""
 
     node: Label
@@ -86,7 +82,7 @@ class Report(Struct):
     problems: tuple[Text, ...] = ()
 
 
-class Envelope(Struct):
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A payload with the Ed25519 signature (RFC 8032) of its authority over exactly these bytes."""
 
     payload: bytes

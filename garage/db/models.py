@@ -254,5 +254,6 @@ class Idempotency(Base):
     key: Mapped[str] = mapped_column(String(128), primary_key=True)
     request_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[int]
-    body: Mapped[Json]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    """Encrypted JSON: an answer may hold a secret that is shown once."""
     created_at: Mapped[float]

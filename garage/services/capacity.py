@@ -34,10 +34,11 @@ def check_quota(session: Session, project: Project, size: Size) -> None:
     for what, amount in asked.items():
         if now.used[what] + amount > now.quota[what]:
             names = ", ".join(_names(session, project.id)[:3])
+            ask = N_("take a smaller size, or ask an admin for more")
             raise GarageError(
                 "quota_exceeded",
                 N_("{project} would use {would} of {quota} {what}"),
-                hint=N_("delete a machine you no longer need ({names}), or ask an admin for more") if names else N_("take a smaller size, or ask an admin for more"),
+                hint=N_("delete a machine you no longer need ({names}), or ask an admin for more") if names else ask,
                 project=project.name, would=now.used[what] + amount, quota=now.quota[what], what=what, names=names,
             )  # fmt: skip
 

@@ -53,11 +53,24 @@ def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
         capacity.check_quota(session, project, size)
         node = _place(session, ctx, project, size)
         machine = Machine(
-            id=ctx.new_id(), project_id=project.id, created_by=caller.user_id, name=name, state=State.REQUESTED.value, state_since=ctx.clock(),
-            node=node.name, number=node.next_number, image_id=image.id, size=size.name, vcpus=size.vcpus, memory_mib=size.memory_mib,
-            disk_gib=size.disk_gib, host_key_private=locked[0], host_key_public=public, user_data=locked[1], lease_until=lease_until,
-            authorized_keys=keys.of_project(session, project.id), created_at=ctx.clock(), **_network(session, ctx, node),
-        )  # fmt: skip
+            **{
+                "id": ctx.new_id(),
+                "project_id": project.id,
+                "created_by": caller.user_id,
+                "name": name,
+                "image_id": image.id,
+            },
+            **{
+                "state": State.REQUESTED.value,
+                "state_since": ctx.clock(),
+                "created_at": ctx.clock(),
+                "lease_until": lease_until,
+            },
+            **{"size": size.name, "vcpus": size.vcpus, "memory_mib": size.memory_mib, "disk_gib": size.disk_gib},
+            **{"host_key_private": locked[0], "host_key_public": public, "user_data": locked[1]},
+            **{"node": node.name, "number": node.next_number, "authorized_keys": keys.of_project(session, project.id)},
+            **_network(session, ctx, node),
+        )
         machine.project, machine.image = project, image
         session.add(machine)
         fire(session, ctx, machine, Event.PLACED)

@@ -10,7 +10,9 @@ from garage.errors import N_, GarageError
 from garage.services.context import Caller
 
 
-def visible(caller: Caller, column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+def visible(
+    caller: Caller, column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
+) -> ColumnElement[bool]:
     """A condition on a project-id column: the caller's projects, all of them for an admin."""
     if caller.admin:
         return true()
@@ -20,10 +22,8 @@ def visible(caller: Caller, column: InstrumentedAttribute[str]) -> ColumnElement
 def project_for(session: Session, caller: Caller, ref: str | None) -> Project:
     """The project named or with the id `ref`; the caller's personal one when None."""
     query = select(Project).where(visible(caller, Project.id))
-    if ref is None:
-        query = query.where(Project.personal_of == caller.user_id)
-    else:
-        query = query.where(or_(Project.id == ref, Project.name == ref))
+    mine = Project.personal_of == caller.user_id
+    query = query.where(mine if ref is None else or_(Project.id == ref, Project.name == ref))
     if project := session.scalars(query).first():
         return project
     raise GarageError(

@@ -1,0 +1,133 @@
+"""Nodes as the controller knows them: their specs go down, their reports come up."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from garage.core import ipam, names
+from garage.core.placement import Room
+from garage.core.states import COUNTED, State
+from garage.db.models import EventRow, Machine, Node, Project
+from garage.services import capacity
+from garage.services.context import Caller, Context
+from garage.services.vault import digest
+from garage.services.views import NodeView
+from netd import wire
+
+SILENT_AFTER = 35.0
+"""Seconds without a report: netd sends one at least every 10 s."""
+
+
+def authenticate(ctx: Context, token: str) -> str | None:
+    """The node whose netd holds this token, None for an unknown one."""
+    with ctx.db.read() as session:
+        return session.scalar(select(Node.name).where(Node.token_hash == digest(token), Node.token_hash != ""))
+
+
+def sealed_spec(ctx: Context, node: str, after: int) -> bytes | None:
+    """The node's whole spec, signed, when it is newer than version `after`; None when there is no news."""
+    with ctx.db.read() as session:
+        row = session.get_one(Node, node)
+        if row.spec_version <= after:
+            return None
+        return wire.seal(build_spec(session, ctx, row), ctx.controller_key)
+
+
+def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
+    """What the node's network should be, derived from the machines' rows."""
+    query = select(Machine, Project.name).join(Project, Project.id == Machine.project_id)
+    query = query.where(Machine.node == node.name, Machine.state.not_in([State.GONE.value, State.LOST.value])).order_by(
+        Machine.number
+    )
+    return wire.NodeSpec(
+        node=node.name,
+        instance=ctx.config.instance,
+        version=node.spec_version,
+        bridge=_bridge(ctx),
+        domain=ctx.config.site_domain,
+        machines=tuple(_machine_net(machine, project) for machine, project in session.execute(query)),
+    )
+
+
+def _bridge(ctx: Context) -> wire.Bridge:
+    config = ctx.config
+    return wire.Bridge(
+        name=names.bridge(config.instance),
+        mac=names.mac(config.instance, 0),
+        ipv4=ipam.gateway(config.site_ipv4),
+        ipv6=ipam.gateway(config.site_ipv6),
+        site_ipv4=config.site_ipv4,
+        site_ipv6=config.site_ipv6,
+    )
+
+
+def _machine_net(machine: Machine, project: str) -> wire.MachineNet:
+    return wire.MachineNet(
+        id=machine.id,
+        tap=machine.tap,
+        mac=machine.mac,
+        ipv4=machine.ipv4,
+        ipv6=machine.ipv6,
+        name=machine.name,
+        project=project,
+    )
+
+
+def report(ctx: Context, node: str, said: wire.Report) -> None:
+    """Record what netd says of its own node; a report never lowers the applied version that a spec has reached."""
+    with ctx.db.write() as session:
+        row = session.get_one(Node, node)
+        before = (row.applied_version, row.refusal)
+        row.applied_version = min(said.applied_version, row.spec_version)
+        row.refusal = (
+            {"code": said.refusal.code, "text": said.refusal.text, "version": said.refusal.version}
+            if said.refusal
+            else None
+        )
+        row.reported_at = ctx.clock()
+        if before != (row.applied_version, row.refusal):
+            data = {"applied_version": row.applied_version, "refused": bool(row.refusal)}
+            session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node, data=data))
+
+
+def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
+    """All nodes with what is free on them; every member may see that, so that a refusal can be understood."""
+    with ctx.db.read() as session:
+        counted = [state.value for state in COUNTED]
+        query = select(Machine.node, func.count()).where(Machine.state.in_(counted)).group_by(Machine.node)
+        machines = dict(session.execute(query).tuples().all())
+        rooms = {room.name: room for room in capacity.rooms(session, ctx)}
+        return [
+            _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0))
+            for node in session.scalars(select(Node).order_by(Node.name))
+        ]
+
+
+def _view(ctx: Context, node: Node, room: Room | None, machines: int) -> NodeView:
+    facts = node.facts
+    return NodeView(
+        name=node.name,
+        virtualisation=facts.get("virtualisation", ""),
+        vcpus=facts.get("vcpus", 0),
+        memory_mib=facts.get("memory_mib", 0),
+        free_vcpus=room.free_vcpus if room else 0,
+        free_memory_mib=room.free_memory_mib if room else 0,
+        disk_free_gib=facts.get("disk_free_gib", 0.0),
+        disk_total_gib=facts.get("disk_total_gib", 0.0),
+        machines=machines,
+        hypervisor_error=node.hypervisor_error,
+        netd_error=netd_error(ctx.clock(), node),
+        spec_version=node.spec_version,
+        applied_version=node.applied_version,
+        reported_at=node.reported_at,
+    )
+
+
+def netd_error(now: float, node: Node) -> str:
+    """What is wrong with the node's netd, in a word or two; empty while all is well."""
+    if node.refusal:
+        return f"{node.refusal['code']}: {node.refusal['text']}"
+    if node.reported_at is None or now - node.reported_at > SILENT_AFTER:
+        return "silent"
+    return ""

@@ -1,0 +1,78 @@
+"""What is said before somebody asks: which sizes there are, how long it will take."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from garage.core.types import SizeSpec
+from garage.db.models import Image, Machine, Node, Size
+from garage.services.context import Context
+
+RECENT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How many seconds a new machine takes from request to SSH, None while nothing is known; `reason` is "recent" or "unknown"."""
+
+    seconds: float | None
+    reason: str
+
+
+def sizes(ctx: Context) -> list[SizeSpec]:
+    """Smallest first."""
+    with ctx.db.read() as session:
+        return [
+            SizeSpec(row.name, row.vcpus, row.memory_mib, row.disk_gib)
+            for row in session.scalars(select(Size).order_by(Size.memory_mib))
+        ]
+
+
+def forecast(ctx: Context) -> Forecast:
+    """The median of the last ten machines' first boots."""
+    with ctx.db.read() as session:
+        query = (
+            select(Machine.ready_at - Machine.created_at)
+            .where(Machine.ready_at.is_not(None))
+            .order_by(Machine.id.desc())
+            .limit(RECENT)
+        )
+        times = [float(value) for value in session.scalars(query) if value is not None]
+    return Forecast(statistics.median(times), "recent") if times else Forecast(None, "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the parts answer: True, False. All True is ready."""
+
+    database: bool
+    worker: bool
+    netd: bool
+    hypervisor: bool
+    image: bool
+
+    @property
+    def ready(self) -> bool:
+        return all((self.database, self.worker, self.netd, self.hypervisor, self.image))
+
+
+def health(ctx: Context) -> Health:
+    """From what workers and netd last recorded; raises `unavailable` when the database does not answer."""
+    now = ctx.clock()
+    with ctx.db.read() as session:
+        nodes = list(session.scalars(select(Node)))
+        image = session.scalar(select(Image.id).where(Image.current).limit(1)) is not None
+    return Health(
+        database=True,
+        worker=bool(nodes) and all(node.owned_until > now for node in nodes),
+        netd=bool(nodes)
+        and all(
+            node.reported_at is not None and now - node.reported_at <= SILENT_AFTER and not node.refusal
+            for node in nodes
+        ),
+        hypervisor=bool(nodes) and all(node.facts and not node.hypervisor_error for node in nodes),
+        image=image,
+    )
