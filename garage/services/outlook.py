@@ -68,11 +68,7 @@ def health(ctx: Context) -> Health:
     return Health(
         database=True,
         worker=bool(nodes) and all(node.owned_until > now for node in nodes),
-        netd=bool(nodes)
-        and all(
-            node.reported_at is not None and now - node.reported_at <= SILENT_AFTER and not node.refusal
-            for node in nodes
-        ),
+        netd=bool(nodes) and not any(netd_error(now, node) for node in nodes),
         hypervisor=bool(nodes) and all(node.facts and not node.hypervisor_error for node in nodes),
         image=image,
     )

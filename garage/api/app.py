@@ -1,0 +1,94 @@
+"""The Flask app: `/api/v1` with its OpenAPI 3.1 document, `/metrics`, `/healthz`, `/readyz`. Pages are added by the composition root."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, current_app, jsonify, make_response, request
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from werkzeug.exceptions import HTTPException
+
+from garage import __version__, metrics
+from garage.api import asyncdoc, info, machines, people
+from garage.api import schemas as s
+from garage.api.base import MAX_BODY, context, invalid, locale
+from garage.api.problem import Translate, in_english, problem
+from garage.errors import N_, GarageError
+from garage.services import outlook
+from garage.services.context import Context
+
+SECURITY: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}
+
+
+def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
+    """The app without pages. `translate` gives error texts in the request's language."""
+    app = OpenAPI(
+        "garage",
+        info=Info(
+            title="garage", version=__version__, description="Machines at once: the API of a garage research cloud."
+        ),
+        security_schemes=SECURITY,
+        doc_ui=False,
+        validation_error_callback=invalid,
+        validation_error_model=s.Problem,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.extensions["garage"], app.extensions["garage_translate"] = ctx, translate
+    for part in (machines.api, people.api, info.api):
+        app.register_api(part)
+    app.register_error_handler(GarageError, _refused)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _broken)
+    _plain_routes(app)
+    return app
+
+
+def error_response(error: GarageError) -> Response:
+    """problem+json in the request's language."""
+    body, status, headers = problem(error, locale(), current_app.extensions["garage_translate"])
+    return make_response(jsonify(body), status, headers)
+
+
+def _refused(error: GarageError) -> Response:
+    return error_response(error)
+
+
+def _http(error: HTTPException) -> Response:
+    """Werkzeug's own refusals in our words."""
+    known = {
+        404: GarageError("not_found", N_("there is nothing at this address")),
+        405: GarageError("method_not_allowed", N_("{method} is not possible here"), method=request.method),
+        413: GarageError("too_large", N_("a request may have {limit} bytes"), limit=MAX_BODY),
+    }
+    fallback = GarageError("malformed_request", N_("the request cannot be read"))
+    return error_response(known.get(error.code or 400, fallback))
+
+
+def _broken(error: Exception) -> Response:
+    """A defect: logged with its trace, told without it."""
+    current_app.logger.error("unhandled error on %s %s", request.method, request.path, exc_info=error)
+    return error_response(
+        GarageError("internal", N_("an error of ours"), hint=N_("the log of the web process has the details"))
+    )
+
+
+def _plain_routes(app: OpenAPI) -> None:
+    @app.get("/api/v1/openapi.json", doc_ui=False)
+    def openapi() -> dict[str, Any]:
+        return asyncdoc.complete(app.api_doc)
+
+    @app.get("/healthz", doc_ui=False)
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", doc_ui=False)
+    def readyz() -> tuple[dict[str, Any], int]:
+        health = outlook.health(context())
+        parts = {name: getattr(health, name) for name in ("database", "worker", "netd", "hypervisor", "image")}
+        return {"ready": health.ready, "parts": parts}, 200 if health.ready else 503
+
+    @app.get("/metrics", doc_ui=False)
+    def metrics_() -> Response:
+        body, content_type = metrics.render(context())
+        return make_response(body, 200, {"Content-Type": content_type})

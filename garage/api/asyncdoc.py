@@ -1,0 +1,48 @@
+"""The parts of the OpenAPI document that describe the gateway's async routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_REF = {"name": "ref", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 80}}
+_PROBLEM = {
+    "description": "Problem",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_AUTH: list[dict[str, list[str]]] = [{"bearer": []}]
+
+
+def _operation(summary: str, tag: str, content: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    ok = {"description": "OK", "content": {content: {"schema": {"type": "string"}}}}
+    return {
+        "summary": summary,
+        "tags": [tag],
+        "parameters": parameters,
+        "security": _AUTH,
+        "responses": {"200": ok, "4XX": _PROBLEM},
+    }
+
+
+PATHS: dict[str, Any] = {
+    "/api/v1/events": {
+        "get": _operation(
+            "Server-sent events of your projects; Last-Event-ID resumes.",
+            "garage",
+            "text/event-stream",
+            [{"name": "machine", "in": "query", "required": False, "schema": {"type": "string", "maxLength": 80}}],
+        )
+    },
+    "/api/v1/machines/{ref}/console": {
+        "get": _operation("The end of the serial console, without escape codes.", "machines", "text/plain", [_REF])
+    },
+    "/api/v1/machines/{ref}/ssh": {
+        "get": _operation(
+            "WebSocket that carries an SSH stream in binary frames.", "machines", "application/octet-stream", [_REF]
+        )
+    },
+}
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with the gateway's paths added."""
+    return document | {"paths": document["paths"] | PATHS}

@@ -1,0 +1,115 @@
+"""What all routes share: who calls, in which language, once-only mutations, validation errors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, current_app, g, jsonify, make_response, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel, ValidationError
+
+from garage.api.problem import LOCALES
+from garage.api.schemas import Problem
+from garage.errors import N_, GarageError
+from garage.services import accounts, idempotency
+from garage.services.context import Caller, Context
+
+MAX_BODY = 256 * 1024
+"""Bytes of a request's body; user-data is the largest thing that travels in one."""
+COOKIES = ("__Host-garage", "garage")
+
+
+def blueprint(name: str, tag: str, prefix: str = "") -> APIBlueprint:
+    """A group of routes below `/api/v1` that need a bearer token and answer errors as problem+json."""
+    return APIBlueprint(
+        name,
+        __name__,
+        url_prefix=f"/api/v1{prefix}",
+        abp_tags=[Tag(name=tag)],
+        abp_security=[{"bearer": []}],
+        abp_responses={"4XX": Problem, "5XX": Problem},
+    )
+
+
+def context() -> Context:
+    ctx: Context = current_app.extensions["garage"]
+    return ctx
+
+
+def locale() -> str:
+    """The best of our languages for the request's Accept-Language."""
+    return request.accept_languages.best_match(LOCALES) or "en"
+
+
+def caller() -> Caller:
+    """Who asks: a bearer token, or for reading alone the browser's session; raises `not_signed_in`."""
+    if "caller" not in g:
+        g.caller = _authenticate()
+    found: Caller = g.caller
+    return found
+
+
+def _authenticate() -> Caller:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and (found := accounts.by_token(context(), token.strip())):
+        return found
+    if not kind and request.method in ("GET", "HEAD"):
+        for name in COOKIES:
+            if (cookie := request.cookies.get(name)) and (session := accounts.by_session(context(), cookie)):
+                return session[0]
+    raise GarageError(
+        "not_signed_in", N_("no valid token came with the request"), hint=N_("sign in with “garage login”")
+    )
+
+
+def answer(model: type[BaseModel], value: Any, **more: Any) -> dict[str, Any]:
+    """`value` (a view, or a dict) as the JSON of `model`."""
+    return model.model_validate(value, from_attributes=True).model_copy(update=more).model_dump(mode="json")
+
+
+def items(model: type[BaseModel], values: list[Any]) -> dict[str, Any]:
+    return {"items": [answer(model, value) for value in values]}
+
+
+def mutate(status: int, act: Callable[[Context], Any]) -> Response:
+    """Run a mutation; with an Idempotency-Key header exactly once, its first answer given again."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return _respond(idempotency.Answer(status, act(context())))
+    who = caller()
+    digest = hashlib.sha256(
+        b"\n".join((request.method.encode(), request.path.encode(), request.get_data()))
+    ).hexdigest()
+    return _respond(idempotency.once(context(), who, key, digest, lambda ctx: idempotency.Answer(status, act(ctx))))
+
+
+def _respond(given: idempotency.Answer) -> Response:
+    response = make_response("", 204) if given.status == 204 else make_response(jsonify(given.body), given.status)
+    if given.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def invalid(error: ValidationError) -> Response:
+    """Turn pydantic's first complaint into our `invalid_field` with a JSON pointer (RFC 6901)."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in first["loc"])
+    if not pointer:
+        raise GarageError(
+            "malformed_request", N_("the body must be a JSON object"), hint=N_("send Content-Type: application/json")
+        )
+    what = _COMPLAINTS.get(first["type"], N_("{field} is not valid: {reason}"))
+    raise GarageError("invalid_field", what, pointer=pointer[:200], field=pointer[1:][:80], reason=first["msg"][:200])
+
+
+_COMPLAINTS = {
+    "extra_forbidden": N_("there is no field {field}"),
+    "missing": N_("{field} is missing"),
+    "string_too_long": N_("{field} is too long"),
+    "string_type": N_("{field} must be text"),
+    "int_type": N_("{field} must be a whole number"),
+    "int_parsing": N_("{field} must be a whole number"),
+}

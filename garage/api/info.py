@@ -1,0 +1,56 @@
+"""Routes that tell: sizes, images, nodes, the audit log, the state of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from garage import __version__
+from garage.api import schemas as s
+from garage.api.base import answer, blueprint, caller, context, items
+from garage.services import audits, images, machines, nodes, outlook
+
+api = blueprint("info", "garage")
+
+
+@api.get("/sizes", responses={200: s.SizeList})
+def list_sizes() -> dict[str, Any]:
+    """Sizes, the smallest first."""
+    caller()
+    return items(s.SizeOut, outlook.sizes(context()))
+
+
+@api.get("/images", responses={200: s.ImageList})
+def list_images() -> dict[str, Any]:
+    """Images, the current ones first."""
+    return items(s.ImageOut, images.listing(context(), caller()))
+
+
+@api.get("/nodes", responses={200: s.NodeList})
+def list_nodes() -> dict[str, Any]:
+    """Nodes with what is free on them."""
+    return items(s.NodeOut, nodes.listing(context(), caller()))
+
+
+@api.get("/audit", responses={200: s.AuditList})
+def list_audit(query: s.AuditQuery) -> dict[str, Any]:
+    """The audit log, newest first: your projects' entries, all for an admin."""
+    page = audits.listing(context(), caller(), cursor=query.cursor, limit=query.limit)
+    return items(s.AuditOut, page.items) | {"cursor": page.cursor}
+
+
+@api.get("/status", responses={200: s.StatusOut})
+def status() -> dict[str, Any]:
+    """Whether everything answers, and how long a machine takes at present."""
+    caller()
+    ctx = context()
+    health = outlook.health(ctx)
+    return {
+        "version": __version__,
+        "organisation": ctx.config.organisation,
+        "site": ctx.config.site,
+        "ready": health.ready,
+        "parts": asdict(health),
+        "forecast": answer(s.ForecastOut, outlook.forecast(ctx)),
+        "machines": sum(machines.counts(ctx).values()),
+    }

@@ -1,0 +1,98 @@
+"""Routes of machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, current_app
+
+from garage.api import schemas as s
+from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.errors import GarageError
+from garage.services import machines
+from garage.services.context import Caller, Context
+from garage.services.views import MachineView
+
+api = blueprint("machines", "machines", "/machines")
+
+
+def shown(view: MachineView) -> dict[str, Any]:
+    """A machine's JSON, the reason of a failure in the caller's language."""
+    body = answer(s.MachineOut, _without_error(view))
+    if view.error:
+        translate = current_app.extensions["garage_translate"]
+        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
+        body["error"] = {"code": view.error["code"], "detail": detail, "hint": hint}
+    return body
+
+
+def _without_error(view: MachineView) -> dict[str, Any]:
+    return {name: getattr(view, name) for name in s.MachineOut.model_fields if name != "error"}
+
+
+@api.get("", responses={200: s.MachineList})
+def list_machines(query: s.MachineQuery) -> dict[str, Any]:
+    """List machines, newest first."""
+    page = machines.listing(
+        context(),
+        caller(),
+        project=query.project,
+        state=query.state,
+        search=query.search,
+        cursor=query.cursor,
+        limit=query.limit,
+    )
+    return {"items": [shown(view) for view in page.items], "cursor": page.cursor}
+
+
+@api.post("", responses={201: s.MachineOut})
+def create_machine(header: s.MutationHeader, body: s.MachineIn) -> Response:  # noqa: ARG001  (documents the header)
+    """Ask for a machine; it is yours at once and `ready` when its SSH answers."""
+    who, wanted = caller(), machines.NewMachine(**body.model_dump())
+    return mutate(201, lambda ctx: shown(machines.create(ctx, who, wanted)))
+
+
+@api.get("/<ref>", responses={200: s.MachineOut})
+def get_machine(path: s.Ref) -> dict[str, Any]:
+    """One machine, by id, NAME or NAME.PROJECT."""
+    return shown(machines.get(context(), caller(), path.ref))
+
+
+@api.delete("/<ref>", responses={202: s.MachineOut})
+def delete_machine(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
+    """Delete a machine and its disk."""
+    return _act(202, path.ref, machines.delete)
+
+
+@api.post("/<ref>/start", responses={202: s.MachineOut})
+def start_machine(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
+    """Start a stopped, suspended or failed machine."""
+    return _act(202, path.ref, machines.start)
+
+
+@api.post("/<ref>/stop", responses={202: s.MachineOut})
+def stop_machine(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
+    """Shut a machine down; its disk stays."""
+    return _act(202, path.ref, machines.stop)
+
+
+@api.post("/<ref>/reboot", responses={202: s.MachineOut})
+def reboot_machine(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
+    """Shut a machine down and start it again."""
+    return _act(202, path.ref, machines.reboot)
+
+
+@api.post("/<ref>/renew", responses={200: s.MachineOut})
+def renew_machine(header: s.MutationHeader, path: s.Ref, body: s.RenewIn) -> Response:  # noqa: ARG001
+    """Let the lease end later."""
+    who, ref, days = caller(), path.ref, body.days
+    return mutate(200, lambda ctx: shown(machines.renew(ctx, who, ref, days=days)))
+
+
+def _act(status: int, ref: str, service: Any) -> Response:
+    who: Caller = caller()
+
+    def run(ctx: Context) -> dict[str, Any]:
+        return shown(service(ctx, who, ref))
+
+    return mutate(status, run)

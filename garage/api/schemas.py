@@ -1,0 +1,335 @@
+"""Shapes of `/api/v1`: what comes in is closed (an unknown field is an error), what goes out mirrors `services/views.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from garage.core.states import State
+from garage.services.idempotency import MAX_KEY
+
+
+def rfc3339(seconds: float) -> str:
+    """UTC seconds since 1970 as RFC 3339 with milliseconds and Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[
+    float,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+NameIn = Annotated[str, Field(max_length=64, examples=["arm-test"])]
+
+
+class In(BaseModel):
+    """Strict and closed: no coercion from other types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True, extra="ignore")
+
+
+class Ref(BaseModel):
+    """An id, NAME or NAME.PROJECT."""
+
+    model_config = ConfigDict(extra="forbid")
+    ref: str = Field(max_length=80)
+
+
+class MemberRef(Ref):
+    user: str = Field(max_length=64)
+
+
+class NoQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageQuery(NoQuery):
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=40, pattern=r"^[0-9a-f]+$")
+
+
+class AuditQuery(NoQuery):
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=18, pattern=r"^[0-9]+$")
+
+
+class MachineQuery(PageQuery):
+    project: str | None = Field(None, max_length=64)
+    state: State | None = None
+    search: str = Field("", max_length=64)
+
+
+class MutationHeader(BaseModel):
+    idempotency_key: str | None = Field(
+        None,
+        alias="Idempotency-Key",
+        max_length=MAX_KEY,
+        description="Repeating a request with the same key gives the first answer again.",
+    )
+
+
+class MachineIn(In):
+    name: NameIn = Field("", description="A DNS label; made up when empty.")
+    project: NameIn | None = Field(None, description="Default: your personal project.")
+    image: NameIn = "debian-12"
+    size: NameIn = "small"
+    lease_days: float | None = Field(None, gt=0, le=3650, strict=False, description="Default: the garage's lease.")
+    user_data: str | None = Field(None, max_length=65_536, description="cloud-init user-data.")
+
+
+class RenewIn(In):
+    days: float | None = Field(None, gt=0, le=3650, strict=False)
+
+
+class KeyIn(In):
+    name: NameIn
+    public_key: str = Field(max_length=8192, examples=["ssh-ed25519 AAAA… me@laptop"])
+
+
+class LoginIn(In):
+    name: str = Field(max_length=64)
+    password: str = Field(max_length=1024)
+    token_name: str = Field("cli", max_length=64)
+
+
+class TokenIn(In):
+    name: str = Field(min_length=1, max_length=64)
+    days: float | None = Field(None, gt=0, le=3650, strict=False)
+
+
+class ProjectIn(In):
+    name: NameIn
+
+
+class MemberIn(In):
+    role: Literal["owner", "member"] = "member"
+
+
+class QuotaIn(In):
+    machines: int | None = Field(None, ge=0, le=10_000)
+    vcpus: int | None = Field(None, ge=0, le=100_000)
+    memory_mib: int | None = Field(None, ge=0, le=1 << 30)
+    disk_gib: int | None = Field(None, ge=0, le=1 << 20)
+
+
+class UserIn(In):
+    name: NameIn
+    role: Literal["admin", "member"] = "member"
+
+
+class FailureOut(BaseModel):
+    """Why a machine failed."""
+
+    code: str
+    detail: str
+    hint: str = ""
+
+
+class MachineOut(Out):
+    id: str
+    name: str
+    project: str
+    owner: str
+    state: State
+    step: str = Field(description="Progress within the state, for people.")
+    state_since: Time
+    wants_running: bool
+    node: str
+    node_error: str = Field(description="Why the node cannot be asked now; the state is then the last one known.")
+    virtualisation: str
+    image: str
+    size: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    ipv4: str
+    ipv6: str
+    fqdn: str
+    host_key: str = Field(description="The machine's SSH host key, one line.")
+    created_at: Time
+    ready_at: Time | None
+    lease_until: Time
+    lease_warned: bool
+    deletes_at: Time
+    error: FailureOut | None = None
+    console_tail: str
+    actions: list[str]
+
+
+class MachineList(BaseModel):
+    items: list[MachineOut]
+    cursor: str | None = None
+
+
+class KeyOut(Out):
+    id: str
+    name: str
+    public_key: str
+    fingerprint: str
+    created_at: Time
+
+
+class TokenOut(Out):
+    id: str
+    name: str
+    created_at: Time
+    expires_at: Time | None
+
+
+class TokenCreated(TokenOut):
+    token: str = Field(description="Shown this once.")
+
+
+class LoginOut(BaseModel):
+    token: str
+
+
+class UserOut(Out):
+    id: str
+    name: str
+    role: str
+    disabled: bool
+    has_password: bool
+    created_at: Time
+
+
+class UserCreated(BaseModel):
+    user: UserOut
+    link: str = Field(description="One-time link by which the user sets a password.")
+
+
+class LinkOut(BaseModel):
+    link: str
+
+
+class UsageOut(Out):
+    used: dict[str, int]
+    quota: dict[str, int]
+
+
+class ProjectOut(Out):
+    id: str
+    name: str
+    personal: bool
+    role: str
+    usage: UsageOut
+    members: list[dict[str, str]]
+
+
+class SizeOut(Out):
+    name: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+
+class ImageOut(Out):
+    id: str
+    name: str
+    sha256: str
+    current: bool
+    created_at: Time
+    manifest: dict[str, Any]
+
+
+class NodeOut(Out):
+    name: str
+    virtualisation: str
+    vcpus: int
+    memory_mib: int
+    free_vcpus: int
+    free_memory_mib: int
+    disk_free_gib: float
+    disk_total_gib: float
+    machines: int
+    hypervisor_error: str
+    netd_error: str
+    spec_version: int
+    applied_version: int
+    reported_at: Time | None
+
+
+class AuditOut(Out):
+    id: int
+    at: Time
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+class AuditList(BaseModel):
+    items: list[AuditOut]
+    cursor: str | None = None
+
+
+class MeOut(BaseModel):
+    name: str
+    role: str
+    project: str
+
+
+class ForecastOut(Out):
+    seconds: float | None
+    reason: str
+
+
+class StatusOut(BaseModel):
+    version: str
+    organisation: str
+    site: str
+    ready: bool
+    parts: dict[str, bool]
+    forecast: ForecastOut
+    machines: int
+
+
+class KeyList(BaseModel):
+    items: list[KeyOut]
+
+
+class TokenList(BaseModel):
+    items: list[TokenOut]
+
+
+class UserList(BaseModel):
+    items: list[UserOut]
+
+
+class ProjectList(BaseModel):
+    items: list[ProjectOut]
+
+
+class SizeList(BaseModel):
+    items: list[SizeOut]
+
+
+class ImageList(BaseModel):
+    items: list[ImageOut]
+
+
+class NodeList(BaseModel):
+    items: list[NodeOut]
+
+
+class FieldError(BaseModel):
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    status: int
+    code: str
+    title: str
+    detail: str
+    hint: str = ""
+    errors: list[FieldError] = []

@@ -1,0 +1,164 @@
+"""The controller's composition root: chooses implementations, and is the `garage-server` command of set-up and service units."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from garage import config as configuration
+from garage.config import Config
+from garage.db.migrate import migrate
+from garage.db.session import Database
+from garage.errors import GarageError, N_
+from garage.services.context import Context
+from garage.services.vault import Vault
+
+SQLITE_HOLDER = "garage.db"
+
+
+def make_context(config: Config) -> Context:
+    """The real thing: system clock, system randomness, keys from `$GARAGE_HOME/keys`."""
+    keys = config.home / "keys"
+    try:
+        vault = Vault((keys / "secret.key").read_bytes().strip())
+        signer = load_pem_private_key((keys / "controller.key").read_bytes(), password=None)
+    except OSError as error:
+        raise GarageError("config", N_("{path} cannot be read"), hint=N_("run “make up” first"), path=str(error.filename)) from None
+    return Context(Database(config.sqlalchemy_url), config, time.time, random.SystemRandom(), vault, signer)  # type: ignore[arg-type]
+
+
+def make_hypervisor(config: Config) -> Any:
+    """The node's hypervisor by its URI."""
+    if config.hypervisor.startswith("fake:"):
+        from garage.shell.fake_hypervisor import FakeHypervisor
+
+        return FakeHypervisor.from_uri(config.hypervisor)
+    from garage.shell.hypervisor import LibvirtHypervisor
+
+    return LibvirtHypervisor(config.hypervisor, instance=config.instance, home=config.home)
+
+
+def make_web(ctx: Context) -> Any:
+    """The whole ASGI app: gateway, API and pages."""
+    import web
+    from garage.api.app import make_flask
+    from garage.gateway.app import make_asgi
+    from web.i18n import translate_error
+
+    flask_app = make_flask(ctx, translate=translate_error)
+    web.register(flask_app, ctx)
+    return make_asgi(ctx, flask_app)
+
+
+@click.group()
+def main() -> None:
+    """Run and administer the garage's own processes. People use `garage`."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+@main.command("init")
+@click.option("--admin", default="admin", show_default=True, help="Name of the first admin.")
+@click.option("--listen", default=None, help="ADDRESS:PORT of the web process.")
+def init_command(admin: str, listen: str | None) -> None:
+    """Make what is missing of a garage: settings, keys, tables, admin, netd's files. Safe to repeat."""
+    from garage.bootstrap import initialise
+
+    _emit(initialise(os.environ, admin=admin, listen=listen))
+
+
+@main.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to this version."""
+    before, after = migrate(Database(configuration.load().sqlalchemy_url))
+    _emit({"before": before, "after": after})
+
+
+@main.command("web")
+def web_command() -> None:
+    """Serve API, pages and streams."""
+    from garage.gateway.serve import serve
+
+    config = configuration.load()
+    ctx = make_context(config)
+    serve(ctx, make_web(ctx), config)
+
+
+@main.command("worker")
+def worker_command() -> None:
+    """Make machines what they should be."""
+    from garage.worker.main import run
+
+    config = configuration.load()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    run(make_context(config), config, stop)
+
+
+@main.command("park")
+@click.option("--seconds", default=60.0, show_default=True, help="How long guests may take to shut down.")
+def park_command(seconds: float) -> None:
+    """Shut all machines down so that they start again with the garage (the worker must be stopped)."""
+    from garage.worker.park import park
+
+    config = configuration.load()
+    _emit({"parked": park(make_context(config), make_hypervisor(config), seconds)})
+
+
+@main.command("build-image")
+@click.argument("recipe", type=click.Path(exists=True, path_type=Path))
+def build_image_command(recipe: Path) -> None:
+    """Build the image of a recipe file, unless it stands already, and register it. Progress on stderr, one JSON line on stdout."""
+    from garage.bootstrap import build_image
+
+    config = configuration.load()
+    _emit(build_image(make_context(config), recipe, os.environ, _progress))
+
+
+@main.command("link")
+@click.argument("name", default="admin")
+def link_command(name: str) -> None:
+    """A one-time link by which a user sets a new password (run on the server itself)."""
+    from garage.services import accounts
+    from garage.services.context import Caller
+
+    ctx = make_context(configuration.load())
+    token = accounts.reset_link(ctx, Caller("", "garage-server", admin=True), name)
+    _emit({"link": f"{ctx.config.url}/welcome/{token}"})
+
+
+def _progress(step: str, fraction: float) -> None:
+    click.echo(f"{fraction * 100:3.0f}% {step}", err=True)
+
+
+def _emit(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, default=str))
+
+
+def entry() -> None:
+    """`main` with our errors told as one line and their exit code."""
+    try:
+        main(standalone_mode=False)
+    except GarageError as error:
+        click.echo(f"garage-server: {error}", err=True)
+        sys.exit(error.kind.exit)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    entry()
