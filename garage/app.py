@@ -20,7 +20,7 @@ from garage import config as configuration
 from garage.config import Config
 from garage.db.migrate import migrate
 from garage.db.session import Database
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 from garage.services.context import Context
 from garage.services.vault import Vault
 
@@ -34,7 +34,9 @@ def make_context(config: Config) -> Context:
         vault = Vault((keys / "secret.key").read_bytes().strip())
         signer = load_pem_private_key((keys / "controller.key").read_bytes(), password=None)
     except OSError as error:
-        raise GarageError("config", N_("{path} cannot be read"), hint=N_("run “make up” first"), path=str(error.filename)) from None
+        raise GarageError(
+            "config", N_("{path} cannot be read"), hint=N_("run “make up” first"), path=str(error.filename)
+        ) from None
     return Context(Database(config.sqlalchemy_url), config, time.time, random.SystemRandom(), vault, signer)  # type: ignore[arg-type]
 
 
@@ -51,10 +53,11 @@ def make_hypervisor(config: Config) -> Any:
 
 def make_web(ctx: Context) -> Any:
     """The whole ASGI app: gateway, API and pages."""
+    from web.i18n import translate_error
+
     import web
     from garage.api.app import make_flask
     from garage.gateway.app import make_asgi
-    from web.i18n import translate_error
 
     flask_app = make_flask(ctx, translate=translate_error)
     web.register(flask_app, ctx)

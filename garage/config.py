@@ -55,7 +55,7 @@ class Config:
 
     @property
     def sqlalchemy_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.home / 'garage.db'}"
+        return self.database_url or f"sqlite:///{self.home / 'db' / 'garage.db'}"
 
     @property
     def tls(self) -> bool:

@@ -19,6 +19,8 @@ class Database:
     """One engine with the two kinds of transaction that services use; safe to share between threads."""
 
     def __init__(self, url: str, *, echo: bool = False) -> None:
+        if (path := sqlite_path(url)) is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         self.engine: Engine = create_engine(url, echo=echo, pool_pre_ping=not url.startswith("sqlite"))
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         if self.is_sqlite:

@@ -296,9 +296,8 @@ def _network(session: Session, ctx: Context, node: Node) -> dict[str, object]:
 
 def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[MachineView]:
     machines = list(machines)
-    owners = dict(
-        session.execute(select(User.id, User.name).where(User.id.in_({m.created_by for m in machines}))).tuples()
-    )
+    users = select(User.id, User.name).where(User.id.in_({m.created_by for m in machines}))
+    owners = dict(session.execute(users).all())
     nodes = {node.name: node for node in session.scalars(select(Node).where(Node.name.in_({m.node for m in machines})))}
     return [
         machine_view(
@@ -324,4 +323,4 @@ def counts(ctx: Context) -> dict[str, int]:
             .where(Machine.state.in_([s.value for s in COUNTED]))
             .group_by(Machine.state)
         )
-        return dict(session.execute(query).tuples().all())
+        return dict(session.execute(query).all())

@@ -96,7 +96,7 @@ def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
     with ctx.db.read() as session:
         counted = [state.value for state in COUNTED]
         query = select(Machine.node, func.count()).where(Machine.state.in_(counted)).group_by(Machine.node)
-        machines = dict(session.execute(query).tuples().all())
+        machines = dict(session.execute(query).all())
         rooms = {room.name: room for room in capacity.rooms(session, ctx)}
         return [
             _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0))

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from garage.core.types import SizeSpec
 from garage.db.models import Image, Machine, Node, Size
 from garage.services.context import Context
+from garage.services.nodes import netd_error
 
 RECENT = 10
 

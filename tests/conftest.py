@@ -1,0 +1,85 @@
+"""What all tiers share: a context with an injected clock, and a garage with an admin, two members and a node."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from garage.config import Config
+from garage.db.migrate import migrate
+from garage.db.models import Node
+from garage.db.session import Database
+from garage.services import accounts, images, setup
+from garage.services.context import Caller, Context
+from garage.services.vault import Vault
+
+NOON = 1_800_000_000.0
+NODE_TOKEN = "node-token-of-the-tests"
+ALICE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmKSvnJgmSWEX7zVr/vRUgqAkpqKF0pCN0xzEuLBS1b alice@laptop"
+
+
+class Clock:
+    """A clock that tests move by hand; also backwards."""
+
+    def __init__(self, now: float = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    site = {"site_ipv4": "10.31.0.0/20", "site_ipv6": "fd31:4:5::/48"}
+    return Config(
+        home=tmp_path, instance="tst", hypervisor="fake://", ram_reserve_mib=1024, disk_reserve_mib=1024, **site
+    )
+
+
+@pytest.fixture
+def ctx(config: Config, clock: Clock) -> Iterator[Context]:
+    """An empty, migrated database with deterministic randomness."""
+    database = Database(config.sqlalchemy_url)
+    migrate(database)
+    yield Context(database, config, clock, random.Random(7), Vault(Fernet.generate_key()), Ed25519PrivateKey.generate())
+    database.close()
+
+
+@pytest.fixture
+def admin(ctx: Context) -> Caller:
+    """A garage whose node answers and has an image; returns its admin."""
+    who = setup.seed(ctx, admin="root-admin", node_token=NODE_TOKEN)
+    images.register(ctx, "debian-12", "ab" * 32, {"name": "debian-12", "cmdline": "root=LABEL=root console=ttyS0"})
+    facts = {"vcpus": 8, "memory_mib": 16384, "disk_free_gib": 100.0, "disk_total_gib": 200.0, "virtualisation": "tcg"}
+    with ctx.db.write() as session:
+        session.get_one(Node, ctx.config.node).facts = facts
+    return who
+
+
+def member(ctx: Context, admin: Caller, name: str) -> Caller:
+    """A signed-up member."""
+    _, token = accounts.create_user(ctx, admin, name)
+    return accounts.accept_invitation(ctx, token, f"password of {name}", "192.0.2.9")[0]
+
+
+@pytest.fixture
+def alice(ctx: Context, admin: Caller) -> Caller:
+    return member(ctx, admin, "alice")
+
+
+@pytest.fixture
+def bob(ctx: Context, admin: Caller) -> Caller:
+    return member(ctx, admin, "bob")
