@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, current_app, jsonify, make_response, request
+from flask.json.provider import DefaultJSONProvider
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
+from pydantic_core import from_json
 from werkzeug.exceptions import HTTPException
 
 from garage import __version__, metrics
@@ -21,6 +23,13 @@ from garage.services.context import Context
 SECURITY: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}
 
 
+class StrictJson(DefaultJSONProvider):
+    """Bodies are read by pydantic's parser: bounded depth, no NaN; `json.loads` ends in a RecursionError on deep nesting."""
+
+    def loads(self, s: str | bytes, **_kwargs: Any) -> Any:
+        return from_json(s, allow_inf_nan=False)
+
+
 def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
     """The app without pages. `translate` gives error texts in the request's language."""
     app = OpenAPI(
@@ -33,6 +42,7 @@ def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
         validation_error_callback=invalid,
         validation_error_model=s.Problem,
     )
+    app.json = StrictJson(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions["garage"], app.extensions["garage_translate"] = ctx, translate
     for part in (machines.api, people.api, info.api):

@@ -36,6 +36,7 @@ class Database:
             try:
                 yield session
             finally:
+                session.expunge_all()  # what was loaded stays readable; a rollback alone would expire it
                 session.rollback()
 
     @contextmanager
