@@ -1,0 +1,130 @@
+"""What people type: keys, user-data, names, placement's refusals."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garage.core import names, sshkeys, userdata
+from garage.core.placement import Room, place, shortfall
+from garage.core.types import Demand, NodeFacts
+from garage.errors import GarageError
+from tests.conftest import ALICE_KEY
+
+
+def test_a_good_key_is_taken_with_the_fingerprint_of_ssh_keygen() -> None:
+    line, fingerprint = sshkeys.check_public_key(f"  {ALICE_KEY}\n")
+    assert line == ALICE_KEY
+    assert fingerprint == sshkeys.fingerprint(ALICE_KEY.split()[1])
+    assert fingerprint.startswith("SHA256:")
+    assert len(fingerprint) == 7 + 43
+
+
+def test_a_comment_cannot_carry_anything_strange() -> None:
+    line, _ = sshkeys.check_public_key(ALICE_KEY + " \x1b[31m$(reboot)")
+    assert line == ALICE_KEY + " 31mreboot"
+
+
+def short_rsa() -> str:
+    key = rsa.generate_private_key(65537, 1024).public_key()
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def dsa_key() -> str:
+    key = dsa.generate_private_key(1024).public_key()
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "ssh-ed25519",
+        "ssh-ed25519 AAAA",
+        ALICE_KEY.replace("AAAAC3", "AAAAC4"),
+        f"{ALICE_KEY}\n{ALICE_KEY}",
+        f'command="reboot" {ALICE_KEY}',
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA",
+        "sk-ssh-ed25519@openssh.com !!!!",
+        "ssh-rsa " + "A" * 5000,
+        short_rsa(),
+        dsa_key(),
+    ],
+)
+def test_bad_keys_are_refused_with_a_hint(text: str) -> None:
+    with pytest.raises(GarageError) as caught:
+        sshkeys.check_public_key(text)
+    assert (caught.value.code, caught.value.pointer) == ("invalid_field", "/public_key")
+    assert caught.value.hint
+
+
+def test_a_host_key_is_made_from_its_seed_alone() -> None:
+    private, public = sshkeys.make_host_key(b"7" * 32, "vm7")
+    assert sshkeys.make_host_key(b"7" * 32, "vm7")[1] == public
+    assert private.startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
+    assert public.endswith(" vm7")
+    assert sshkeys.check_public_key(public)[0] == public
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_user_data_or_a_clear_error(text: str) -> None:
+    try:
+        assert userdata.check_user_data(text) == text
+    except GarageError as error:
+        assert (error.code, error.pointer) == ("invalid_field", "/user_data")
+        assert error.hint
+
+
+@given(st.text(max_size=300))
+def test_any_cloud_config_is_a_mapping_or_a_clear_error(text: str) -> None:
+    try:
+        userdata.check_user_data("#cloud-config\n" + text)
+    except GarageError as error:
+        assert error.code == "invalid_field"
+
+
+def test_deep_yaml_is_refused_not_a_crash() -> None:
+    with pytest.raises(GarageError):
+        userdata.check_user_data("#cloud-config\n" + "[" * 20_000)
+
+
+@given(st.text(max_size=40))
+def test_a_name_that_is_taken_is_a_dns_label(text: str) -> None:
+    try:
+        name = names.check_label(text, field="name")
+    except GarageError as error:
+        assert error.pointer == "/name"
+    else:
+        assert 1 <= len(name) <= 32
+        assert name.encode("idna").decode() == name
+
+
+def room(name: str = "lab1", memory: int = 8192, used: int = 0, disk: float = 50.0) -> Room:
+    return Room(name, NodeFacts(4, memory, disk, 100.0, "tcg"), Demand(0, used, 0), 1024, 5.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("where", "demand", "lacks"),
+    [
+        (room(), Demand(2, 2048, 10), None),
+        (room(used=6000), Demand(2, 2048, 10), "memory"),
+        (room(), Demand(17, 512, 10), "vcpus"),
+        (room(disk=4.9), Demand(1, 512, 1), "disk"),
+    ],
+)
+def test_what_a_room_lacks(where: Room, demand: Demand, lacks: str | None) -> None:
+    assert shortfall(where, demand) == lacks
+
+
+def test_placement_takes_the_emptiest_and_its_refusals_help() -> None:
+    assert place([room("a", used=2048), room("b"), room("c", used=1024)], Demand(1, 512, 1)).name == "b"
+    with pytest.raises(GarageError, match="7168 MiB of RAM") as caught:
+        place([room()], Demand(1, 9000, 1), stoppable=["old", "older"])
+    assert caught.value.params["stoppable"] == "old, older"
+    with pytest.raises(GarageError) as caught:
+        place([], Demand(1, 1, 1))
+    assert caught.value.code == "unavailable"

@@ -1,0 +1,126 @@
+"""People: passwords, sessions, one-time links, roles, projects."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from garage.db.models import Invitation, Membership, User
+from garage.errors import GarageError
+from garage.services import accounts, machines, projects
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from tests.conftest import Clock, member
+
+
+def refused(code: str):
+    return pytest.raises(GarageError, check=lambda error: error.code == code)
+
+
+def test_passwords_are_argon2id_and_links_and_cookies_are_only_hashes(ctx: Context, admin: Caller) -> None:
+    _, link = accounts.create_user(ctx, admin, "carol")
+    _, cookie = accounts.accept_invitation(ctx, link, "carols password", "192.0.2.1")
+    with ctx.db.read() as session:
+        stored = session.scalars(select(User).where(User.name == "carol")).one().password_hash
+        assert stored.startswith("$argon2id$")
+        assert link not in {row.hash for row in session.scalars(select(Invitation))}
+    assert accounts.by_session(ctx, cookie) is not None
+    dump = b"".join(path.read_bytes() for path in (ctx.config.home / "db").iterdir())
+    for secret in (link, cookie, "carols password"):
+        assert secret.encode() not in dump
+
+
+def test_a_session_ends_by_time_by_sign_out_and_by_a_new_password(ctx: Context, admin: Caller, clock: Clock) -> None:
+    alice = member(ctx, admin, "alice")
+    cookies = [accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.1")[1] for _ in range(3)]
+    accounts.sign_out(ctx, cookies[0])
+    assert accounts.by_session(ctx, cookies[0]) is None
+    clock.forward(accounts.SESSION_SECONDS + 1)
+    assert accounts.by_session(ctx, cookies[1]) is None
+    clock.forward(-accounts.SESSION_SECONDS - 1)
+    accounts.accept_invitation(ctx, accounts.reset_link(ctx, admin, "alice"), "a newer password", "192.0.2.1")
+    assert accounts.by_session(ctx, cookies[2]) is None
+    with refused("wrong_credentials"):
+        accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.1")
+    assert accounts.sign_in(ctx, "alice", "a newer password", "192.0.2.1")[0] == alice
+
+
+def test_a_link_works_once_and_for_three_days(ctx: Context, admin: Caller, clock: Clock) -> None:
+    _, link = accounts.create_user(ctx, admin, "carol")
+    assert accounts.invitation_name(ctx, link) == "carol"
+    with refused("invalid_field"):
+        accounts.accept_invitation(ctx, link, "short", "192.0.2.1")
+    clock.forward(accounts.INVITATION_SECONDS + 1)
+    with refused("link_expired"):
+        accounts.accept_invitation(ctx, link, "long enough now", "192.0.2.1")
+    newer = accounts.reset_link(ctx, admin, "carol")
+    accounts.accept_invitation(ctx, newer, "long enough now", "192.0.2.1")
+    with refused("link_expired"):
+        accounts.invitation_name(ctx, newer)
+
+
+def test_an_attack_from_one_address_on_many_names_is_limited(ctx: Context, admin: Caller) -> None:
+    for number in range(accounts.ATTEMPTS_PER_ADDRESS):
+        with refused("wrong_credentials"):
+            accounts.sign_in(ctx, f"name{number}", "Spring2026!", "192.0.2.66")
+    with refused("too_many_attempts"):
+        accounts.sign_in(ctx, "fresh", "Spring2026!", "192.0.2.66")
+    with refused("wrong_credentials"):
+        accounts.sign_in(ctx, "fresh", "Spring2026!", "192.0.2.67")
+
+
+def test_the_clock_set_back_does_not_unlock_attempts(ctx: Context, admin: Caller, clock: Clock) -> None:
+    for _ in range(accounts.ATTEMPTS_PER_NAME):
+        with refused("wrong_credentials"):
+            accounts.sign_in(ctx, "alice", "wrong", "192.0.2.1")
+    clock.forward(-3600)
+    with refused("too_many_attempts"):
+        accounts.sign_in(ctx, "alice", "wrong", "192.0.2.1")
+
+
+def test_only_an_admin_manages_users(ctx: Context, alice: Caller) -> None:
+    for act in (lambda: accounts.create_user(ctx, alice, "eve"), lambda: accounts.list_users(ctx, alice)):
+        with refused("forbidden"):
+            act()
+    with refused("forbidden"):
+        accounts.reset_link(ctx, alice, "root-admin")
+
+
+def test_names_of_users_and_projects_share_one_space(ctx: Context, admin: Caller, alice: Caller) -> None:
+    with refused("already_exists"):
+        accounts.create_user(ctx, admin, "alice")
+    projects.create(ctx, alice, "arms")
+    with refused("already_exists"):
+        accounts.create_user(ctx, admin, "arms")
+
+
+def test_a_project_never_loses_its_last_owner(ctx: Context, alice: Caller, bob: Caller) -> None:
+    projects.create(ctx, alice, "arms")
+    with refused("in_use"):
+        projects.remove_member(ctx, alice, "arms", "alice")
+    projects.set_member(ctx, alice, "arms", "bob", "owner")
+    projects.remove_member(ctx, alice, "arms", "alice")
+    with ctx.db.read() as session:
+        owners = session.scalars(select(Membership.user_id).where(Membership.role == "owner")).all()
+        assert bob.user_id in owners
+
+
+def test_a_member_is_no_owner(ctx: Context, alice: Caller, bob: Caller) -> None:
+    projects.create(ctx, alice, "arms")
+    projects.set_member(ctx, alice, "arms", "bob", "member")
+    for act in (
+        lambda: projects.set_member(ctx, bob, "arms", "bob", "owner"),
+        lambda: projects.delete(ctx, bob, "arms"),
+        lambda: projects.set_quota(ctx, bob, "arms", {"machines": 100}),
+    ):
+        with refused("forbidden"):
+            act()
+
+
+def test_a_project_with_machines_cannot_be_deleted(ctx: Context, alice: Caller) -> None:
+    projects.create(ctx, alice, "arms")
+    machines.create(ctx, alice, NewMachine(name="one", project="arms"))
+    with refused("in_use"):
+        projects.delete(ctx, alice, "arms")
+    with refused("in_use"):
+        projects.delete(ctx, alice, "alice")
