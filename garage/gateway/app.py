@@ -1,0 +1,55 @@
+"""The ASGI app: async routes, and Flask for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route, WebSocketRoute
+
+from garage.api.problem import in_english
+from garage.gateway import console, downloads, events, nodes, problems, ssh
+from garage.gateway.access import AccessLog
+from garage.gateway.hub import Hub
+from garage.gateway.parts import Dial, Parts
+from garage.gateway.wsgi import Threaded
+from garage.services.context import Context
+from garage.shell.dial import dial_ssh
+
+ROUTES = (
+    Route("/api/v1/events", events.stream),
+    Route("/api/v1/machines/{ref}/console", console.tail),
+    WebSocketRoute("/api/v1/machines/{ref}/ssh", ssh.stream),
+    Route("/node/v1/spec", nodes.spec),
+    Route("/node/v1/report", nodes.report, methods=["POST"]),
+    Route("/cli/", downloads.index),
+    Route("/cli/{name}", downloads.wheel),
+)
+
+
+def make_asgi(ctx: Context, flask_app: Any, *, dial: Dial = dial_ssh) -> Starlette:
+    """`flask_app` gets what no async route takes; its `garage_translate` extension gives error texts in the request's language."""
+    hub = Hub(ctx)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await hub.start()
+        try:
+            yield
+        finally:
+            hub.close()
+
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(AccessLog)],
+        exception_handlers=problems.HANDLERS,
+        lifespan=lifespan,
+    )
+    app.router.default = Threaded(flask_app)  # not a Mount: its pattern leaves out paths with a line feed
+    app.router.redirect_slashes = False
+    app.state.parts = Parts(ctx, hub, dial)
+    app.state.translate = getattr(flask_app, "extensions", {}).get("garage_translate", in_english)
+    return app

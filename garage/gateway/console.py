@@ -1,0 +1,51 @@
+"""`GET /api/v1/machines/{ref}/console`: the end of a machine's serial console as plain text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from garage.core.console import strip
+from garage.errors import N_, GarageError
+from garage.gateway.auth import authenticate
+from garage.gateway.parts import parts
+from garage.services import machines
+
+KIB, MAX_KIB = 64, 256
+
+
+async def tail(request: Request) -> Response:
+    """The last `?kib=` (1-256, default 64) KiB without escape codes; empty before the first boot."""
+    held = parts(request)
+    caller, _ = await authenticate(held.ctx, request)
+    kib = _kib(request)
+    machine = await run_in_threadpool(machines.get, held.ctx, caller, request.path_params["ref"])
+    log = held.ctx.config.home / "console" / f"{machine.id}.log"
+    text = await run_in_threadpool(read_tail, log, kib * 1024)
+    return PlainTextResponse(text, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
+
+
+def _kib(request: Request) -> int:
+    given = request.query_params.get("kib", str(KIB))
+    if given.isascii() and given.isdigit() and len(given) < 5 and 1 <= int(given) <= MAX_KIB:
+        return int(given)
+    raise GarageError("invalid_field", N_("kib is 1 to {limit}"), pointer="/kib", limit=MAX_KIB)
+
+
+def read_tail(path: Path, limit: int) -> str:
+    """The end of a log of virtlogd, at most `limit` bytes of it, from a line's beginning; "" while there is none."""
+    try:
+        with path.open("rb") as log:
+            size = log.seek(0, 2)
+            log.seek(max(0, size - limit))
+            data = log.read(limit)
+    except FileNotFoundError:
+        return ""
+    except PermissionError:
+        raise GarageError("unavailable", N_("the console log cannot be read at the moment")) from None
+    if size > limit:
+        data = data.partition(b"\n")[2]
+    return strip(data.decode("utf-8", "replace"))

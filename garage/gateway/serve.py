@@ -1,0 +1,62 @@
+"""Serving the ASGI app in one process: the listen address, TLS, what is logged, how it goes down."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from garage.config import Config
+from garage.services.context import Context
+
+GRACE_SECONDS = 3
+"""What running requests get to finish when the process is asked to stop; streams are ended at once."""
+MAX_FRAME = 1024 * 1024
+
+
+class Server(uvicorn.Server):
+    """Ends the streams first, or a shutdown would wait for each of them."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.parts.hub.close()
+        await super().shutdown(sockets)
+
+
+def serve(ctx: Context, asgi_app: Starlette, config: Config) -> None:  # noqa: ARG001  (the app holds it already)
+    """Until SIGTERM or SIGINT. TLS by `$GARAGE_HOME/keys/tls.{key,crt}` on any address but this server's own loopback."""
+    make_server(asgi_app, config).run()
+
+
+def make_server(asgi_app: Starlette, config: Config) -> Server:
+    """Proxy headers are not believed, the server does not say what it is, and the access log is our own (`access.py`)."""
+    logging.getLogger("uvicorn.access").disabled = True  # it would write query strings and one-time links
+    host, _, port = config.listen.rpartition(":")
+    keys = config.home / "keys"
+    tls: dict[str, Any] = {"ssl_keyfile": keys / "tls.key", "ssl_certfile": keys / "tls.crt"} if config.tls else {}
+    return Server(
+        uvicorn.Config(
+            asgi_app,
+            host=host.strip("[]"),
+            port=int(port),
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            lifespan="on",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            ws="websockets-sansio",
+            ws_max_size=MAX_FRAME,
+            ws_per_message_deflate=False,  # SSH is encrypted: nothing to compress, and CPU is the limit
+            ws_ping_interval=20.0,  # keeps address translators on the way awake
+            ws_ping_timeout=None,  # a stalled machine makes us stop reading, pongs too; TCP finds out who is really gone
+            **tls,
+        ),
+        asgi_app,
+    )

@@ -1,0 +1,116 @@
+"""What open streams depend on, read in one transaction however many streams there are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as OrmSession
+
+from garage.core.states import State
+from garage.db.models import ApiToken, EventRow, Machine, Membership, Node, Session, User
+from garage.services.context import Caller, Context
+from garage.services.events import EventView, event_view
+
+MAX_EVENTS = 1000
+"""Events taken in one look; the rest is read by the next."""
+CARRIED = frozenset({State.READY.value, State.BOOTING.value, State.UNREACHABLE.value, State.STOPPING.value})
+"""States in which an SSH stream lives on: an unreachable node may be one whose libvirt alone is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """By what a stream was opened; the hash is `vault.digest` of the token or cookie."""
+
+    kind: Literal["token", "session"]
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the holder of a credential sees at this moment; `projects` None is everything (an admin)."""
+
+    caller: Caller
+    projects: frozenset[str] | None
+
+    def sees(self, project_id: str | None) -> bool:
+        return project_id is None or self.projects is None or project_id in self.projects
+
+
+@dataclass(frozen=True, slots=True)
+class MachineNow:
+    """What decides whether a stream to a machine goes on."""
+
+    project_id: str
+    state: str
+    ipv4: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One consistent look. A credential that is missing from `sights` has ended, a machine missing from `machines` is gone."""
+
+    latest: int
+    events: list[EventView]
+    sights: dict[Credential, Sight]
+    machines: dict[str, MachineNow]
+    versions: dict[str, int]
+    """Spec version by node."""
+
+
+def look(ctx: Context, last_id: int, credentials: Collection[Credential], machine_ids: Collection[str]) -> Look:
+    """Everything that streams need, as of one moment. `last_id` is the newest event that they know."""
+    with ctx.db.read() as session:
+        query = select(EventRow).where(EventRow.id > last_id).order_by(EventRow.id).limit(MAX_EVENTS)
+        return Look(
+            latest=session.scalar(select(func.max(EventRow.id))) or 0,
+            events=[event_view(row) for row in session.scalars(query)],
+            sights=_sights(session, ctx.clock(), credentials),
+            machines=_machines(session, machine_ids),
+            versions={row.name: row.spec_version for row in session.execute(select(Node.name, Node.spec_version))},
+        )
+
+
+def _sights(session: OrmSession, now: float, credentials: Collection[Credential]) -> dict[Credential, Sight]:
+    """The same rule as `accounts.by_token` and `by_session`, for many at once."""
+    tokens = _hashes(credentials, "token")
+    sessions = _hashes(credentials, "session")
+    by_token = select(ApiToken.hash, ApiToken.expires_at, User).join(User, User.id == ApiToken.user_id)
+    by_session = select(Session.hash, Session.expires_at, User).join(User, User.id == Session.user_id)
+    found: dict[Credential, User] = {}
+    for kind, query in (
+        ("token", by_token.where(ApiToken.hash.in_(tokens))),
+        ("session", by_session.where(Session.hash.in_(sessions))),
+    ):
+        for hashed, expires_at, user in session.execute(query):
+            if not user.disabled and (expires_at is None or expires_at > now):
+                found[Credential(kind, hashed)] = user  # type: ignore[arg-type]
+    projects = _projects(session, {user.id for user in found.values()})
+    return {credential: _sight(user, projects) for credential, user in found.items()}
+
+
+def _hashes(credentials: Collection[Credential], kind: str) -> list[str]:
+    return [credential.hash for credential in credentials if credential.kind == kind]
+
+
+def _projects(session: OrmSession, user_ids: Collection[str]) -> dict[str, set[str]]:
+    projects: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
+    for row in session.execute(
+        select(Membership.user_id, Membership.project_id).where(Membership.user_id.in_(user_ids))
+    ):
+        projects[row.user_id].add(row.project_id)
+    return projects
+
+
+def _sight(user: User, projects: dict[str, set[str]]) -> Sight:
+    admin = user.role == "admin"
+    return Sight(Caller(user.id, user.name, admin), None if admin else frozenset(projects[user.id]))
+
+
+def _machines(session: OrmSession, ids: Collection[str]) -> dict[str, MachineNow]:
+    if not ids:
+        return {}
+    query = select(Machine.id, Machine.project_id, Machine.state, Machine.ipv4).where(Machine.id.in_(ids))
+    return {row.id: MachineNow(row.project_id, row.state, row.ipv4) for row in session.execute(query)}

@@ -1,0 +1,170 @@
+"""The gateway's plain async routes: node polls and reports, console, downloads, errors, what is logged."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from garage.core.console import strip, tail
+from garage.errors import KINDS
+from garage.gateway.access import shown
+from garage.services import machines, nodes
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from netd import wire
+from tests.conftest import NODE_TOKEN
+from tests.inproc.served import Served, ready_machine, serving
+
+NODE = {"Authorization": f"Bearer {NODE_TOKEN}"}
+
+
+@pytest.fixture
+def served(ctx: Context, admin: Caller) -> Iterator[Served]:
+    with serving(ctx) as running:
+        yield running
+
+
+def test_a_node_gets_its_spec_at_once_and_then_only_news(served: Served, ctx: Context) -> None:
+    first = served.http.get("/node/v1/spec", params={"after": 0, "wait": 25}, headers=NODE)
+    spec = wire.unseal(first.content, ctx.controller_key.public_key(), node="node1")
+    assert first.status_code == 200
+    began = time.monotonic()
+    assert served.http.get(f"/node/v1/spec?after={spec.version}&wait=1", headers=NODE).status_code == 204
+    assert 0.9 < time.monotonic() - began < 2
+    assert served.http.get(f"/node/v1/spec?after={spec.version}", headers=NODE).status_code == 204
+
+
+def test_a_waiting_node_learns_of_a_change_within_50_ms(served: Served, ctx: Context, alice: Caller) -> None:
+    delays = []
+    for number in range(5):
+        answered: list[float] = []
+        known = wire.unseal(nodes.sealed_spec(ctx, "node1", 0) or b"", ctx.controller_key.public_key(), node="node1")
+
+        def poll(after: int = known.version, answered: list[float] = answered) -> None:
+            answer = served.http.get(f"/node/v1/spec?after={after}&wait=25", headers=NODE)
+            answered.extend([time.monotonic(), answer.status_code])
+
+        waiting = threading.Thread(target=poll)
+        waiting.start()
+        time.sleep(0.15)
+        machines.create(ctx, alice, NewMachine(name=f"m{number}", size="tiny"))
+        committed = time.monotonic()
+        waiting.join(5)
+        assert answered[1] == 200
+        delays.append(answered[0] - committed)
+    print(f"node wakes after {statistics.median(delays) * 1000:.0f} ms (worst {max(delays) * 1000:.0f})")
+    assert statistics.median(delays) < 0.06
+
+
+def test_a_node_reports_about_itself_alone(served: Served, ctx: Context) -> None:
+    said = wire.Report(node="node1", applied_version=1)
+    assert served.http.post("/node/v1/report", content=msgspec.json.encode(said), headers=NODE).status_code == 204
+    assert nodes.listing(ctx, Caller("", "x", admin=True))[0].applied_version == 1
+    other = wire.Report(node="node2", applied_version=1)
+    refused = served.http.post("/node/v1/report", content=msgspec.json.encode(other), headers=NODE)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"node":"node1"}', b'{"node":"node1","applied_version":-1}', b"\xff" * 9]
+)
+def test_a_report_that_is_none_is_refused(served: Served, body: bytes) -> None:
+    refused = served.http.post("/node/v1/report", content=body, headers=NODE)
+    assert (refused.status_code, refused.json()["code"]) == (400, "malformed_request")
+
+
+def test_a_report_is_bounded(served: Served) -> None:
+    refused = served.http.post("/node/v1/report", content=b" " * (1024 * 1024 + 1), headers=NODE)
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize("query", ["after=x", "after=-1", "after=", "wait=1e9", "after=" + "9" * 40, "wait=²"])
+def test_a_poll_with_bad_numbers_is_refused(served: Served, query: str) -> None:
+    refused = served.http.get(f"/node/v1/spec?{query}", headers=NODE)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_field")
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"Authorization": "Bearer x"}, {"Authorization": "Bearer"}, {"Authorization": "Basic eDp5"}]
+)
+@pytest.mark.parametrize("path", ["/node/v1/spec", "/api/v1/events", "/api/v1/machines/x/console"])
+def test_without_a_valid_token_nothing_is_told(served: Served, path: str, header: dict[str, str]) -> None:
+    refused = served.http.get(path, headers=header)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["code"] == "not_signed_in"
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_members_token_is_no_nodes_token(served: Served, alice: Caller) -> None:
+    assert served.http.get("/node/v1/spec", headers=served.as_(alice)).status_code == 401
+
+
+def test_flask_answers_what_no_async_route_takes(served: Served, alice: Caller) -> None:
+    assert served.http.get("/api/v1/me", headers=served.as_(alice)).json()["name"] == "alice"
+    missing = served.http.get("/api/v1/nothing", headers=served.as_(alice))
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    made = served.http.post("/api/v1/machines", json={"name": "one"}, headers=served.as_(alice))
+    assert made.status_code == 201
+    large = served.http.post("/api/v1/machines", content=b" " * 300_000, headers=served.as_(alice))
+    assert (large.status_code, large.json()["code"]) == (413, "too_large")
+    assert "server" not in made.headers
+
+
+def test_the_console_is_plain_and_its_owners_alone(served: Served, ctx: Context, alice: Caller, bob: Caller) -> None:
+    machine = ready_machine(ctx, alice, "one")
+    path = "/api/v1/machines/one/console"
+    assert served.http.get(path, headers=served.as_(alice)).text == ""
+    log = ctx.config.home / "console" / f"{machine.id}.log"
+    log.parent.mkdir()
+    log.write_bytes(b"x" * 70_000 + b"\n\x1b[0;32m  OK  \x1b[0m Started\r\nlogin: \xff\n")
+    answer = served.http.get(path, headers=served.as_(alice))
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == "  OK   Started\nlogin: \ufffd\n"
+    assert served.http.get(path, headers=served.as_(bob)).status_code == 404
+    assert served.http.get(f"{path}?kib=0", headers=served.as_(alice)).status_code == 422
+
+
+def test_stripping_a_console() -> None:
+    assert strip("a\x1b[31mb\x1b]0;title\x07c\x1b(Bd\x08\x00\r\nold\rnew\ttab\n") == "abcd\nnew\ttab\n"
+    assert strip("\x1b[?25l\x1b7\x1bM\x9b1mx") == "x"
+    assert tail("one\n\n\x1b[1mtwo\x1b[0m  \nthree\n", 2) == "two\nthree"
+
+
+def test_the_client_is_served_as_a_wheel(served: Served, ctx: Context) -> None:
+    wheels = ctx.config.home / "wheels"
+    wheels.mkdir()
+    name = "garage_cli-0.1.0-py3-none-any.whl"
+    (wheels / name).write_bytes(b"PK\x03\x04")
+    (wheels / "other-1-py3-none-any.whl").write_bytes(b"PK")
+    assert f'href="{name}"' in served.http.get("/cli/").text
+    assert served.http.get(f"/cli/{name}").content == b"PK\x03\x04"
+    for path in ("/cli/other-1-py3-none-any.whl", "/cli/..%2fgarage.db", "/cli/garage_cli-9-py3-none-any.whl"):
+        assert served.http.get(path).status_code == 404
+
+
+def test_the_log_has_no_secret(served: Served, alice: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers = served.as_(alice)
+    served.http.get("/api/v1/me?token=hunter2", headers=headers)
+    served.http.get("/welcome/very-secret-link")
+    served.http.get("/x%0Ainjected")
+    text = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("garage", "uvicorn")))
+    assert "/api/v1/me 200" in text
+    assert "/x%0Ainjected 404" in text
+    for secret in ("hunter2", "very-secret-link", headers["Authorization"].split()[1]):
+        assert secret not in text
+
+
+def test_what_a_log_line_shows() -> None:
+    assert shown(b"/welcome/abc?x=1") == "/welcome/…"
+    assert shown(b"/machines/one?q=2") == "/machines/one"
+
+
+def test_every_code_that_the_gateway_uses_exists() -> None:
+    assert {"ssh_failed", "quota_exceeded", "wrong_state", "too_large", "timeout"} <= set(KINDS)
