@@ -23,6 +23,8 @@ from garage.services.views import MachineView
 CHUNK = 256 * 1024
 """Bytes of one frame at most; clients take frames of 1 MiB."""
 EOF = "eof"
+HOST_KEY = b"garage-host-key"
+"""Header of the upgrade's answer: the machine's SSH host key, so that a ProxyCommand needs one connection and not two."""
 LINGER_SECONDS = 60.0
 """How long a client may go on sending after the machine has said that it will send no more."""
 
@@ -32,20 +34,20 @@ async def stream(socket: WebSocket) -> None:
     held = parts(socket)
     try:
         check_origin(socket)
-        carried = await _permitted(held, socket)
+        carried, host_key = await _permitted(held, socket)
         with held.hub.carrying(carried):
             reader, writer = await held.dial(carried.ipv4)
-            await _carry(socket, carried, reader, writer)
+            await _carry(socket, carried, host_key, reader, writer)
     except GarageError as error:
         await socket.send_denial_response(problems.response(socket, error))
 
 
-async def _permitted(held: Parts, socket: WebSocket) -> Carried:
-    """Raises `not_signed_in`, `not_found` or `wrong_state`."""
+async def _permitted(held: Parts, socket: WebSocket) -> tuple[Carried, str]:
+    """(the stream to be, the machine's host key). Raises `not_signed_in`, `not_found` or `wrong_state`."""
     caller, credential = await authenticate(held.ctx, socket)
     machine = await run_in_threadpool(machines.get, held.ctx, caller, socket.path_params["ref"])
     _check_running(machine)
-    return Carried(credential, caller, machine.id, machine.ipv4)
+    return Carried(credential, caller, machine.id, machine.ipv4), machine.host_key
 
 
 def _check_running(machine: MachineView) -> None:
@@ -55,12 +57,12 @@ def _check_running(machine: MachineView) -> None:
 
 
 async def _carry(
-    socket: WebSocket, carried: Carried, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    socket: WebSocket, carried: Carried, host_key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Pump until either end closes or the rights end."""
     pump: asyncio.Task[None] | None = None
     try:
-        await socket.accept()
+        await socket.accept(headers=[(HOST_KEY, host_key.encode("ascii"))])
         pump = asyncio.create_task(_pump(socket, reader, writer))
         waited: set[asyncio.Future[object]] = {pump, carried.ended}  # type: ignore[arg-type]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
