@@ -183,6 +183,8 @@ class Machine(Base):
     state_since: Mapped[float]
     wants_running: Mapped[bool] = mapped_column(default=True)
     """What its owner wants; a reboot is a stop that still wants to run."""
+    started: Mapped[bool] = mapped_column(default=False)
+    """The domain was started for the boot that the machine is in; False again as soon as a start is asked for."""
     error: Mapped[Json | None]
     """`GarageError.as_dict()` of why it failed."""
     console_tail: Mapped[str] = mapped_column(default="")

@@ -19,6 +19,8 @@ def fire(
     machine.error = error.as_dict() if error else (machine.error if state is State.FAILED else None)
     if state is not State.FAILED:
         machine.console_tail = ""
+    if state is State.BOOTING:
+        machine.started = event is not Event.START
     publish_machine(session, ctx, machine)
     return state
 

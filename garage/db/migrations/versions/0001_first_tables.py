@@ -219,6 +219,7 @@ def upgrade() -> None:
         sa.Column("step", sa.String(length=32), nullable=False),
         sa.Column("state_since", sa.Double(), nullable=False),
         sa.Column("wants_running", sa.Boolean(), nullable=False),
+        sa.Column("started", sa.Boolean(), nullable=False),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("console_tail", sa.String(), nullable=False),
         sa.Column("node", sa.String(length=32), nullable=False),
