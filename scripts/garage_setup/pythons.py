@@ -1,0 +1,81 @@
+"""Python environments: made by the server's own Python, filled from hash-pinned wheels, complete or not there."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from garage_setup.command import Runner
+from garage_setup.digests import of_files
+from garage_setup.files import remove_tree
+from garage_setup.steps import Tell
+
+PYTHON = "/usr/bin/python3"
+DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
+COMPLETE = ".complete"
+PIP_HINT = "is a Python package index reachable? pip's settings are used: pip config list"
+
+
+def python_digest(*files: Path) -> str:
+    """What an environment depends on: its requirements and the server's Python."""
+    return of_files(files, platform.python_version(), platform.machine())
+
+
+class Environments:
+    """Makes environments with the pip of a `tools` environment, so that the others need none."""
+
+    def __init__(self, runner: Runner, tools: Path, cache: Path) -> None:
+        self._runner, self._tools, self._cache = runner, tools, cache
+
+    def make_tools(self, requirements: Path, tell: Tell) -> None:
+        """The environment that builds: pip, setuptools, node, babel."""
+        self._fresh(self._tools, [], tell)
+        self._pip(self._tools, ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", requirements], tell)
+        (self._tools / COMPLETE).touch()
+
+    def make(self, path: Path, requirements: Path, tell: Tell) -> None:
+        """An environment with `requirements` and the server's libvirt module; not marked complete yet."""
+        self._fresh(path, ["--without-pip"], tell)
+        self._pip(path, ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", requirements], tell)
+
+    def install(self, path: Path, wheel: Path, tell: Tell) -> None:
+        """Add a wheel of our own."""
+        self._pip(path, ["install", "--no-index", "--no-deps", "--force-reinstall", wheel], tell)
+
+    def install_editable(self, path: Path, source: Path, tell: Tell) -> None:
+        arguments = ["install", "--no-index", "--no-deps", "--no-build-isolation", "-e", source]
+        self._runner.run([path / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell))
+
+    def wheel(self, source: Path, destination: Path, tell: Tell) -> None:
+        """Build the wheel of a source folder with the pinned setuptools, without any index."""
+        arguments = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "-w", destination, source]
+        self._runner.run([self._tools / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell))
+
+    def _fresh(self, path: Path, options: list[str], tell: Tell) -> None:
+        if path.exists():
+            remove_tree(path)
+        tell("python3 -m venv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._runner.run([PYTHON, "-m", "venv", *options, path])
+
+    def _pip(self, path: Path, arguments: list[str | Path], tell: Tell) -> None:
+        pip = [self._tools / "bin" / "python", "-m", "pip", "--python", path / "bin" / "python", "--cache-dir", self._cache]
+        quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--root-user-action", "ignore"]
+        self._runner.run([*pip, *arguments[:1], *quiet, *arguments[1:]], on_line=_short(tell), hint=PIP_HINT)
+
+
+def is_complete(path: Path) -> bool:
+    return (path / COMPLETE).exists() and (path / "bin" / "python").exists()
+
+
+def link_libvirt(path: Path) -> None:
+    """Give an environment Debian's own libvirt module: it fits the server's libvirt, and no compiler is needed."""
+    site = next((path / "lib").glob("python3.*/site-packages"))
+    for source in DIST_PACKAGES.glob("libvirt*"):
+        target = site / source.name
+        target.unlink(missing_ok=True)
+        target.symlink_to(source)
+
+
+def _short(tell: Tell) -> Tell:
+    return lambda line: tell(line.strip().partition(" (from ")[0][:80])
