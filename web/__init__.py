@@ -1,1 +1,5 @@
-"""The pages of the garage: Flask, Jinja, htmx."""
+"""The pages: Jinja, htmx and server-sent events over the services; everything works without JavaScript too."""
+
+from web.app import register
+
+__all__ = ["register"]

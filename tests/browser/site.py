@@ -1,0 +1,175 @@
+"""A whole garage for a browser: the real ASGI app on a free loopback port, and a hand that does the worker's part."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+import web
+from garage.api.app import make_flask
+from garage.config import Config
+from garage.core.states import Event, State
+from garage.db.migrate import migrate
+from garage.db.models import Machine, Node
+from garage.db.session import Database
+from garage.errors import N_, GarageError
+from garage.gateway.app import make_asgi
+from garage.gateway.serve import make_server
+from garage.services import accounts, images, keys, machines, setup
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from garage.services.transitions import fire, show_step
+from garage.services.vault import Vault
+from tests.conftest import ALICE_KEY, NODE_TOKEN
+from web.i18n import translate_error
+
+PASSWORD = "correct horse battery"
+CONSOLE = """[    0.000000] Linux version 6.1.0-40-cloud-amd64
+[    1.204117] virtio_blk virtio1: [vda] 20971520 512-byte logical blocks (10.7 GB/10.0 GiB)
+[    2.871060] EXT4-fs (vda): mounted filesystem with ordered data mode
+[  OK  ] Reached target network-online.target
+[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server
+"""
+
+
+@dataclass
+class Site:
+    ctx: Context
+    url: str
+    admin: Caller
+    hand: Hand
+
+    def user(self, name: str) -> Caller:
+        """A member with PASSWORD."""
+        _, token = accounts.create_user(self.ctx, self.admin, name)
+        return accounts.accept_invitation(self.ctx, token, PASSWORD, "192.0.2.1")[0]
+
+    def make(self, who: Caller, name: str, size: str = "tiny") -> str:
+        return machines.create(self.ctx, who, NewMachine(name=name, size=size)).id
+
+    def set(self, machine_id: str, **values: object) -> None:
+        with self.ctx.db.write() as session:
+            row = session.get_one(Machine, machine_id)
+            for key, value in values.items():
+                setattr(row, key, value)
+
+    def wait(self, machine_id: str, state: str) -> None:
+        end = time.monotonic() + 10
+        while machines.get(self.ctx, self.admin, machine_id).state != state:
+            assert time.monotonic() < end, f"never {state}"
+            time.sleep(0.05)
+
+
+class Hand(threading.Thread):
+    """Moves machines along as the worker does, one step per beat; a machine whose name begins with "bad" fails to boot,
+    one that begins with "slow" stays at its last step."""
+
+    def __init__(self, ctx: Context, beat: float = 0.12) -> None:
+        super().__init__(daemon=True)
+        self.ctx, self.beat, self.stopped = ctx, beat, threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(self.beat):
+            with self.ctx.db.write() as session:
+                for machine in session.scalars(select(Machine).where(Machine.state != "gone")):
+                    self._move(session, machine)
+
+    def _move(self, session: Session, machine: Machine) -> None:
+        match State(machine.state), machine.step:
+            case State.PREPARING, "":
+                show_step(session, self.ctx, machine, "network")
+            case State.PREPARING, "network":
+                show_step(session, self.ctx, machine, "disk")
+            case State.PREPARING, "disk":
+                fire(session, self.ctx, machine, Event.STARTED, step="waiting_ssh")
+                self._console(machine)
+            case State.BOOTING, _ if machine.name.startswith("bad"):
+                machine.console_tail = CONSOLE
+                error = GarageError("boot_failed", N_("{name} did not answer by SSH within {seconds} s"),
+                                    hint=N_("look at its last console lines below"), name=machine.name, seconds=300)  # fmt: skip
+                fire(session, self.ctx, machine, Event.ERROR, error=error)
+                machine.console_tail = CONSOLE
+            case State.BOOTING, _ if not machine.name.startswith("slow"):
+                fire(session, self.ctx, machine, Event.ANSWERED)
+                machine.ready_at = machine.ready_at or self.ctx.clock()
+            case State.STOPPING, _:
+                fire(session, self.ctx, machine, Event.OFF)
+                if machine.wants_running:
+                    fire(session, self.ctx, machine, Event.START)
+            case State.DELETING, _:
+                fire(session, self.ctx, machine, Event.DELETED)
+
+    def _console(self, machine: Machine) -> None:
+        log = self.ctx.config.home / "console" / f"{machine.id}.log"
+        log.parent.mkdir(exist_ok=True)
+        log.write_text(CONSOLE)
+
+
+def make_context(home: Path) -> Context:
+    config = Config(home=home, instance="brw", hypervisor="fake://", site_ipv4="10.31.0.0/20",
+                    site_ipv6="fd31:4:5::/48", organisation="Physical AI Lab")  # fmt: skip
+    database = Database(config.sqlalchemy_url)
+    migrate(database)
+    return Context(
+        database, config, time.time, random.SystemRandom(), Vault(Fernet.generate_key()), Ed25519PrivateKey.generate()
+    )
+
+
+def furnish(ctx: Context) -> Caller:
+    """Node, image, admin."""
+    admin = setup.seed(ctx, admin="admin", node_token=NODE_TOKEN)
+    images.register(ctx, "debian-12", "ab" * 32, {"name": "debian-12"})
+    facts = {"vcpus": 16, "memory_mib": 65536, "disk_free_gib": 310.0, "disk_total_gib": 460.0, "virtualisation": "tcg"}
+    with ctx.db.write() as session:
+        node = session.get_one(Node, ctx.config.node)
+        node.facts, node.reported_at, node.applied_version = facts, time.time() + 3600, 1
+    return admin
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Site]:
+    ctx = make_context(home)
+    admin = furnish(ctx)
+    flask_app = make_flask(ctx, translate=translate_error)
+    web.register(flask_app, ctx)
+    server = make_server(make_asgi(ctx, flask_app), replace(ctx.config, listen="127.0.0.1:0"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    hand = Hand(ctx)
+    hand.start()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Site(ctx, f"http://127.0.0.1:{port}", admin, hand)
+    finally:
+        hand.stopped.set()
+        hand.join(5)
+        server.should_exit = True
+        thread.join(10)
+        ctx.db.close()
+
+
+def populate(site: Site, who: Caller) -> dict[str, str]:
+    """Machines in many states, as in a garage that is used; ids by name."""
+    keys.add(site.ctx, who, "laptop", ALICE_KEY)
+    ids = {name: site.make(who, name) for name in ("arm-test", "lidar-log", "bad-driver", "slow-03")}
+    site.wait(ids["arm-test"], "ready")
+    site.wait(ids["lidar-log"], "ready")
+    machines.stop(site.ctx, who, ids["lidar-log"])
+    site.wait(ids["lidar-log"], "stopped")
+    site.wait(ids["bad-driver"], "failed")
+    now = time.time()
+    site.set(ids["arm-test"], lease_until=now + 5.4 * 86_400, created_at=now - 140_000, ready_at=now - 139_979.0)
+    site.set(ids["lidar-log"], lease_until=now + 0.6 * 86_400, lease_warned=True)
+    return ids

@@ -1,0 +1,92 @@
+"""Languages: which one a request gets, and error texts in it. `translate_error` is what the API layer reuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel.support import NullTranslations, Translations
+from flask import Flask, request
+from flask_babel import Babel, get_locale
+
+from garage.errors import GarageError, fill
+from web.session import visitor
+from web.words import PARAMS
+
+LOCALES = ("en", "ja")
+CATALOGUES = Path(__file__).parent / "translations"
+LOCALE_COOKIE = "garage-locale"
+
+
+def install(app: Flask) -> None:
+    """Give the app Flask-Babel with our catalogues."""
+    app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(CATALOGUES)
+    Babel(app, default_locale="en", locale_selector=locale)
+
+
+def locale() -> str:
+    """The user's choice, else the browser's cookie, else the best of Accept-Language."""
+    who = visitor()
+    for choice in (who.user.locale if who else "", request.cookies.get(LOCALE_COOKIE, "")):
+        if choice in LOCALES:
+            return choice
+    return request.accept_languages.best_match(LOCALES) or "en"
+
+
+def translate_error(error: GarageError, locale: str) -> tuple[str, str, str]:
+    """(title, message, hint) of an error, translated first and filled then."""
+    catalogue = _catalogue(locale)
+    params = _worded(error.params, catalogue)
+    templates = (error.kind.title, error.text, error.hint)
+    title, text, hint = (fill(_get(catalogue, template), params) for template in templates)
+    return title, text, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An error as a page tells it."""
+
+    code: str
+    status: int
+    title: str
+    message: str
+    hint: str
+    field: str
+    """The form field at fault, or empty."""
+
+
+def told(error: GarageError) -> Told:
+    """In the page's language, with capitals: error texts are written to stand after a program's name, too."""
+    title, text, hint = translate_error(error, str(get_locale() or "en"))
+    return Told(
+        error.code,
+        error.kind.status,
+        title,
+        _sentence(error.text, text),
+        _sentence(error.hint, hint),
+        error.pointer.removeprefix("/"),
+    )
+
+
+def _sentence(template: str, text: str) -> str:
+    """A name in first place keeps its small letter."""
+    return text if template.startswith("{") else text[:1].upper() + text[1:]
+
+
+def _worded(params: dict[str, Any], catalogue: NullTranslations) -> dict[str, Any]:
+    """The fields with keys such as `memory_mib` replaced by words."""
+    return {
+        name: _get(catalogue, PARAMS[name][value]) if name in PARAMS and value in PARAMS[name] else value
+        for name, value in params.items()
+    }
+
+
+def _get(catalogue: NullTranslations, text: str) -> str:
+    return str(catalogue.gettext(text)) if text else ""
+
+
+@cache
+def _catalogue(locale: str) -> NullTranslations:
+    return Translations.load(str(CATALOGUES), [locale])

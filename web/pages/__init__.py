@@ -1,0 +1,1 @@
+"""One module per page; each adds its routes to the one blueprint."""

@@ -1,0 +1,63 @@
+"""One machine: its progress, how to reach it, its lease, its console, what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response
+
+from garage.errors import GarageError
+from garage.services import machines
+from garage.services.history import last_boot
+from garage.services.views import MachineView
+from web import forms
+from web.i18n import told
+from web.pages.base import bp, live, page, to
+from web.pages.machines import row
+from web.session import caller, ctx
+
+ACTIONS: dict[str, Callable[..., MachineView]] = {
+    "start": machines.start,
+    "stop": machines.stop,
+    "reboot": machines.reboot,
+    "delete": machines.delete,
+}
+
+
+@bp.get("/machines/<ref>")
+def machine_page(ref: str) -> Response:
+    """By id, NAME or NAME.PROJECT. A machine that is gone keeps its page, which says so."""
+    who, ref = caller(), forms.reference(ref)
+    view = machines.get(ctx(), who, ref)
+    why = told(GarageError.from_dict(view.error)) if view.error else None
+    return page("machines/page.html", machine=view, why=why, steps=last_boot(ctx(), who, view.id))
+
+
+@bp.get("/machines/<ref>/row")
+def machine_row(ref: str) -> Response:
+    view = machines.get(ctx(), caller(), forms.reference(ref))
+    return row(view)
+
+
+@bp.get("/machines/<ref>/delete")
+def machine_delete_ask(ref: str) -> Response:
+    return page("machines/delete.html", doomed=[machines.get(ctx(), caller(), forms.reference(ref))])
+
+
+@bp.post("/machines/<ref>/renew")
+def machine_renew(ref: str) -> Response:
+    return _done(machines.renew(ctx(), caller(), forms.reference(ref), days=forms.number("days")))
+
+
+@bp.post("/machines/<ref>/<any(start, stop, reboot, delete):action>")
+def machine_act(ref: str, action: str) -> Response:
+    return _done(ACTIONS[action](ctx(), caller(), forms.reference(ref)))
+
+
+def _done(view: MachineView) -> Response:
+    """The row for the list, a redirect to the page it came from otherwise."""
+    if live():
+        return row(view)
+    if forms.text("from") == "list" or view.state in ("deleting", "gone"):
+        return to("machines_list")
+    return to("machine_page", ref=view.id)

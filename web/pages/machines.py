@@ -1,0 +1,153 @@
+"""The machines: the sentence by which one asks for one, the list, what can be done with several at once."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any
+
+from flask import Response, make_response, render_template, request, url_for
+
+from garage.core.states import State
+from garage.errors import N_, GarageError
+from garage.services import images, keys, machines, outlook, projects
+from garage.services.context import Caller, Context
+from garage.services.history import project_names
+from garage.services.idempotency import Answer, once
+from garage.services.views import MachineView
+from web import forms
+from web.i18n import told
+from web.pages.base import bp, live, page, to
+from web.session import caller, ctx
+
+LEASES = (1, 3, 7, 14, 30)
+"""Days offered; the garage's own default joins them."""
+MANY = 50
+
+
+def choices(who: Caller) -> dict[str, Any]:
+    """What the request form may choose from."""
+    context = ctx()
+    default = context.config.lease_days
+    leases = sorted({float(days) for days in LEASES} | {default})
+    return {
+        "sizes": outlook.sizes(context),
+        "images": [image for image in images.listing(context, who) if image.current],
+        "leases": leases,
+        "projects": project_names(context, who),
+        "forecast": outlook.forecast(context),
+        "defaults": {"size": machines.DEFAULT_SIZE, "image": machines.DEFAULT_IMAGE, "lease_days": default},
+        "once": secrets.token_urlsafe(12),
+        "has_key": bool(keys.listing(context, who)),
+    }
+
+
+def listed(who: Caller) -> dict[str, Any]:
+    """The part of the list that the address bar asks for."""
+    asked = {
+        "search": forms.query("search", limit=32),
+        "state": forms.query("state", pattern="|".join(State)),
+        "project": forms.query("project"),
+        "cursor": forms.query("cursor", limit=40, pattern="[0-9a-zA-Z]+"),
+    }
+    found = machines.listing(
+        ctx(),
+        who,
+        search=asked["search"],
+        state=asked["state"] or None,
+        project=asked["project"] or None,
+        cursor=asked["cursor"] or None,
+    )
+    return {"found": found, "asked": asked, "filtered": any(asked.values())}
+
+
+@bp.get("/machines")
+def machines_list() -> Response:
+    who = caller()
+    if live() and "list" in request.headers.get("HX-Target", ""):
+        return page("machines/_list.html", **listed(who), projects=project_names(ctx(), who))
+    usage = projects.get(ctx(), who, who.name).usage
+    return page("machines/list.html", usage=usage, **choices(who), **listed(who))
+
+
+@bp.post("/machines")
+def machines_create() -> Response:
+    who = caller()
+    try:
+        made = _create_once(who)
+    except GarageError as error:
+        return _not_made(who, error)
+    if not live():
+        return to("machine_page", ref=made["id"])
+    view = machines.get(ctx(), who, made["id"])
+    return page(
+        "machines/_made.html", 201, machine=view, usage=projects.get(ctx(), who, who.name).usage, **choices(who)
+    )
+
+
+def _create_once(who: Caller) -> dict[str, Any]:
+    """The machine's id; a form that is sent twice (a double click, a reload) makes one machine."""
+    wanted = machines.NewMachine(
+        name=forms.text("name"),
+        project=forms.text("project") or None,
+        image=forms.text("image") or machines.DEFAULT_IMAGE,
+        size=forms.text("size") or machines.DEFAULT_SIZE,
+        lease_days=forms.number("lease_days"),
+        user_data=forms.lines("user_data") or None,
+    )
+    key = forms.text("once") or secrets.token_urlsafe(12)
+    fingerprint = hashlib.sha256(repr(wanted).encode()).hexdigest()
+
+    def act(context: Context) -> Answer:
+        return Answer(201, {"id": machines.create(context, who, wanted).id})
+
+    answer: dict[str, Any] = once(ctx(), who, f"page-{key}", fingerprint, act).body
+    return answer
+
+
+def _not_made(who: Caller, error: GarageError) -> Response:
+    values = {"error": told(error), "typed": request.form, **choices(who)}
+    if live():
+        return page("machines/_request.html", error.kind.status, **values)
+    usage = projects.get(ctx(), who, who.name).usage
+    return page("machines/list.html", error.kind.status, usage=usage, **values, **listed(who))
+
+
+MANY_ACTIONS = {"start": machines.start, "stop": machines.stop, "renew": machines.renew, "delete": machines.delete}
+
+
+@bp.post("/machines/many")
+def machines_many() -> Response:
+    """One action for the ticked rows; deletion asks first. What cannot be done is told, the rest is done."""
+    who, action = caller(), forms.text("action")
+    refs = [forms.reference(ref) for ref in request.form.getlist("machine")[:MANY]]
+    if action not in MANY_ACTIONS or not refs:
+        raise GarageError(
+            "invalid_field",
+            N_("nothing was chosen"),
+            hint=N_("tick machines in the list, then choose what to do with them"),
+            pointer="/machine",
+        )
+    if action == "delete" and not forms.text("sure"):
+        return page("machines/delete.html", doomed=[machines.get(ctx(), who, ref) for ref in refs])
+    problems = [problem for ref in refs if (problem := _one_of_many(who, action, ref))]
+    if not problems:
+        return to("machines_list")
+    return page("machines/problems.html", 409, problems=problems, done=len(refs) - len(problems))
+
+
+def _one_of_many(who: Caller, action: str, ref: str) -> Any:
+    try:
+        MANY_ACTIONS[action](ctx(), who, ref)
+    except GarageError as error:
+        return told(error)
+    return None
+
+
+def row(view: MachineView) -> Response:
+    """The machine's row alone, for htmx."""
+    return make_response(render_template("machines/_row.html", machine=view))
+
+
+def address(view: MachineView) -> str:
+    return url_for("web.machine_page", ref=view.id)

@@ -1,0 +1,60 @@
+"""The whole: users (admins), nodes, the audit log, help."""
+
+from __future__ import annotations
+
+from flask import Response, request, url_for
+
+from garage.errors import GarageError
+from garage.services import accounts, audits, nodes
+from web import forms
+from web.pages.base import bp, page, refused, to
+from web.session import admin, caller, ctx
+
+
+@bp.get("/users")
+def users_list() -> Response:
+    return page("users.html", users=accounts.list_users(ctx(), admin()))
+
+
+@bp.post("/users")
+def user_invite() -> Response:
+    """The one-time link is in this one answer; whoever gets it sets the password."""
+    who = admin()
+    try:
+        user, token = accounts.create_user(ctx(), who, forms.text("name"), role=forms.text("role", default="member"))
+    except GarageError as error:
+        return refused("users.html", error, users=accounts.list_users(ctx(), who))
+    return _link_page(user.name, token, 201)
+
+
+@bp.post("/users/<name>/link")
+def user_link(name: str) -> Response:
+    who, name = admin(), forms.reference(name)
+    return _link_page(name, accounts.reset_link(ctx(), who, name), 201)
+
+
+def _link_page(name: str, token: str, status: int) -> Response:
+    link = request.host_url.rstrip("/") + url_for("web.welcome", token=token)
+    return page("users.html", status, users=accounts.list_users(ctx(), admin()), link=link, link_for=name)
+
+
+@bp.post("/users/<name>/<any(disable, enable):action>")
+def user_disable(name: str, action: str) -> Response:
+    accounts.set_disabled(ctx(), admin(), forms.reference(name), action == "disable")
+    return to("users_list")
+
+
+@bp.get("/nodes")
+def nodes_list() -> Response:
+    return page("nodes.html", nodes=nodes.listing(ctx(), caller()))
+
+
+@bp.get("/audit")
+def audit_list() -> Response:
+    cursor = forms.query("cursor", limit=18, pattern="[0-9]+")
+    return page("audit.html", found=audits.listing(ctx(), caller(), cursor=cursor or None), cursor=cursor)
+
+
+@bp.get("/help")
+def help_page() -> Response:
+    return page("help.html")

@@ -1,0 +1,73 @@
+"""Projects: what they may use, who is in them."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from garage.errors import GarageError
+from garage.services import projects
+from web import forms
+from web.pages.base import bp, page, refused, to
+from web.session import caller, ctx
+
+GIB = 1024
+
+
+@bp.get("/projects")
+def projects_list() -> Response:
+    return page("projects/list.html", projects=projects.listing(ctx(), caller()))
+
+
+@bp.post("/projects")
+def project_create() -> Response:
+    who = caller()
+    try:
+        made = projects.create(ctx(), who, forms.text("name"))
+    except GarageError as error:
+        return refused("projects/list.html", error, projects=projects.listing(ctx(), who))
+    return to("project_page", ref=made.name)
+
+
+@bp.get("/projects/<ref>")
+def project_page(ref: str) -> Response:
+    return page("projects/page.html", project=projects.get(ctx(), caller(), forms.reference(ref)))
+
+
+@bp.post("/projects/<ref>/members")
+def project_member(ref: str) -> Response:
+    """Add somebody, or change a role."""
+    who, ref = caller(), forms.reference(ref)
+    try:
+        projects.set_member(ctx(), who, ref, forms.text("user"), forms.text("role", default="member"))
+    except GarageError as error:
+        return refused("projects/page.html", error, project=projects.get(ctx(), who, ref))
+    return to("project_page", ref=ref)
+
+
+@bp.post("/projects/<ref>/members/<user>/remove")
+def project_member_remove(ref: str, user: str) -> Response:
+    """Oneself, or as an owner anybody."""
+    who, ref, user = caller(), forms.reference(ref), forms.reference(user)
+    projects.remove_member(ctx(), who, ref, user)
+    return to("projects_list") if user == who.name and not who.admin else to("project_page", ref=ref)
+
+
+@bp.post("/projects/<ref>/quota")
+def project_quota(ref: str) -> Response:
+    """Admins only. Memory is typed in GiB and kept in MiB."""
+    who, ref = caller(), forms.reference(ref)
+    try:
+        typed = {key: forms.number(key) for key in ("machines", "vcpus", "memory_gib", "disk_gib")}
+        wanted = {key: int(value) for key, value in typed.items() if value is not None}
+        if "memory_gib" in wanted:
+            wanted["memory_mib"] = wanted.pop("memory_gib") * GIB
+        projects.set_quota(ctx(), who, ref, wanted)
+    except GarageError as error:
+        return refused("projects/page.html", error, project=projects.get(ctx(), who, ref))
+    return to("project_page", ref=ref)
+
+
+@bp.post("/projects/<ref>/delete")
+def project_delete(ref: str) -> Response:
+    projects.delete(ctx(), caller(), forms.reference(ref))
+    return to("projects_list")

@@ -1,0 +1,163 @@
+// What the pages do beyond forms and links. Everything here is an addition: without it each page still works.
+
+const root = document.documentElement;
+const on = (name, act) => document.addEventListener(name, act);
+const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+
+// -- time: the server's clock counts; a wrong one here must not show wrong seconds
+const ahead = Date.now() / 1000 - Number(root.dataset.now);
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone) document.cookie = `garage-zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+
+function tick() {
+  for (const place of all("[data-since]")) {
+    const seconds = Math.max(0, Math.floor(Date.now() / 1000 - ahead - Number(place.dataset.since)));
+    const text = place.textContent.replace(/[\d.]+/, seconds);
+    if (seconds < 600 && text !== place.textContent) place.textContent = text;
+  }
+}
+
+// -- events: a machine that changed is fetched again where it is shown
+let stream;
+
+function listen() {
+  const url = document.body.dataset.events;
+  if (!url || stream || document.hidden) return;
+  stream = new EventSource(url);
+  stream.addEventListener("machine", (event) => changed(JSON.parse(event.data).id));
+  stream.addEventListener("error", () => stream?.readyState === EventSource.CLOSED && later());
+}
+
+function changed(id) {
+  for (const place of all(`[data-machine="${CSS.escape(id)}"]`)) htmx.trigger(place, "changed");
+}
+
+// a stream that the server closed for good (an old version, a restart) is tried again; meanwhile what moves is fetched
+function later() {
+  quiet();
+  refresh();
+  setTimeout(listen, 3000);
+}
+
+function quiet() {
+  stream?.close();
+  stream = undefined;
+}
+
+const moving = new Set(["requested", "preparing", "booting", "stopping", "deleting"]);
+
+function refresh() {
+  for (const place of all("[data-machine]")) if (moving.has(place.dataset.state)) htmx.trigger(place, "changed");
+}
+
+// a hidden page holds no connection; seen again, it looks once and listens again
+on("visibilitychange", () => {
+  if (document.hidden) return quiet();
+  for (const place of all("[data-machine]")) htmx.trigger(place, "changed");
+  listen();
+});
+
+// -- console
+async function readConsole(box) {
+  const answer = await fetch(box.dataset.console, { headers: { Accept: "text/plain" } }).catch(() => undefined);
+  const text = answer?.ok ? await answer.text() : "";
+  const pre = box.querySelector("pre");
+  if (!text || pre.textContent === text) return;
+  const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 40;
+  pre.textContent = text;
+  if (atEnd) pre.scrollTop = pre.scrollHeight;
+}
+
+const consoles = () => all("[data-console]").filter((box) => box.open && !document.hidden).forEach(readConsole);
+document.addEventListener("toggle", (event) => event.target.matches?.("[data-console]") && consoles(), true);
+
+// -- copying
+async function copy(button) {
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+  } catch {
+    getSelection().selectAllChildren(button.previousElementSibling);
+    document.execCommand("copy");
+  }
+  button.classList.add("copied");
+  button.querySelector("use").setAttribute("href", "#i-done");
+  say(document.body.dataset.copied);
+  setTimeout(() => {
+    button.classList.remove("copied");
+    button.querySelector("use").setAttribute("href", "#i-copy");
+  }, 1500);
+}
+
+const spoken = Object.assign(document.createElement("p"), { className: "sr" });
+spoken.setAttribute("role", "status");
+const say = (text) => (spoken.textContent = text);
+
+on("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) copy(button);
+  event.target.closest("[data-dismiss]")?.closest(".notice").remove();
+  for (const menu of all("details.drop[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+
+// -- several machines at once
+function count() {
+  const ticked = all('input[name="machine"]:checked').length;
+  const bar = document.getElementById("many");
+  bar?.classList.toggle("many-on", ticked > 0);
+  const place = bar?.querySelector("[data-many-count]");
+  if (place) place.textContent = ticked || "";
+}
+on("change", (event) => event.target.name === "machine" && count());
+
+// -- keyboard: one key each, never while somebody types
+const visit = (key) => document.querySelector(`[data-go="${key}"]`)?.click();
+let afterG = 0;
+
+function walk(step) {
+  const names = all(".row-name");
+  const here = names.indexOf(document.activeElement?.closest(".row")?.querySelector(".row-name"));
+  names[Math.min(Math.max(here + step, 0), names.length - 1)]?.focus();
+}
+
+const shortcuts = {
+  "/": () => document.getElementById("search")?.focus(),
+  n: () => (document.getElementById("new-name") ? document.getElementById("new-name").focus() : visit("m")),
+  j: () => walk(1),
+  k: () => walk(-1),
+  c: () => (document.activeElement?.closest(".row") ?? document.querySelector(".connect") ?? document).querySelector(".c-ssh [data-copy], .connect [data-copy], [data-copy]")?.click(),
+  g: () => (afterG = Date.now()),
+  "?": () => document.getElementById("help")?.showModal(),
+};
+
+function pressed(event) {
+  if (event.key === "Escape") all("details.drop[open]").forEach(close);
+  const typing = event.target.closest("input, select, textarea, dialog, [contenteditable]");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const going = Date.now() - afterG < 1500 && event.key !== "g";
+  afterG = going ? 0 : afterG;
+  const act = going ? () => visit(event.key) : shortcuts[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+function close(menu) {
+  menu.open = false;
+  menu.querySelector("summary").focus();
+}
+on("keydown", pressed);
+
+// -- after htmx has put something in
+on("htmx:after:swap", () => {
+  for (const menu of all("details.drop[open]")) if (!menu.matches(":hover, :focus-within")) menu.open = false;
+  count();
+  consoles();
+});
+
+document.body.append(spoken);
+root.classList.add("scripted");
+setInterval(tick, 1000);
+setInterval(consoles, 2000);
+setInterval(() => stream?.readyState !== EventSource.OPEN && !document.hidden && refresh(), 3000);
+listen();
+consoles();

@@ -1,0 +1,104 @@
+"""Words of the pages for what services name by a key: states, steps, sizes, roles, what the audit log tells."""
+
+from __future__ import annotations
+
+from garage.errors import N_
+
+SHAPES: dict[str, str] = {
+    "requested": "waiting",
+    "spare": "waiting",
+    "preparing": "working",
+    "booting": "working",
+    "ready": "ready",
+    "stopping": "working",
+    "stopped": "stopped",
+    "suspended": "stopped",
+    "failed": "failed",
+    "unreachable": "unreachable",
+    "lost": "failed",
+    "deleting": "working",
+    "gone": "stopped",
+}
+"""A state's shape and colour; the word comes from STATES."""
+
+STATES: dict[str, str] = {
+    "requested": N_("waiting"),
+    "spare": N_("spare"),
+    "preparing": N_("preparing"),
+    "booting": N_("booting"),
+    "ready": N_("ready"),
+    "stopping": N_("stopping"),
+    "stopped": N_("stopped"),
+    "suspended": N_("suspended"),
+    "failed": N_("failed"),
+    "unreachable": N_("unreachable"),
+    "lost": N_("lost"),
+    "deleting": N_("deleting"),
+    "gone": N_("deleted"),
+}
+
+STEPS: dict[str, str] = {
+    "preparing": N_("reserved"),
+    "network": N_("network"),
+    "disk": N_("disk"),
+    "seed": N_("disk"),
+    "starting": N_("starting"),
+    "booting": N_("booting"),
+    "waiting_ssh": N_("waiting for SSH"),
+    "ready": N_("ready"),
+}
+"""Progress on the way to `ready`: a step's name, or its state's where it has none."""
+
+SIZES: dict[str, str] = {
+    "tiny": N_("tiny"),
+    "small": N_("small"),
+    "medium": N_("medium"),
+    "large": N_("large"),
+}
+"""The sizes of a new garage; those that an admin adds keep their own name."""
+
+ROLES: dict[str, str] = {"owner": N_("owner"), "member": N_("member"), "admin": N_("admin")}
+
+RESOURCES: dict[str, str] = {
+    "machines": N_("machines"),
+    "vcpus": N_("vCPUs"),
+    "memory_mib": N_("MiB of memory"),
+    "disk_gib": N_("GiB of disk"),
+}
+
+EVENTS: dict[str, str] = {
+    "start": N_("starting it"),
+    "stop": N_("stopping it"),
+    "delete": N_("deleting it"),
+    "suspend": N_("suspending it"),
+}
+"""What somebody wanted to do when the answer is `wrong_state`."""
+
+AUDIT: dict[str, str] = {
+    "machine.create": N_("asked for a machine"),
+    "machine.start": N_("started a machine"),
+    "machine.stop": N_("stopped a machine"),
+    "machine.reboot": N_("rebooted a machine"),
+    "machine.renew": N_("renewed a lease"),
+    "machine.delete": N_("deleted a machine"),
+    "key.add": N_("added a key"),
+    "key.delete": N_("deleted a key"),
+    "session.open": N_("signed in"),
+    "token.create": N_("made a token"),
+    "token.delete": N_("deleted a token"),
+    "user.create": N_("invited a user"),
+    "user.reset_link": N_("made a link for a new password"),
+    "user.disable": N_("disabled a user"),
+    "user.enable": N_("enabled a user"),
+    "user.set_password": N_("set a password"),
+    "project.create": N_("opened a project"),
+    "project.member": N_("added a member or changed a role"),
+    "project.member_removed": N_("removed a member"),
+    "project.quota": N_("changed a quota"),
+    "project.delete": N_("deleted a project"),
+    "image.register": N_("registered an image"),
+    "image.delete": N_("deleted an image"),
+}
+
+PARAMS: dict[str, dict[str, str]] = {"state": STATES, "event": EVENTS, "what": RESOURCES, "role": ROLES}
+"""Fields of error texts whose values are keys, and their words."""
