@@ -52,8 +52,9 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     schema: int = SCHEMA
     node: Label
-    instance: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{2,4}$")]
-    """Keeps several garages on one server apart: part of every interface, table and file name."""
+    instance: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{3}$")]
+    """Keeps several garages on one server apart: part of every interface, table and domain name. Of fixed length, so that no
+    instance's "gtABC…" can begin another's."""
     version: Annotated[int, msgspec.Meta(ge=1)]
     bridge: Bridge
     domain: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]+$", max_length=200)]
@@ -92,10 +93,12 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class SpecError(Exception):
     """A spec that must not be applied; `code` is one of "signature", "schema", "node", "version", "size"."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, *, version: int = 0) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.version = version
+        """Of the spec, when its signature could be believed; else 0."""
 
 
 def seal(spec: NodeSpec, key: Ed25519PrivateKey) -> bytes:

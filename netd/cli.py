@@ -1,0 +1,113 @@
+"""The `netd` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from netd import config as configuration
+from netd.config import Config
+from netd.daemon import Daemon
+from netd.errors import NetdError
+from netd.node import Node
+from netd.shell import daemons, kernel
+from netd.shell.controller import Controller
+from netd.wire import SpecError
+
+
+def main() -> None:
+    """Entry point; exits with the error table's code."""
+    arguments = _parser().parse_args()
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        stream=sys.stderr,
+        format="%(levelname)s %(message)s",
+    )
+    try:
+        _require_root()
+        arguments.act(configuration.load(arguments.config), arguments)
+    except NetdError as error:
+        print(f"netd: {error}", file=sys.stderr)
+        sys.exit(error.exit)
+    except SpecError as error:
+        print(f"netd: {error.code}: {error.text}", file=sys.stderr)
+        sys.exit(38)
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise NetdError("not_root", "netd needs root", hint="try: sudo netd …")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="netd", description="Keeps this server's garage network as its controller wants it."
+    )
+    home = Path(os.environ.get("GARAGE_HOME", "/var/lib/garage"))
+    parser.add_argument("--verbose", action="store_true", help="log every command")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, act, text in (
+        ("run", _run, "follow the controller until SIGTERM"),
+        ("status", _status, "what is in force"),
+        ("plan", _plan, "show what would change, and change nothing"),
+        ("down", _down, "remove bridge, filters and daemons"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, default=home / "netd" / "netd.toml")
+        command.add_argument("-o", "--output", choices=("text", "json"), default="text")
+        command.set_defaults(act=act)
+    return parser
+
+
+def _run(config: Config, _arguments: argparse.Namespace) -> None:
+    Daemon(config).run()
+
+
+def _status(config: Config, arguments: argparse.Namespace) -> None:
+    node = Node(config)
+    node.adopt()
+    changes = node.preview(None)
+    bridge = node.spec.bridge.name if node.spec else ""
+    shown = {
+        "node": config.node,
+        "version": node.version,
+        "bridge": bridge,
+        "machines": len(node.spec.machines) if node.spec else 0,
+        "running": sorted(daemons.running(config.state_dir)),
+        "ipv6_uplink": kernel.has_ipv6_uplink(),
+        "floor": list(node.floor(bridge).networks),
+        "pending": [str(change)[:200] for change in changes],
+        "problems": list(node.problems()),
+    }
+    if arguments.output == "json":
+        print(json.dumps(shown))
+    else:
+        print(
+            "\n".join(
+                f"{key:12} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+                for key, value in shown.items()
+            )
+        )
+
+
+def _plan(config: Config, arguments: argparse.Namespace) -> None:
+    node = Node(config)
+    node.adopt()
+    sealed = Controller(config).fetch(node.version, 0)
+    changes = [str(change) for change in node.preview(sealed)]
+    if arguments.output == "json":
+        print(json.dumps({"items": changes}))
+    else:
+        print("\n".join(changes) or "nothing to change")
+
+
+def _down(config: Config, _arguments: argparse.Namespace) -> None:
+    Node(config).down(f"gb{config.instance}", f"garage_{config.instance}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""dnsmasq's files: a configuration that only changes with the site, and three files that follow the machines (re-read on SIGHUP)."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from netd.core.desired import Desired
+
+LEASE = "2h"
+"""A freed address rests far longer before it is given again (garage.core.ipam)."""
+NAMES_TTL = 5
+"""Seconds that a machine's name may be remembered: machines come and go."""
+
+
+def config_text(wanted: Desired, state: Path) -> str:
+    """dnsmasq.conf. A machine gets /32 with the gateway by option 121 (RFC 3442), and a /128; router advertisements say "managed",
+    without an autonomous prefix. The router is always announced, since the site's own prefix lies behind it; without an IPv6 uplink
+    the internet answers "no route" at once, and RFC 6724 prefers IPv4 over a ULA source anyway."""
+    bridge, domain = wanted.spec.bridge, wanted.spec.domain
+    site4 = ipaddress.IPv4Network(bridge.site_ipv4)
+    first64 = ipaddress.IPv6Network((int(ipaddress.IPv6Network(bridge.site_ipv6).network_address), 64))
+    lines = [
+        *("bind-interfaces", f"interface={bridge.name}", "except-interface=lo", "no-hosts", "no-ping"),
+        *(
+            f"pid-file={state / 'dnsmasq.pid'}",
+            f"dhcp-leasefile={state / 'dnsmasq.leases'}",
+            "log-facility=-",
+            "quiet-dhcp",
+            "quiet-dhcp6",
+            "quiet-ra",
+        ),
+        *(
+            f"domain={domain}",
+            f"local=/{domain}/",
+            "bogus-priv",
+            "domain-needed",
+            "cache-size=2000",
+            f"local-ttl={NAMES_TTL}",
+        ),
+        *(f"addn-hosts={state / 'names'}", f"dhcp-hostsfile={state / 'hosts'}", f"dhcp-optsfile={state / 'options'}"),
+        f"dhcp-range={site4.network_address},static,{site4.netmask},{LEASE}",
+        f"dhcp-range={first64.network_address},static,64,{LEASE}",
+        *(
+            "dhcp-authoritative",
+            "enable-ra",
+            f"ra-param={bridge.name},60,1800",
+            f"dhcp-lease-max={site4.num_addresses}",
+        ),
+        "dhcp-option=option:netmask,255.255.255.255",
+        f"dhcp-option=option:router,{bridge.ipv4}",
+        f"dhcp-option=option:classless-static-route,{bridge.ipv4}/32,0.0.0.0,0.0.0.0/0,{bridge.ipv4}",
+        f"dhcp-option=option:dns-server,{bridge.ipv4}",
+        f"dhcp-option=option:ntp-server,{bridge.ipv4}",
+        f"dhcp-option=option6:dns-server,[{bridge.ipv6}]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def hosts_text(wanted: Desired) -> str:
+    """dhcp-hostsfile: MAC → both addresses, with a tag for the project's search domain."""
+    rows = [f"{m.mac},set:p-{m.project},{m.ipv4},[{m.ipv6}]" for m in wanted.spec.machines]
+    return "".join(f"{row}\n" for row in sorted(rows))
+
+
+def options_text(wanted: Desired) -> str:
+    """dhcp-optsfile: a machine finds its project's other machines by their short names."""
+    domain = wanted.spec.domain
+    rows = []
+    for project in sorted({m.project for m in wanted.spec.machines}):
+        search = f"{project}.{domain},{domain}"
+        rows += [f"tag:p-{project},option:domain-search,{search}", f"tag:p-{project},option6:domain-search,{search}"]
+    return "".join(f"{row}\n" for row in rows)
+
+
+def names_text(wanted: Desired) -> str:
+    """addn-hosts: forward and reverse names of both families; the gateway is gateway.SITE.DOMAIN."""
+    bridge, domain = wanted.spec.bridge, wanted.spec.domain
+    rows = [f"{bridge.ipv4} gateway.{domain}", f"{bridge.ipv6} gateway.{domain}"]
+    for m in wanted.spec.machines:
+        rows += [f"{m.ipv4} {m.name}.{m.project}.{domain}", f"{m.ipv6} {m.name}.{m.project}.{domain}"]
+    return "".join(f"{row}\n" for row in sorted(rows))
+
+
+def chrony_text(wanted: Desired, state: Path) -> str:
+    """chronyd that serves this server's clock to its machines and never sets it (`-x`)."""
+    bridge = wanted.spec.bridge
+    lines = [
+        *(
+            f"bindaddress {bridge.ipv4}",
+            f"bindaddress {bridge.ipv6}",
+            f"allow {bridge.site_ipv4}",
+            f"allow {bridge.site_ipv6}",
+        ),
+        *(
+            "local stratum 8",
+            "cmdport 0",
+            f"bindcmdaddress {state / 'chrony' / 'chronyd.sock'}",
+            f"pidfile {state / 'chronyd.pid'}",
+        ),
+    ]
+    return "\n".join(lines) + "\n"

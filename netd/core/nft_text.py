@@ -1,0 +1,180 @@
+"""The node's packet filters as nftables text: one atomic skeleton, and set elements for machines.
+
+Two tables carry the instance id. The bridge table is stateless (no bridge conntrack is needed) and lets a tap speak only as its
+own machine; the inet table holds the floor, the node's closed ports and the masquerade. A tap without elements may say nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from netd.core.desired import Desired, own4, own6
+from netd.wire import MachineNet
+
+SETS = {
+    "macs": "ifname . ether_addr",
+    "own4": "ifname . ether_addr . ipv4_addr",
+    "own6": "ifname . ether_addr . ipv6_addr",
+}
+"""Name → type of the bridge table's sets of allowed senders."""
+
+
+MARK = "skeleton_"
+"""Begins the name of the empty chain that says which skeleton a table holds."""
+
+
+def elements(machines: Iterable[MachineNet]) -> frozenset[tuple[str, str]]:
+    """(set, element) pairs of these machines, as nft prints them."""
+    found: set[tuple[str, str]] = set()
+    for m in machines:
+        found.add(("macs", f"{m.tap} . {m.mac}"))
+        found |= {("own4", f"{m.tap} . {m.mac} . {address}") for address in own4(m)}
+        found |= {("own6", f"{m.tap} . {m.mac} . {address}") for address in own6(m)}
+    return frozenset(found)
+
+
+def skeleton_id(wanted: Desired) -> str:
+    """Names the skeleton's content; an empty chain carries it, so that an unchanged skeleton is recognised (nft 1.0.6 lists no comments)."""
+    return hashlib.sha256(_skeleton(wanted, "").encode()).hexdigest()[:16]
+
+
+def skeleton(wanted: Desired) -> str:
+    """Both tables with their sets filled, replacing any earlier ones in one transaction."""
+    return _skeleton(wanted, skeleton_id(wanted)) + "".join(add_commands(wanted.table, elements(wanted.spec.machines)))
+
+
+def add_commands(table: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """One `add element` per set."""
+    return [f"add element bridge {table} {name} {{ {', '.join(found)} }}\n" for name, found in _by_set(pairs)]
+
+
+def delete_commands(table: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"delete element bridge {table} {name} {{ {', '.join(found)} }}\n" for name, found in _by_set(pairs)]
+
+
+def _by_set(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    ordered = sorted(pairs)
+    return [(name, found) for name in SETS if (found := [element for owner, element in ordered if owner == name])]
+
+
+def _skeleton(wanted: Desired, mark: str) -> str:
+    table = wanted.table
+    lines = []
+    for family in ("bridge", "inet"):
+        lines += [f"table {family} {table}", f"delete table {family} {table}"]
+    return "\n".join(lines) + "\n" + _bridge_table(wanted, mark) + _inet_table(wanted, mark)
+
+
+def _bridge_table(wanted: Desired, mark: str) -> str:
+    taps = f"gt{wanted.spec.instance}*"  # by name: "meta ibrname" is not in every kernel
+    sets = "".join(f"  set {key} {{ type {kind}; }}\n" for key, kind in SETS.items())
+    return f"""table bridge {wanted.table} {{
+  chain {MARK}{mark} {{ }}
+{sets}  chain from_port {{
+    type filter hook prerouting priority -300; policy accept;
+    iifname != "{taps}" accept
+    iifname . ether saddr != @macs drop
+    ether type arp jump from_arp
+    ether type ip jump from_ip4
+    ether type ip6 jump from_ip6
+    drop
+  }}
+  chain from_arp {{
+    iifname . arp saddr ether . arp saddr ip != @own4 drop
+    accept
+  }}
+  chain from_ip4 {{
+    iifname . ether saddr . ip saddr != @own4 drop
+    ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
+    ip saddr 0.0.0.0 drop
+    udp sport 67 drop
+    accept
+  }}
+  chain from_ip6 {{
+    iifname . ether saddr . ip6 saddr != @own6 drop
+    icmpv6 type {{ nd-router-advert, nd-redirect }} drop
+    udp sport 547 drop
+    accept
+  }}
+  chain between_ports {{
+    type filter hook forward priority 0; policy accept;
+    iifname "{taps}" drop
+    oifname "{taps}" drop
+  }}
+}}
+"""
+
+
+def _inet_table(wanted: Desired, mark: str) -> str:
+    bridge, floor = wanted.spec.bridge, wanted.floor
+    return f"""table inet {wanted.table} {{
+  chain {MARK}{mark} {{ }}
+  set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(floor.of(4))} }} }}
+  set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(floor.of(6))} }} }}
+{_allowed_sets(wanted)}  chain input {{
+    type filter hook input priority -10; policy accept;
+    iifname "{bridge.name}" jump from_machines
+    iifname != {{ "lo", "{bridge.name}" }} ip daddr {bridge.ipv4} drop
+    iifname != {{ "lo", "{bridge.name}" }} ip6 daddr {bridge.ipv6} drop
+  }}
+  chain from_machines {{
+    ct state established,related accept
+    icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report }} accept
+    ip daddr {{ {bridge.ipv4}, 255.255.255.255 }} udp dport 67 accept
+    ip6 daddr {{ ff02::1:2, fe80::/10 }} udp dport 547 accept
+    ip daddr {bridge.ipv4} meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip6 daddr {bridge.ipv6} meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip daddr {bridge.ipv4} udp dport 123 accept
+    ip6 daddr {bridge.ipv6} udp dport 123 accept
+    ip daddr {bridge.ipv4} icmp type echo-request accept
+    ip6 daddr {{ {bridge.ipv6}, fe80::/10 }} icmpv6 type echo-request accept
+    drop
+  }}
+  chain forward {{
+    type filter hook forward priority -10; policy accept;
+    iifname "{bridge.name}" jump machines_out
+    oifname "{bridge.name}" jump machines_in
+  }}
+  chain machines_out {{
+    ct state established,related accept
+    ct state invalid drop
+    oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
+    oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
+    oifname "{bridge.name}" drop
+    ip daddr . meta l4proto . th dport @allowed4 accept
+    ip6 daddr . meta l4proto . th dport @allowed6 accept
+    ip daddr @floor4 reject with icmpx admin-prohibited
+    ip6 daddr @floor6 reject with icmpx admin-prohibited
+    accept
+  }}
+  chain machines_in {{
+    iifname "{bridge.name}" accept
+    ct state established,related accept
+    drop
+  }}
+  chain output {{
+    type filter hook output priority -10; policy accept;
+    oifname "{bridge.name}" icmp type redirect drop
+    oifname "{bridge.name}" icmpv6 type nd-redirect drop
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname != "{bridge.name}" ip saddr {bridge.site_ipv4} masquerade
+    oifname != "{bridge.name}" ip6 saddr {bridge.site_ipv6} masquerade
+  }}
+}}
+"""
+
+
+def _allowed_sets(wanted: Desired) -> str:
+    text = ""
+    for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
+        found = [
+            f"{a.address} . {a.protocol} . {a.port}"
+            for a in wanted.floor.allowed
+            if (":" in a.address) == (version == 6)
+        ]
+        filled = f" elements = {{ {', '.join(found)} }}" if found else ""
+        text += f"  set allowed{version} {{ type {kind} . inet_proto . inet_service;{filled} }}\n"
+    return text

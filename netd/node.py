@@ -1,0 +1,169 @@
+"""One node: observe, plan, apply; the last good spec on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from netd.config import Config
+from netd.core.checks import check
+from netd.core.desired import Desired
+from netd.core.floor import Floor, make_floor, parse_allowed, parse_networks
+from netd.core.plan import Change, Observed, plan, sysctls
+from netd.errors import NetdError
+from netd.shell import daemons, files, kernel, nft
+from netd.wire import NodeSpec, SpecError, unseal
+
+log = logging.getLogger(__name__)
+CONTENT = ("dnsmasq.conf", "hosts", "options", "names", "chrony.conf")
+
+
+class Node:
+    """Holds the spec in force and makes the kernel follow it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.spec: NodeSpec | None = None
+        self.state = config.state_dir
+        self._cache = config.state_dir / "last-good.json"
+        self._key = _load_key(config.controller_key)
+        self._have_chrony = daemons.available("chronyd")
+
+    @property
+    def version(self) -> int:
+        """Of the spec in force; 0 without one."""
+        return self.spec.version if self.spec else 0
+
+    def problems(self) -> tuple[str, ...]:
+        """What an admin should mend."""
+        return () if self._have_chrony else ("chronyd is missing: machines have no time from their node",)
+
+    def take(self, sealed: bytes) -> list[Change]:
+        """Check, apply and remember a spec; raises SpecError (refused, the last good one stays) or NetdError (could not be applied)."""
+        spec = unseal(sealed, self._key, node=self.config.node)
+        floor = self.floor(spec.bridge.name)
+        try:
+            check(spec, instance=self.config.instance, in_force=self.version, floor=floor)
+        except SpecError as error:
+            raise SpecError(error.code, error.text, version=spec.version) from None
+        changes = self._apply(Desired(spec, floor))
+        self.spec = spec
+        files.write(self._cache, sealed.decode(), 0o600)
+        return changes
+
+    def restore(self) -> bool:
+        """Come up from the last good spec; False without one. A damaged cache is said and ignored: the controller sends anew."""
+        if (sealed := files.read(self._cache)) is None:
+            return False
+        try:
+            self.take(sealed.encode())
+        except SpecError as error:
+            log.warning("the cached spec is not usable: %s", error.text)
+            return False
+        return True
+
+    def adopt(self) -> None:
+        """Take the last good spec as the one in force without touching anything, to look at it."""
+        if (sealed := files.read(self._cache)) is not None:
+            self.spec = unseal(sealed.encode(), self._key, node=self.config.node)
+
+    def refresh(self) -> list[Change]:
+        """Bring the kernel back to the spec in force, with the floor as it is now."""
+        return self._apply(Desired(self.spec, self.floor(self.spec.bridge.name))) if self.spec else []
+
+    def preview(self, sealed: bytes | None) -> list[Change]:
+        """What `take` (or `refresh`) would do; changes nothing."""
+        spec = unseal(sealed, self._key, node=self.config.node) if sealed else self.spec
+        if spec is None:
+            return []
+        wanted = Desired(spec, self.floor(spec.bridge.name))
+        return plan(wanted, self.observe(wanted), self.state, have_chrony=self._have_chrony)
+
+    def floor(self, bridge: str) -> Floor:
+        """Networks this server stands in, the office file, the allow file: read anew each time."""
+        office, allow = self.config.office_file, self.config.allow_file
+        networks = parse_networks(files.read_trusted(office), name=str(office))
+        if self.config.uplink_is_office:
+            networks += kernel.connected_networks(without=bridge)
+        return make_floor(networks, parse_allowed(files.read_trusted(allow), name=str(allow)))
+
+    def observe(self, wanted: Desired) -> Observed:
+        """What is there now of what `wanted` speaks of."""
+        name = wanted.spec.bridge.name
+        skeleton, elements = nft.observe(wanted.table)
+        mac, up = kernel.bridge_link(name)
+        return Observed(
+            skeleton=skeleton,
+            elements=elements,
+            bridge_mac=mac,
+            bridge_up=up,
+            addresses=kernel.addresses(name) if mac else frozenset(),
+            routes=kernel.host_routes(name) if mac else frozenset(),
+            neighbours=kernel.permanent_neighbours(name) if mac else frozenset(),
+            sysctls=kernel.read_sysctls(list(sysctls(wanted))),
+            files={path: text for path in (self.state / n for n in CONTENT) if (text := files.read(path)) is not None},
+            running=daemons.running(self.state),
+        )
+
+    def _apply(self, wanted: Desired) -> list[Change]:
+        changes = plan(wanted, self.observe(wanted), self.state, have_chrony=self._have_chrony)
+        for batch in _batches(changes):
+            log.info("%s", "; ".join(_short(change) for change in batch))
+            self._do(batch)
+        return changes
+
+    def _do(self, batch: list[Change]) -> None:
+        kind = batch[0].kind
+        if kind == "ip":
+            kernel.apply_ip(batch)
+            return
+        for change in batch:
+            _DO[kind](change, self.state)
+
+    def down(self, instance_bridge: str, table: str) -> None:
+        """Remove everything of ours: the bridge before its rules."""
+        for name in daemons.PID_FILES:
+            daemons.stop(name, self.state)
+        kernel.delete_bridge(instance_bridge)
+        nft.delete(table)
+
+
+_DO: dict[str, Callable[[Change, Path], None]] = {
+    "nft": lambda change, _state: nft.apply(change.text),
+    "sysctl": lambda change, _state: kernel.set_sysctl(change.text),
+    "file": lambda change, _state: files.write(change.path or Path(), change.text),
+    "start": lambda change, state: daemons.start(change.text, state),
+    "reload": lambda change, state: daemons.reload(change.text, state),
+}
+
+
+def _batches(changes: list[Change]) -> list[list[Change]]:
+    """Neighbouring changes of one kind together: one `ip -batch` for all."""
+    batches: list[list[Change]] = []
+    for change in changes:
+        if batches and batches[-1][0].kind == change.kind:
+            batches[-1].append(change)
+        else:
+            batches.append([change])
+    return batches
+
+
+def _short(change: Change) -> str:
+    text = str(change)
+    return text if len(text) < 160 else text[:150].replace("\n", " ") + " …"
+
+
+def _load_key(path: Path) -> Ed25519PublicKey:
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise NetdError(
+            "config", f"{path}: {error}", hint="it is the controller's public key, written by make up"
+        ) from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise NetdError("config", f"{path} is no Ed25519 key")
+    return key

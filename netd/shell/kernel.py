@@ -1,0 +1,101 @@
+"""The kernel's side: links, addresses, routes, neighbours, sysctls. iproute2 is the gateway: pyroute2 costs 36 MB resident."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+from netd.core.plan import Change
+from netd.shell.run import run
+
+PROC = Path("/proc/sys")
+
+
+def ip_json(*words: str) -> list[dict[str, Any]]:
+    """What `ip -json …` prints; an absent device is an empty list."""
+    text = run(["ip", "-json", *words], check=False).strip()
+    return [row for row in json.loads(text) if row] if text else []
+
+
+def bridge_link(name: str) -> tuple[str, bool]:
+    """(MAC, up) of a bridge, ("", False) without one."""
+    rows = ip_json("link", "show", "dev", name)
+    return (rows[0]["address"], "UP" in rows[0]["flags"]) if rows else ("", False)
+
+
+def addresses(name: str) -> frozenset[str]:
+    rows = ip_json("addr", "show", "dev", name)
+    return frozenset(f"{a['local']}/{a['prefixlen']}" for row in rows for a in row.get("addr_info", []))
+
+
+def host_routes(name: str) -> frozenset[str]:
+    """Unicast host routes over a device, both families."""
+    rows = ip_json("-4", "route", "show", "dev", name) + ip_json("-6", "route", "show", "dev", name)
+    return frozenset(row["dst"] for row in rows if _is_host(row["dst"]))
+
+
+def _is_host(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_network(text).num_addresses == 1
+    return False
+
+
+def permanent_neighbours(name: str) -> frozenset[tuple[str, str]]:
+    rows = ip_json("neigh", "show", "dev", name, "nud", "permanent")
+    return frozenset(
+        (row["dst"], row["lladdr"])
+        for row in rows
+        if "lladdr" in row and not ipaddress.ip_address(row["dst"]).is_multicast
+    )
+
+
+def connected_networks(*, without: str) -> list[str]:
+    """The networks that this server stands in: those of every address on every device but `without` and loopback."""
+    found = []
+    for row in ip_json("addr", "show"):
+        if row["ifname"] not in (without, "lo"):
+            found += [
+                str(ipaddress.ip_interface(f"{a['local']}/{a['prefixlen']}").network) for a in row.get("addr_info", [])
+            ]
+    return [net for net in found if not ipaddress.ip_network(net).is_link_local]
+
+
+def has_ipv6_uplink() -> bool:
+    return any(row.get("dst") == "default" for row in ip_json("-6", "route", "show", "default"))
+
+
+def read_sysctls(keys: list[str]) -> dict[str, str]:
+    """Values of those that exist, and accept_ra of every device."""
+    found = {}
+    for key in keys:
+        with contextlib.suppress(OSError):
+            found[key] = _sysctl_path(key).read_text().strip()
+    for path in (PROC / "net/ipv6/conf").glob("*/accept_ra"):
+        if path.parent.name in ("all", "default", "lo"):
+            continue
+        with contextlib.suppress(OSError):
+            found[f"net.ipv6.conf.{path.parent.name}.accept_ra"] = path.read_text().strip()
+    return found
+
+
+def set_sysctl(text: str) -> None:
+    key, _, value = text.partition("=")
+    with contextlib.suppress(FileNotFoundError):  # a device that has just gone, or a kernel without IPv6
+        _sysctl_path(key).write_text(value)
+
+
+def _sysctl_path(key: str) -> Path:
+    return PROC / key.replace(".", "/")
+
+
+def apply_ip(changes: list[Change]) -> None:
+    """All lines in one `ip -batch`; -force goes on after a line whose object is gone already."""
+    if changes:
+        run(["ip", "-force", "-batch", "-"], input="".join(f"{change.text}\n" for change in changes), check=False)
+
+
+def delete_bridge(name: str) -> None:
+    run(["ip", "link", "delete", name, "type", "bridge"], check=False)

@@ -1,0 +1,42 @@
+"""nftables: reading what of ours is there, applying a transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from netd.core.nft_text import MARK, SETS
+from netd.shell.run import run
+
+
+def observe(table: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    """(the skeleton's id, the elements of the bridge table's sets); ("", nothing) when a table is missing."""
+    bridge, inet = _list("bridge", table), _list("inet", table)
+    if not bridge or not inet or _mark(bridge) != _mark(inet):
+        return "", frozenset()
+    found = set()
+    for item in bridge:
+        if (entry := item.get("set")) and entry["name"] in SETS:
+            found |= {(entry["name"], " . ".join(element["concat"])) for element in entry.get("elem", [])}
+    return _mark(bridge), frozenset(found)
+
+
+def _list(family: str, table: str) -> list[dict[str, Any]]:
+    text = run(["nft", "-j", "list", "table", family, table], check=False)
+    rows: list[dict[str, Any]] = json.loads(text)["nftables"] if text.strip() else []
+    return rows
+
+
+def _mark(rows: list[dict[str, Any]]) -> str:
+    names = [row["chain"]["name"] for row in rows if "chain" in row]
+    return next((name.removeprefix(MARK) for name in names if name.startswith(MARK)), "")
+
+
+def apply(text: str) -> None:
+    """One transaction: all of it or nothing."""
+    run(["nft", "-f", "-"], input=text)
+
+
+def delete(table: str) -> None:
+    for family in ("bridge", "inet"):
+        run(["nft", "delete", "table", family, table], check=False)
