@@ -45,7 +45,11 @@ class Runner:
             raise SetupError("stopped")
         words = [str(word) for word in argv]
         self.note(f"$ {shlex.join(words)}")
-        environ = {**self._environ, **(env or {})} if uninterrupted else {**self._environ, **(env or {}), MARK: str(self._home)}
+        environ = (
+            {**self._environ, **(env or {})}
+            if uninterrupted
+            else {**self._environ, **(env or {}), MARK: str(self._home)}
+        )
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ, cwd=cwd or "/",
             text=True, errors="replace", start_new_session=True,
@@ -55,10 +59,11 @@ class Runner:
             output = self._follow(process, on_line)
         finally:
             self._running.pop(process.pid, None)
-        if process.returncode and not self._cancelled.is_set():
-            raise SetupError(f"“{shlex.join(words)[:200]}” failed ({process.returncode})", hint=hint or find_hint(output), tail=output_tail(output))
-        if process.returncode:
+        if self._cancelled.is_set() and process.returncode:
             raise SetupError("stopped")
+        if process.returncode:
+            what = f"“{shlex.join(words)[:200]}” failed ({process.returncode})"
+            raise SetupError(what, hint=hint or find_hint(output), tail=output_tail(output))
         return "\n".join(output)
 
     def _follow(self, process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:
@@ -86,7 +91,9 @@ class Runner:
 
 def clean_environ(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     """What our commands see: the caller's environment without what would lead Python or npm astray."""
-    kept = {key: value for key, value in environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS"))}
+    kept = {
+        key: value for key, value in environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS"))
+    }
     return {
         **kept,
         "GARAGE_HOME": str(home),

@@ -20,7 +20,9 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise SetupError(f"{what} is already running (process {file.read().strip()})", hint="wait until it ends") from None
+            raise SetupError(
+                f"{what} is already running (process {file.read().strip()})", hint="wait until it ends"
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tomllib
 
+from garage_setup import pages
+from garage_setup.command import Runner
 from garage_setup.place import CHECKOUT
 from garage_setup.problem import SetupError
 
@@ -13,7 +16,15 @@ PYTHON = "3.11"
 """The oldest one; the result is valid for all newer ones too."""
 COMPILE = (
     *("pip", "compile", "--no-config", "--universal", "--python-version", PYTHON, "--generate-hashes"),
-    *("--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--no-header", "--no-emit-package", "garage", "--quiet"),
+    *(
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--no-annotate",
+        "--no-header",
+        "--no-emit-package",
+        "garage",
+        "--quiet",
+    ),
 )
 HEADER = "# Made by `make lock` from pyproject.toml. Do not edit.\n"
 FILES: dict[str, tuple[str, ...]] = {
@@ -31,6 +42,27 @@ def lock() -> None:
     _compile(str(uv), "requirements-dev.txt", ("pyproject.toml", "--extra", "dev"))
     for name, arguments in FILES.items():
         _compile(str(uv), name, arguments)
+    _lock_npm()
+
+
+def _lock_npm() -> None:
+    """web/package-lock.json: versions and hashes, no registry's address."""
+    venv, work = CHECKOUT / ".venv", CHECKOUT / "build" / "setup" / "npm-lock"
+    work.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CHECKOUT / "web" / "package.json", work)
+    runner = Runner(work / "npm.log", work, os.environ)
+    pages.npm(
+        runner,
+        venv,
+        work,
+        "install",
+        "--package-lock-only",
+        "--omit-lockfile-registry-resolved",
+        "--no-audit",
+        "--no-fund",
+    )
+    shutil.copy(work / "package-lock.json", CHECKOUT / "web")
+    print("web/package-lock.json")
 
 
 def _compile(uv: str, name: str, arguments: tuple[str, ...]) -> None:

@@ -30,25 +30,31 @@ class Environments:
     def make_tools(self, requirements: Path, tell: Tell) -> None:
         """The environment that builds: pip, setuptools, node, babel."""
         self._fresh(self._tools, [], tell)
-        self._pip(self._tools, ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", requirements], tell)
+        self._pip(
+            self._tools,
+            ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", requirements],
+            tell,
+        )
         (self._tools / COMPLETE).touch()
 
     def make(self, path: Path, requirements: Path, tell: Tell) -> None:
         """An environment with `requirements` and the server's libvirt module; not marked complete yet."""
         self._fresh(path, ["--without-pip"], tell)
-        self._pip(path, ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", requirements], tell)
+        self._pip(
+            path, ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", requirements], tell
+        )
 
     def install(self, path: Path, wheel: Path, tell: Tell) -> None:
         """Add a wheel of our own."""
         self._pip(path, ["install", "--no-index", "--no-deps", "--force-reinstall", wheel], tell)
 
     def install_editable(self, path: Path, source: Path, tell: Tell) -> None:
-        arguments = ["install", "--no-index", "--no-deps", "--no-build-isolation", "-e", source]
+        arguments = ("install", "--no-index", "--no-deps", "--no-build-isolation", "-e", source)
         self._runner.run([path / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell))
 
     def wheel(self, source: Path, destination: Path, tell: Tell) -> None:
         """Build the wheel of a source folder with the pinned setuptools, without any index."""
-        arguments = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "-w", destination, source]
+        arguments = ("wheel", "--no-index", "--no-deps", "--no-build-isolation", "-w", destination, source)
         self._runner.run([self._tools / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell))
 
     def _fresh(self, path: Path, options: list[str], tell: Tell) -> None:
@@ -59,7 +65,15 @@ class Environments:
         self._runner.run([PYTHON, "-m", "venv", *options, path])
 
     def _pip(self, path: Path, arguments: list[str | Path], tell: Tell) -> None:
-        pip = [self._tools / "bin" / "python", "-m", "pip", "--python", path / "bin" / "python", "--cache-dir", self._cache]
+        pip: list[str | Path] = [
+            self._tools / "bin" / "python",
+            "-m",
+            "pip",
+            "--python",
+            path / "bin" / "python",
+            "--cache-dir",
+            self._cache,
+        ]
         quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--root-user-action", "ignore"]
         self._runner.run([*pip, *arguments[:1], *quiet, *arguments[1:]], on_line=_short(tell), hint=PIP_HINT)
 

@@ -1,0 +1,63 @@
+"""libvirt's daemon and this garage's domains, through virsh."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from garage_setup.place import Place
+
+PID_FILES = (Path("/run/libvirtd.pid"), Path("/run/virtlogd.pid"))
+VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+
+
+def virsh(*words: str) -> subprocess.CompletedProcess[str]:
+    """One call, ten seconds at most; code 124 where libvirt is away."""
+    try:
+        return subprocess.run([*VIRSH, *words], capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.CompletedProcess(words, 124, "", "libvirt does not answer")
+
+
+def domains(place: Place, *filters: str) -> list[str]:
+    """Names of the domains that belong to this garage."""
+    prefix = f"garage-{place.instance}-"
+    names = virsh("list", "--name", *(filters or ("--all",))).stdout.split()
+    return [name for name in names if place.instance and name.startswith(prefix)]
+
+
+def remove_domains(place: Place) -> int:
+    """Destroy and forget them; returns how many."""
+    names = domains(place)
+    for name in names:
+        virsh("destroy", name)
+        virsh("undefine", name, "--managed-save", "--snapshots-metadata", "--checkpoints-metadata")
+    return len(names)
+
+
+def stop_ours(place: Place) -> bool:
+    """Stop the daemons if set-up started them and no domain of anybody runs; True if it did."""
+    marker = place.run / "libvirt-started"
+    if not marker.exists() or virsh("list", "--name").stdout.split():
+        return False
+    for path in PID_FILES:
+        _end(path)
+    marker.unlink()
+    return True
+
+
+def _end(pid_file: Path) -> None:
+    try:
+        pid = int(pid_file.read_text())
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+    except (OSError, ValueError):
+        return
+    if name != pid_file.stem:
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -1,0 +1,160 @@
+"""The steps of `make up`, and what each depends on."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+from garage_setup import pages, pythons
+from garage_setup.build import Builder, source_digest
+from garage_setup.command import Runner
+from garage_setup.controller import Controller
+from garage_setup.digests import Stamps, of_files
+from garage_setup.files import link, remove_tree
+from garage_setup.first import first_machine
+from garage_setup.place import CHECKOUT, SCRIPTS, Place
+from garage_setup.problem import SetupError
+from garage_setup.start import start_services, stop_outdated
+from garage_setup.steps import Step, Tell
+
+ROLES_FIRST = "controller build"
+ROLES_ALL = "controller build hypervisor network"
+RECIPE = CHECKOUT / "images" / "debian-12.toml"
+INIT_VARIABLES = ("GARAGE_DATABASE_URL",)
+
+
+@dataclass
+class Plan:
+    """Holds what the steps share; each method is one step's work."""
+
+    place: Place
+    runner: Runner
+    stamps: Stamps
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What `garage-server init` said."""
+
+    def __post_init__(self) -> None:
+        setup = self.place.setup
+        self.tools = setup / "tools"
+        self.environments = pythons.Environments(self.runner, self.tools, setup / "pip-cache")
+        self.builder = Builder(self.runner, self.environments, self.tools, setup / "build")
+        self.tools_digest = pythons.python_digest(CHECKOUT / "requirements-build.txt")
+        self.program_digest = of_files([], pythons.python_digest(CHECKOUT / "requirements.txt"), source_digest())
+        self.next_venv = self.place.home / "venvs" / self.program_digest
+
+    def steps(self) -> list[Step]:
+        """Listed so that each comes after those it needs. Slow ones that don't need each other run side by side."""
+        program = self.program_digest
+        image = of_files([RECIPE] if RECIPE.exists() else [], self.place.environ.get("GARAGE_DEBIAN_MIRROR", ""))
+        return [
+            Step("basics", self.basics),
+            Step("tools", self.make_tools, (), lambda: self.tools_digest, lambda: pythons.is_complete(self.tools)),
+            Step("packages", self.packages, ("basics",)),
+            Step("libraries", self.libraries, ("tools",), lambda: program, (self.next_venv / "bin" / "python").exists),
+            Step("pages", self.pages, ("tools",), self._pages_digest, (self.builder.work / "vendor").is_dir),
+            Step("program", self.program, ("basics", "libraries", "pages"), lambda: program, self._has_program),
+            Step("garage", self.init, ("program",), self._init_digest, (self.place.home / "admin.token").exists),
+            Step("image", self.image, ("garage",), lambda: image, self._has_image),
+            Step("services", self.services, ("garage", "packages")),
+            Step("machine", self.machine, ("image", "services"), lambda: "once"),
+        ]
+
+    def basics(self, tell: Tell) -> str | None:
+        """Packages without which nothing can be built, the user, the folders."""
+        return self._node_setup(ROLES_FIRST, tell)
+
+    def packages(self, tell: Tell) -> str | None:
+        """All the others, and libvirt running."""
+        return self._node_setup(ROLES_ALL, tell)
+
+    def make_tools(self, tell: Tell) -> str:
+        self.environments.make_tools(CHECKOUT / "requirements-build.txt", tell)
+        return "pip, node, setuptools"
+
+    def libraries(self, tell: Tell) -> str:
+        """A new environment beside the one in use, which is left alone."""
+        self.environments.make(self.next_venv, CHECKOUT / "requirements.txt", tell)
+        return "pinned Python packages"
+
+    def pages(self, tell: Tell) -> str:
+        self.builder.vendor(tell)
+        return "npm packages of the pages"
+
+    def program(self, tell: Tell) -> str:
+        """Complete the new environment and make it the one in use."""
+        self.environments.install(self.next_venv, self.builder.server(tell), tell)
+        pythons.link_libvirt(self.next_venv)
+        wheel = self.builder.client(tell)
+        shutil.copy(wheel, self.place.home / "wheels" / f".{wheel.name}")
+        (self.place.home / "wheels" / f".{wheel.name}").rename(self.place.home / "wheels" / wheel.name)
+        (self.next_venv / pythons.COMPLETE).touch()
+        link(self.place.venv, self.next_venv)
+        return f"garage in {self.place.venv}"
+
+    def init(self, tell: Tell) -> str:
+        """Settings, keys, admin; the database at this version. What runs of an older version stops first."""
+        tell("garage-server init")
+        stop_outdated(self.place)
+        listen = self.place.environ.get("GARAGE_LISTEN")
+        words = ["init", "--admin", self.place.environ.get("GARAGE_ADMIN") or "admin"]
+        self._server(*words, *(["--listen", listen] if listen else []))
+        self._server("migrate")
+        return f"instance {self.place.instance}"
+
+    def image(self, tell: Tell) -> str:
+        """The default image, built and registered."""
+        self._server("build-image", str(RECIPE), tell=tell)
+        return RECIPE.stem
+
+    def services(self, tell: Tell) -> str | None:
+        return start_services(self.place, self.runner, self.stamps, tell)
+
+    def machine(self, tell: Tell) -> str:
+        return first_machine(self.place, self.runner, Controller(self.place), tell)
+
+    def remove_old_environments(self) -> None:
+        """Those of earlier versions, when nothing runs from them any more."""
+        for path in (self.place.home / "venvs").iterdir():
+            if path != self.next_venv:
+                remove_tree(path)
+
+    def _node_setup(self, roles: str, tell: Tell) -> str | None:
+        said: list[str] = []
+
+        def hear(line: str) -> None:
+            if line.startswith(("installing", "starting", "adding", "no AppArmor")):
+                said.append(line)
+            tell(line[:100])
+
+        arguments = ("--home", self.place.home, "--roles", roles)
+        self.runner.run([SCRIPTS / "node-setup", *arguments], on_line=hear, uninterrupted=True)
+        return "; ".join(_short(line) for line in said) or None
+
+    def _server(self, *words: str, tell: Tell = lambda _: None) -> str:
+        env = {key: self.place.environ[key] for key in INIT_VARIABLES if self.place.environ.get(key)}
+        return self.runner.run([self.place.venv / "bin" / "garage-server", *words], env=env, on_line=tell)
+
+    def _has_program(self) -> bool:
+        return pythons.is_complete(self.next_venv) and self.place.venv.resolve() == self.next_venv
+
+    def _pages_digest(self) -> str:
+        return of_files([], pages.vendor_digest(CHECKOUT / "web"), self.tools_digest)
+
+    def _init_digest(self) -> str:
+        asked = [self.place.environ.get(key, "") for key in (*INIT_VARIABLES, "GARAGE_ADMIN")]
+        return of_files([], self.program_digest, *asked)
+
+    def _has_image(self) -> bool:
+        return any((self.place.home / "images").glob("*/manifest.json"))
+
+
+def _short(line: str) -> str:
+    words = line.split()
+    return line if len(words) < 6 else f"{words[0]} {len(words) - 1} packages"
+
+
+def check_recipe() -> None:
+    """Raises SetupError where the checkout has no recipe of the default image."""
+    if not RECIPE.exists():
+        raise SetupError(f"{RECIPE} is missing", hint="is the checkout complete? git status")
