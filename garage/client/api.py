@@ -1,0 +1,130 @@
+"""`/api/v1` over HTTP: errors as `ClientError`, mutations exactly once."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from garage import __version__
+from garage.client.errors import ClientError, local_error
+from garage.client.profiles import Profile
+from garage.client.sse import Message, parse
+from garage.client.tls import context_for
+from garage.client.words import language
+
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+QUIET_SECONDS = 40.0
+"""Silence after which an event stream counts as lost; the server says something every 15 s."""
+PAGE = 200
+
+
+class Api:
+    """A connection to one controller as one user."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        headers = {"User-Agent": f"garage/{__version__}", "Accept-Language": language(os.environ)}
+        if profile.token:
+            headers["Authorization"] = f"Bearer {profile.token}"
+        self._http = httpx.Client(
+            base_url=f"{profile.url}/api/v1",
+            headers=headers,
+            timeout=TIMEOUT,
+            verify=context_for(profile.certificate) if profile.url.startswith("https") else True,
+            trust_env=not profile.loopback,  # a proxy of the environment cannot reach this computer's own loopback
+        )
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self._send("GET", path, params={key: value for key, value in params.items() if value})
+
+    def text(self, path: str, **params: Any) -> str:
+        return self._answer("GET", path, params=params).text
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._send("POST", path, json=body)
+
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        return self._send("PUT", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        return self._send("DELETE", path)
+
+    def every(self, path: str, limit: int | None = None, **params: Any) -> list[dict[str, Any]]:
+        """The items of a list, page after page, at most `limit`."""
+        items: list[dict[str, Any]] = []
+        while True:
+            page = self.get(path, **params)
+            items += page["items"]
+            params["cursor"] = page.get("cursor")
+            if not params["cursor"] or (limit is not None and len(items) >= limit):
+                return items[:limit]
+
+    def events(self, machine: str, last_id: str = "") -> Iterator[Message]:
+        """Server-sent events of a machine until the stream breaks; raises `httpx.TransportError` then."""
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        timeout = httpx.Timeout(QUIET_SECONDS, connect=10.0)
+        stream = self._http.stream("GET", "/events", params={"machine": machine}, headers=headers, timeout=timeout)
+        with stream as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            yield from parse(response.iter_lines())
+
+    def _send(self, method: str, path: str, **given: Any) -> Any:
+        response = self._answer(method, path, **given)
+        return response.json() if response.content else None
+
+    def _answer(self, method: str, path: str, **given: Any) -> httpx.Response:
+        if method != "GET":
+            given["headers"] = {"Idempotency-Key": str(uuid.uuid4())}
+        try:
+            response = self._once_more(method, path, **given)
+        except httpx.TransportError as error:
+            raise self._away(error) from None
+        if response.is_error:
+            raise _refusal(response)
+        return response
+
+    def _once_more(self, method: str, path: str, **given: Any) -> httpx.Response:
+        """A lost connection is tried again once: the same key makes the same mutation happen only once."""
+        try:
+            return self._http.request(method, path, **given)
+        except httpx.TransportError as error:
+            if _certificate_error(error):
+                raise
+            return self._http.request(method, path, **given)
+
+    def _away(self, error: httpx.TransportError) -> ClientError:
+        url = self.profile.url
+        if _certificate_error(error):
+            hint = "if its admin confirms a new one: garage login {url} --fingerprint sha256:…"
+            return local_error(
+                "forbidden", "{url} does not show the certificate that was confirmed", hint=hint, url=url
+            )
+        hint = "check the address, and that the server runs"
+        return local_error("unavailable", "{url} does not answer: {reason}", hint=hint, url=url, reason=str(error))
+
+
+def _certificate_error(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _refusal(response: httpx.Response) -> ClientError:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and "code" in body:
+        return ClientError(body)
+    return local_error(
+        "unavailable", "this is no garage: it answered {status}", hint="check the address", status=response.status_code
+    )

@@ -1,0 +1,74 @@
+"""`garage image`, `node`, `audit`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from garage.client import output
+from garage.client.output import Item, local_time
+from garage.client.state import Cli, Group, pass_cli
+from garage.client.words import _
+
+
+@click.group("image", cls=Group, help=_("What machines boot."))
+def image() -> None:
+    pass
+
+
+@image.command("list", help=_("Images, the current ones first."))
+@pass_cli
+def image_list(cli: Cli) -> None:
+    columns = (
+        (_("NAME"), lambda item: item["name"]),
+        (_("CURRENT"), lambda item: _("yes") if item["current"] else ""),
+        (_("BUILT"), lambda item: local_time(item["created_at"])),
+        ("SHA256", lambda item: item["sha256"][:16]),
+    )
+    output.show_list(
+        cli, cli.api().get("/images")["items"], columns, empty=_("no images yet: run “make up” on the server")
+    )
+
+
+@click.group("node", cls=Group, help=_("The servers that machines run on."))
+def node() -> None:
+    pass
+
+
+@node.command("list", help=_("Nodes with what is free on them."))
+@pass_cli
+def node_list(cli: Cli) -> None:
+    columns = (
+        (_("NAME"), lambda item: item["name"]),
+        (_("STATE"), _node_state),
+        (_("MACHINES"), lambda item: item["machines"]),
+        (_("FREE VCPU"), lambda item: f"{item['free_vcpus']} / {item['vcpus']}"),
+        (_("FREE MEMORY"), lambda item: f"{item['free_memory_mib'] / 1024:.1f} / {item['memory_mib'] / 1024:.1f} GiB"),
+        (_("FREE DISK"), lambda item: f"{item['disk_free_gib']:.0f} / {item['disk_total_gib']:.0f} GiB"),
+        (_("RUNS"), lambda item: item["virtualisation"]),
+    )
+    output.show_list(cli, cli.api().get("/nodes")["items"], columns)
+
+
+def _node_state(item: Item) -> str:
+    return item["hypervisor_error"] or item["netd_error"] or _("all well")
+
+
+@click.group("audit", cls=Group, help=_("Who did what."))
+def audit() -> None:
+    pass
+
+
+@audit.command("list", help=_("The audit log, newest first: your projects, all for an admin."))
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@pass_cli
+def audit_list(cli: Cli, limit: int) -> None:
+    columns = (
+        (_("TIME"), lambda item: local_time(item["at"])),
+        (_("WHO"), lambda item: item["actor"]),
+        (_("WHAT"), lambda item: item["action"]),
+        (_("TO WHAT"), lambda item: item["subject"]),
+        (_("DETAIL"), lambda item: json.dumps(item["detail"], ensure_ascii=False) if item["detail"] else ""),
+    )
+    output.show_list(cli, cli.api().every("/audit", limit), columns)

@@ -1,0 +1,224 @@
+"""`garage machine …`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from garage.client import output, progress
+from garage.client.commands.ssh import ssh
+from garage.client.errors import ClientError, local_error
+from garage.client.output import Item, local_time
+from garage.client.state import Cli, Group, pass_cli
+from garage.client.words import _, state_word
+
+MAX_USER_DATA = 65_536
+"""Bytes, the API's own limit."""
+
+
+@click.group("machine", cls=Group, help=_("Make and use machines."))
+def machine() -> None:
+    pass
+
+
+@machine.command(help=_("Ask for a machine and wait until its SSH answers."))
+@click.argument("name", default="")
+@click.option("--size", help=_("How large; “garage machine sizes” shows them."))
+@click.option("--image", help=_("What it boots; “garage image list” shows them."))
+@click.option("--project", help=_("Whose it is (default: your own project)."))
+@click.option("--days", type=float, help=_("How long the lease lasts."))
+@click.option(
+    "--user-data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=_("cloud-init user-data.")
+)
+@click.option("--no-wait", is_flag=True, help=_("Do not wait."))
+@pass_cli
+def create(
+    cli: Cli,
+    name: str,
+    size: str | None,
+    image: str | None,
+    project: str | None,
+    days: float | None,
+    user_data: Path | None,
+    no_wait: bool,
+) -> None:
+    wanted: dict[str, Any] = {"name": name, "size": size, "image": image, "project": project, "lease_days": days}
+    if user_data:
+        wanted["user_data"] = _user_data(user_data)
+    api = cli.api()
+    made = api.post("/machines", {key: value for key, value in wanted.items() if value})
+    if no_wait:
+        output.done(cli, made, _("{name}: {state}").format(name=made["name"], state=state_word(made["state"])))
+        return
+    found = progress.wait(api, made, ("ready", "failed", "stopped", "lost"), quiet=cli.json)
+    _finish(cli, found)
+
+
+def _user_data(path: Path) -> str:
+    text = path.read_bytes()[: MAX_USER_DATA + 1]
+    if len(text) > MAX_USER_DATA:
+        raise local_error("too_large", "{path} is larger than {limit} bytes", path=str(path), limit=MAX_USER_DATA)
+    return text.decode("utf-8", "replace")
+
+
+def _finish(cli: Cli, found: Item) -> None:
+    """What to do next, or why it failed (with the exit code of that error)."""
+    if found["state"] == "ready":
+        output.done(cli, found, f"garage ssh {_short(found)}")
+        return
+    failure = found.get("error") or {"code": "wrong_state", "detail": state_word(found["state"])}
+    if found.get("console_tail") and not cli.json:
+        click.echo(found["console_tail"], err=True)
+    raise ClientError({**failure, "machine": found})
+
+
+def _short(item: Item) -> str:
+    """How a person names it: NAME, or NAME.PROJECT in a project that is not personal to its owner."""
+    return str(item["name"] if item["project"] == item["owner"] else f"{item['name']}.{item['project']}")
+
+
+@machine.command("list", help=_("Your machines, newest first."))
+@click.option("--project")
+@click.option("--state")
+@click.option("--search", help=_("Part of a name."))
+@click.option("--limit", type=click.IntRange(1), help=_("At most so many."))
+@pass_cli
+def list_(cli: Cli, project: str | None, state: str | None, search: str | None, limit: int | None) -> None:
+    items = cli.api().every("/machines", limit, project=project, state=state, search=search)
+    now = datetime.now(UTC)
+    output.show_list(
+        cli,
+        items,
+        (
+            (_("NAME"), _short),
+            (_("STATE"), lambda item: state_word(item["state"], item["step"])),
+            (_("ADDRESS"), lambda item: item["ipv4"]),
+            (_("SIZE"), lambda item: item["size"]),
+            (_("IMAGE"), lambda item: item["image"]),
+            (_("LEASE LEFT"), lambda item: output.left(item["lease_until"], now)),
+        ),
+        empty=_("no machines yet: garage machine create"),
+    )
+
+
+@machine.command(help=_("Everything about one machine."))
+@click.argument("name")
+@pass_cli
+def show(cli: Cli, name: str) -> None:
+    show_machine(cli, cli.api().get(f"/machines/{name}"))
+
+
+def show_machine(cli: Cli, item: Item) -> None:
+    now = datetime.now(UTC)
+    output.show_item(
+        cli,
+        item,
+        (
+            (_("name"), lambda item: f"{item['name']} ({item['id']})"),
+            (_("project, owner"), lambda item: f"{item['project']}, {item['owner']}"),
+            (_("state"), lambda item: f"{state_word(item['state'], item['step'])}, {local_time(item['state_since'])}"),
+            (_("error"), lambda item: (item["error"] or {}).get("detail")),
+            ("", lambda item: (item["error"] or {}).get("hint")),
+            (_("node trouble"), lambda item: item["node_error"]),
+            (_("address"), lambda item: f"{item['ipv4']}  {item['ipv6']}"),
+            (_("DNS name"), lambda item: item["fqdn"]),
+            (_("size"), lambda item: _size(item)),
+            (_("image"), lambda item: item["image"]),
+            (_("node"), lambda item: f"{item['node']} ({item['virtualisation']})"),
+            (_("lease"), lambda item: f"{local_time(item['lease_until'])} ({output.left(item['lease_until'], now)})"),
+            ("ssh", lambda item: f"garage ssh {_short(item)}" if item["state"] == "ready" else None),
+        ),
+    )
+
+
+def _size(item: Item) -> str:
+    return f"{item['size']}: {item['vcpus']} vCPU, {output.gib(item['memory_mib'])}, {item['disk_gib']} GiB"
+
+
+@machine.command(help=_("The sizes that there are."))
+@pass_cli
+def sizes(cli: Cli) -> None:
+    columns = (
+        (_("NAME"), lambda item: item["name"]),
+        ("VCPU", lambda item: item["vcpus"]),
+        (_("MEMORY"), lambda item: output.gib(item["memory_mib"])),
+        (_("DISK"), lambda item: f"{item['disk_gib']} GiB"),
+    )
+    output.show_list(cli, cli.api().get("/sizes")["items"], columns)
+
+
+def _act(cli: Cli, name: str, action: str, until: tuple[str, ...], wait: bool) -> None:
+    api = cli.api()
+    found = api.delete(f"/machines/{name}") if action == "delete" else api.post(f"/machines/{name}/{action}")
+    if wait:
+        found = progress.wait(api, found, (*until, "failed", "lost"), quiet=cli.json)
+        if "ready" in until:
+            _finish(cli, found)
+            return
+    output.done(cli, found, _("{name}: {state}").format(name=found["name"], state=state_word(found["state"])))
+
+
+_wait = click.option("--wait/--no-wait", default=False, help=_("Wait until it is done."))
+
+
+@machine.command(help=_("Start a stopped or failed machine."))
+@click.argument("name")
+@click.option("--wait/--no-wait", default=True, help=_("Wait until its SSH answers."))
+@pass_cli
+def start(cli: Cli, name: str, wait: bool) -> None:
+    _act(cli, name, "start", ("ready",), wait)
+
+
+@machine.command(help=_("Shut a machine down; its disk stays."))
+@click.argument("name")
+@_wait
+@pass_cli
+def stop(cli: Cli, name: str, wait: bool) -> None:
+    _act(cli, name, "stop", ("stopped",), wait)
+
+
+@machine.command(help=_("Shut a machine down and start it again."))
+@click.argument("name")
+@_wait
+@pass_cli
+def reboot(cli: Cli, name: str, wait: bool) -> None:
+    _act(cli, name, "reboot", ("ready",), wait)
+
+
+@machine.command(help=_("Let the lease end later."))
+@click.argument("name")
+@click.option("--days", type=float, help=_("From now (default: the garage's lease)."))
+@pass_cli
+def renew(cli: Cli, name: str, days: float | None) -> None:
+    found = cli.api().post(f"/machines/{name}/renew", {"days": days})
+    text = _("{name}: the lease ends {time}").format(name=found["name"], time=local_time(found["lease_until"]))
+    output.done(cli, found, text)
+
+
+@machine.command(help=_("Delete a machine and its disk."))
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
+@_wait
+@pass_cli
+def delete(cli: Cli, name: str, yes: bool, wait: bool) -> None:
+    if not yes:
+        click.confirm(_("Delete {name} and its disk?").format(name=name), abort=True, err=True)
+    _act(cli, name, "delete", (), wait)
+
+
+@machine.command(help=_("The end of the serial console."))
+@click.argument("name")
+@click.option("--kib", type=click.IntRange(1, 64), default=16, show_default=True, help=_("How much of it."))
+@pass_cli
+def console(cli: Cli, name: str, kib: int) -> None:
+    text = cli.api().text(f"/machines/{name}/console", kib=kib)
+    if cli.json:
+        output.print_json({"console": text})
+    else:
+        click.echo(text, nl=not text.endswith("\n"))
+
+
+machine.add_command(ssh, "ssh")

@@ -1,0 +1,49 @@
+"""The client's own texts in the user's language; what the controller says comes translated already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+
+
+def language(environ: Mapping[str, str]) -> str:
+    """ "ja" or "en", by the first of LC_ALL, LC_MESSAGES and LANG that is set (POSIX)."""
+    chosen = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
+    return "ja" if chosen.lower().startswith("ja") else "en"
+
+
+@cache
+def _catalogue() -> dict[str, str]:
+    if language(os.environ) != "ja":
+        return {}
+    from garage.client.ja import WORDS
+
+    return WORDS
+
+
+def _(text: str) -> str:
+    """`text` in the user's language, or as it is."""
+    return _catalogue().get(text, text)
+
+
+STATES: dict[str, str] = {
+    "requested": "waiting",
+    "deleting": "deleting",
+    "gone": "deleted",
+}
+"""States whose word is not their name; the same words as on the pages."""
+
+STEPS: dict[str, str] = {
+    "network": "network",
+    "disk": "disk",
+    "seed": "disk",
+    "starting": "starting",
+    "waiting_ssh": "waiting for SSH",
+}
+
+
+def state_word(state: str, step: str = "") -> str:
+    """A state for people, with the step inside of it: "preparing (disk)"."""
+    word = _(STATES.get(state, state))
+    return f"{word} ({_(STEPS.get(step, step))})" if step and step != state else word
