@@ -41,8 +41,7 @@ class Runner:
         uninterrupted: bool = False,
     ) -> str:
         """Its output (both streams). `uninterrupted` is for what must not be killed halfway, as dpkg. Raises SetupError."""
-        if self._cancelled.is_set():
-            raise SetupError("stopped")
+        self.check()
         words = [str(word) for word in argv]
         self.note(f"$ {shlex.join(words)}")
         environ = (
@@ -59,9 +58,8 @@ class Runner:
             output = self._follow(process, on_line)
         finally:
             self._running.pop(process.pid, None)
-        if self._cancelled.is_set() and process.returncode:
-            raise SetupError("stopped")
         if process.returncode:
+            self.check()
             what = f"“{shlex.join(words)[:200]}” failed ({process.returncode})"
             raise SetupError(what, hint=hint or find_hint(output), tail=output_tail(output))
         return "\n".join(output)
@@ -76,6 +74,11 @@ class Runner:
             on_line(text)
         process.wait()
         return lines
+
+    def check(self) -> None:
+        """To be called by whoever waits long; raises SetupError when another step has failed meanwhile."""
+        if self._cancelled.is_set():
+            raise SetupError("stopped")
 
     def note(self, text: str) -> None:
         """A line of our own in the log."""

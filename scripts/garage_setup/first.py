@@ -20,7 +20,7 @@ def first_machine(place: Place, runner: Runner, controller: Controller, tell: Te
     started = time.monotonic()
     garage(place, runner, controller, "key", "list")
     machine = _existing(controller) or controller.post("/machines", {"name": NAME})
-    machine = _follow(controller, machine["id"], tell)
+    machine = _follow(controller, machine["id"], runner, tell)
     tell("logging in with ssh")
     said = garage(place, runner, controller, "ssh", NAME, "--", "uname -sr").strip().splitlines()
     return f"{NAME} is ready and lets us in ({said[-1] if said else ''}); {time.monotonic() - started:.0f} s from the request"
@@ -33,10 +33,11 @@ def _existing(controller: Controller) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def _follow(controller: Controller, identity: str, tell: Tell) -> dict[str, Any]:
+def _follow(controller: Controller, identity: str, runner: Runner, tell: Tell) -> dict[str, Any]:
     """Until it is ready; raises SetupError with its last console lines when it fails."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
+        runner.check()
         machine: dict[str, Any] = controller.get(f"/machines/{identity}")
         if machine["state"] == "ready":
             return machine

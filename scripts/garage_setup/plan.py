@@ -21,6 +21,8 @@ from garage_setup.steps import Step, Tell
 ROLES_FIRST = "controller build"
 ROLES_ALL = "controller build hypervisor network"
 RECIPE = CHECKOUT / "images" / "debian-12.toml"
+SAID = ("installing ", "starting ", "adding ", "no AppArmor")
+"""How the lines of node-setup begin that tell a change."""
 INIT_VARIABLES = ("GARAGE_DATABASE_URL",)
 
 
@@ -123,7 +125,7 @@ class Plan:
         said: list[str] = []
 
         def hear(line: str) -> None:
-            if line.startswith(("installing", "starting", "adding", "no AppArmor")):
+            if line.startswith(SAID):
                 said.append(line)
             tell(line[:100])
 
@@ -150,8 +152,8 @@ class Plan:
 
 
 def _short(line: str) -> str:
-    words = line.split()
-    return line if len(words) < 6 else f"{words[0]} {len(words) - 1} packages"
+    verb, *words = line.split()
+    return f"{len(words)} packages" if verb == "installing" else line.partition(":")[0]
 
 
 def check_recipe() -> None:

@@ -32,7 +32,7 @@ def start_services(place: Place, runner: Runner, stamps: Stamps, tell: Tell) -> 
     keeper.install()
     keeper.start(*NAMES)
     runner.note(f"started {', '.join(NAMES)}; restarted {', '.join(stale) or 'none'}")
-    _wait(place, keeper, tell)
+    _wait(place, keeper, runner, tell)
     stamps.set("running", wanted_state(place))
     return f"{'restarted' if stale else 'started'} netd, web, worker"
 
@@ -48,9 +48,10 @@ def _silent(place: Place) -> list[str]:
     return [name for name in PARTS if not parts.get(name)]
 
 
-def _wait(place: Place, keeper: Supervisor, tell: Tell) -> None:
+def _wait(place: Place, keeper: Supervisor, runner: Runner, tell: Tell) -> None:
     deadline = time.monotonic() + PATIENCE
     while silent := _silent(place):
+        runner.check()
         tell(f"waiting for {', '.join(silent)}")
         if time.monotonic() > deadline:
             raise _failure(place, keeper, silent)
