@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from garage import __version__
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 CHUNK = 256 * 1024
 MAX_FRAME = 1024 * 1024
 OPEN_SECONDS = 30.0
+CLOSE_SECONDS = 2.0
 EOF = "eof"
 KEEPALIVE_SECONDS = None
 """The server pings; a stalled machine must not end the stream."""
@@ -33,13 +35,15 @@ def known_hosts_folder(profile: Profile) -> Any:
 def run(profile: Profile, name: str) -> int:
     """Until either side ends; returns the exit code."""
     ref = openssh.check_ref(name)
-    connection = _connect(profile, ref)
-    if host_key := connection.response.headers.get("Garage-Host-Key", "") if connection.response else "":
-        write_private(known_hosts_folder(profile) / name.lower(), openssh.known_host(name.lower(), host_key))
-    return pump(connection)
+    with ExitStack() as stack:
+        connection = _open(stack, profile, ref)
+        host_key = connection.response.headers.get("Garage-Host-Key", "") if connection.response else ""
+        if host_key:
+            write_private(known_hosts_folder(profile) / name.lower(), openssh.known_host(name.lower(), host_key))
+        return pump(connection)
 
 
-def _connect(profile: Profile, ref: str) -> ClientConnection:
+def _open(stack: ExitStack, profile: Profile, ref: str) -> ClientConnection:
     from websockets.exceptions import InvalidStatus, WebSocketException
     from websockets.sync.client import connect
 
@@ -47,7 +51,7 @@ def _connect(profile: Profile, ref: str) -> ClientConnection:
 
     secure = profile.url.startswith("https")
     try:
-        return connect(
+        opening = connect(
             f"{profile.url.replace('http', 'ws', 1)}/api/v1/machines/{ref}/ssh",
             ssl=context_for(profile.certificate) if secure else None,
             additional_headers={"Authorization": f"Bearer {profile.token}", "Accept-Language": language(os.environ)},
@@ -57,7 +61,9 @@ def _connect(profile: Profile, ref: str) -> ClientConnection:
             open_timeout=OPEN_SECONDS,
             ping_interval=KEEPALIVE_SECONDS,
             proxy=None if profile.loopback else True,
+            close_timeout=CLOSE_SECONDS,
         )
+        return stack.enter_context(opening)
     except InvalidStatus as error:
         raise _refusal(error.response.body) from None
     except (OSError, WebSocketException) as error:

@@ -8,17 +8,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from garage.core.console import strip
+from garage.core.console import MAX_BYTES, clean
 from garage.errors import N_, GarageError
 from garage.gateway.auth import authenticate
 from garage.gateway.parts import parts
 from garage.services import machines
 
-KIB, MAX_KIB = 64, 256
+MAX_KIB = MAX_BYTES // 1024
 
 
 async def tail(request: Request) -> Response:
-    """The last `?kib=` (1-256, default 64) KiB without escape codes; empty before the first boot."""
+    """The last `?kib=` (1-64, default 64) KiB without escape codes; empty before the first boot."""
     held = parts(request)
     caller, _ = await authenticate(held.ctx, request)
     kib = _kib(request)
@@ -29,7 +29,7 @@ async def tail(request: Request) -> Response:
 
 
 def _kib(request: Request) -> int:
-    given = request.query_params.get("kib", str(KIB))
+    given = request.query_params.get("kib", str(MAX_KIB))
     if given.isascii() and given.isdigit() and len(given) < 5 and 1 <= int(given) <= MAX_KIB:
         return int(given)
     raise GarageError("invalid_field", N_("kib is 1 to {limit}"), pointer="/kib", limit=MAX_KIB)
@@ -48,4 +48,4 @@ def read_tail(path: Path, limit: int) -> str:
         raise GarageError("unavailable", N_("the console log cannot be read at the moment")) from None
     if size > limit:
         data = data.partition(b"\n")[2]
-    return strip(data.decode("utf-8", "replace"))
+    return clean(data)

@@ -17,6 +17,12 @@ GRACE_SECONDS = 3
 MAX_FRAME = 1024 * 1024
 
 
+def quiet(record: logging.LogRecord) -> bool:
+    """Leave out uvicorn's own lines about WebSockets (they hold query strings) and its complaint about refusals before the upgrade."""
+    text = str(record.msg)
+    return "WebSocket %s" not in text and "without completing handshake" not in text
+
+
 class Server(uvicorn.Server):
     """Ends the streams first, or a shutdown would wait for each of them."""
 
@@ -37,6 +43,7 @@ def serve(ctx: Context, asgi_app: Starlette, config: Config) -> None:  # noqa: A
 def make_server(asgi_app: Starlette, config: Config) -> Server:
     """Proxy headers are not believed, the server does not say what it is, and the access log is our own (`access.py`)."""
     logging.getLogger("uvicorn.access").disabled = True  # it would write query strings and one-time links
+    logging.getLogger("uvicorn.error").addFilter(quiet)
     host, _, port = config.listen.rpartition(":")
     keys = config.home / "keys"
     tls: dict[str, Any] = {"ssl_keyfile": keys / "tls.key", "ssl_certfile": keys / "tls.crt"} if config.tls else {}

@@ -25,6 +25,8 @@ CHUNK = 256 * 1024
 EOF = "eof"
 HOST_KEY = b"garage-host-key"
 """Header of the upgrade's answer: the machine's SSH host key, so that a ProxyCommand needs one connection and not two."""
+CLOSE_SECONDS = 1.0
+"""What saying goodbye may take; the machine's side has been cut before."""
 LINGER_SECONDS = 60.0
 """How long a client may go on sending after the machine has said that it will send no more."""
 
@@ -74,8 +76,8 @@ async def _carry(
         if carried.ended.done():
             writer.transport.abort()
         writer.close()
-    with contextlib.suppress(Exception):  # the client may have gone first
-        await socket.close(code, reason)
+    with contextlib.suppress(Exception):  # the client may have gone first, or not read what it was sent
+        await asyncio.wait_for(socket.close(code, reason), CLOSE_SECONDS)
 
 
 async def _pump(socket: WebSocket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -100,9 +100,9 @@ def play(ctx: Context, machine_id: str, *happened: Event) -> None:
 
 
 @contextmanager
-def tcp_server(handle: Callable[[socket.socket], None]) -> Iterator[int]:
+def tcp_server(handle: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[int]:
     """A loopback TCP server; `handle` gets each connection in a thread of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0))
 
     def accept() -> None:
         while True:

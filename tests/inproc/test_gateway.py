@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from garage.core.console import strip, tail
 from garage.errors import KINDS
 from garage.gateway.access import shown
 from garage.services import machines, nodes
@@ -128,12 +127,6 @@ def test_the_console_is_plain_and_its_owners_alone(served: Served, ctx: Context,
     assert answer.text == "  OK   Started\nlogin: \ufffd\n"
     assert served.http.get(path, headers=served.as_(bob)).status_code == 404
     assert served.http.get(f"{path}?kib=0", headers=served.as_(alice)).status_code == 422
-
-
-def test_stripping_a_console() -> None:
-    assert strip("a\x1b[31mb\x1b]0;title\x07c\x1b(Bd\x08\x00\r\nold\rnew\ttab\n") == "abcd\nnew\ttab\n"
-    assert strip("\x1b[?25l\x1b7\x1bM\x9b1mx") == "x"
-    assert tail("one\n\n\x1b[1mtwo\x1b[0m  \nthree\n", 2) == "two\nthree"
 
 
 def test_the_client_is_served_as_a_wheel(served: Served, ctx: Context) -> None:
