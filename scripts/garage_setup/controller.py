@@ -12,7 +12,6 @@ from typing import Any
 from garage_setup.place import Place
 from garage_setup.problem import SetupError
 
-DEFAULT_LISTEN = "127.0.0.1:8080"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104  (compared with, not bound to)
 TIMEOUT = 10.0
@@ -22,8 +21,7 @@ class Controller:
     """The controller of a place, reached on this server."""
 
     def __init__(self, place: Place) -> None:
-        listen = str(place.settings().get("listen") or DEFAULT_LISTEN)
-        host, _, port = listen.rpartition(":")
+        host, _, port = place.listen.rpartition(":")
         self.tls = host not in LOOPBACK
         self.url = f"{'https' if self.tls else 'http'}://{ANYWHERE.get(host, host)}:{port}"
         self._certificate = place.home / "keys" / "tls.crt"

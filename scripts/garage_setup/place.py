@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_HOME = "/var/lib/garage"
+DEFAULT_LISTEN = "127.0.0.1:8080"
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "scripts"
 
@@ -53,6 +54,11 @@ class Place:
             return tomllib.loads((self.home / "garage.toml").read_text())
         except FileNotFoundError:
             return {}
+
+    @property
+    def listen(self) -> str:
+        """ADDRESS:PORT of the web process, as asked for now or settled before."""
+        return str(self.environ.get("GARAGE_LISTEN") or self.settings().get("listen") or DEFAULT_LISTEN)
 
     @property
     def instance(self) -> str:

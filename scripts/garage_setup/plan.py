@@ -15,6 +15,7 @@ from garage_setup.files import link, remove_tree
 from garage_setup.first import first_machine
 from garage_setup.place import CHECKOUT, SCRIPTS, Place
 from garage_setup.problem import SetupError
+from garage_setup.services import read_environment
 from garage_setup.start import start_services, stop_outdated
 from garage_setup.steps import Step, Tell
 
@@ -144,8 +145,10 @@ class Plan:
         return of_files([], pages.vendor_digest(CHECKOUT / "web"), self.tools_digest)
 
     def _init_digest(self) -> str:
-        asked = [self.place.environ.get(key, "") for key in (*INIT_VARIABLES, "GARAGE_ADMIN")]
-        return of_files([], self.program_digest, *asked)
+        """The program, and what it was told; a variable that is no longer given keeps what it said."""
+        kept = read_environment(self.place.service_env)
+        asked = [self.place.environ.get(key) or kept.get(key, "") for key in INIT_VARIABLES]
+        return of_files([], self.program_digest, self.place.listen, *asked)
 
     def _has_image(self) -> bool:
         return any((self.place.home / "images").glob("*/manifest.json"))

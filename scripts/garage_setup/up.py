@@ -13,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from garage_setup.command import Runner, end_leftovers
-from garage_setup.controller import DEFAULT_LISTEN, Controller
+from garage_setup.controller import Controller
 from garage_setup.digests import Stamps
 from garage_setup.down import COMMAND_LINK
 from garage_setup.exclusive import exclusive
-from garage_setup.place import Place
+from garage_setup.place import DEFAULT_LISTEN, Place
 from garage_setup.plan import Plan, check_recipe
 from garage_setup.problem import SetupError
 from garage_setup.screen import Screen
@@ -50,11 +50,11 @@ def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _check_port(place: Place) -> None:
     """Before an hour's work: is the address ours to listen on?"""
-    listen = str(place.environ.get("GARAGE_LISTEN") or place.settings().get("listen") or DEFAULT_LISTEN)
+    listen = place.listen
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise SetupError(f"GARAGE_LISTEN={listen} is not ADDRESS:PORT", hint="e.g. 127.0.0.1:8080")
-    if "web" in supervisor(place).running():
+    if listen == str(place.settings().get("listen") or DEFAULT_LISTEN) and "web" in supervisor(place).running():
         return
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     with socket.socket(family) as probe:

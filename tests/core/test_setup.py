@@ -1,0 +1,215 @@
+"""Set-up: what is done again and what is not, what survives an interruption, what a service's environment holds."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from garage_setup.command import MARK, Runner, end_leftovers, leftovers
+from garage_setup.digests import Stamps, of_files, sources
+from garage_setup.exclusive import exclusive
+from garage_setup.files import link, remove_tree, write
+from garage_setup.place import CHECKOUT, Place, find
+from garage_setup.problem import SetupError
+from garage_setup.screen import Screen
+from garage_setup.services import SERVICES, read_environment, service_environment
+from garage_setup.steps import Graph, Report, Step, Tell
+from garage_setup.systemd import unit_text
+
+
+def _runner(home: Path) -> Runner:
+    return Runner(home / "log" / "setup.log", home, {"HOME": "/root"})
+
+
+def _run(home: Path, *steps: Step) -> tuple[Report, str]:
+    out = io.StringIO()
+    with Screen(out) as screen:
+        report = Graph(steps, Stamps(home / "stamps.json"), screen, _runner(home)).run()
+    return report, out.getvalue()
+
+
+class Work:
+    """A step's work that remembers when it was done."""
+
+    def __init__(self, result: str | None = "made") -> None:
+        self.times: list[tuple[float, float]] = []
+        self.result = result
+        self.seconds = 0.0
+
+    def __call__(self, tell: Tell) -> str | None:
+        started = time.monotonic()
+        tell("working")
+        time.sleep(self.seconds)
+        self.times.append((started, time.monotonic()))
+        return self.result
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    work = Work()
+    first, shown = _run(tmp_path, Step("image", work, (), lambda: "abc"))
+    again, silent = _run(tmp_path, Step("image", work, (), lambda: "abc"))
+    assert (first.changed, again.changed, len(work.times)) == (True, False, 1)
+    assert "image" in shown
+    assert silent == ""
+
+
+def test_what_changed_or_got_lost_is_done_again(tmp_path: Path) -> None:
+    work = Work()
+    _run(tmp_path, Step("image", work, (), lambda: "abc"))
+    _run(tmp_path, Step("image", work, (), lambda: "abd"))
+    _run(tmp_path, Step("image", work, (), lambda: "abd", lambda: False))
+    assert len(work.times) == 3
+
+
+def test_an_interrupted_step_is_done_again_and_finished_ones_are_not(tmp_path: Path) -> None:
+    tools, image = Work(), Work()
+
+    def interrupted(_tell: Tell) -> str:
+        raise KeyboardInterrupt
+
+    one = Step("tools", tools, (), lambda: "1")
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, one, Step("image", interrupted, ("tools",), lambda: "1"))
+    _run(tmp_path, one, Step("image", image, ("tools",), lambda: "1"))
+    assert (len(tools.times), len(image.times)) == (1, 1)
+
+
+def test_independent_steps_run_side_by_side_and_dependent_ones_after(tmp_path: Path) -> None:
+    left, right, last = Work(), Work(), Work()
+    left.seconds = right.seconds = 0.3
+    steps = (Step("left", left), Step("right", right), Step("last", last, ("left", "right")))
+    _run(tmp_path, *steps)
+    assert right.times[0][0] < left.times[0][1]
+    assert last.times[0][0] >= max(left.times[0][1], right.times[0][1])
+
+
+def test_plain_output_has_no_control_characters(tmp_path: Path) -> None:
+    _, shown = _run(tmp_path, Step("image", Work(), (), lambda: "abc"))
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
+def test_a_failure_carries_the_last_lines_and_the_hint_and_ends_the_others(tmp_path: Path) -> None:
+    runner = _runner(tmp_path)
+
+    def wait_long() -> None:
+        with pytest.raises(SetupError):
+            runner.run(["sleep", "60"])
+
+    slow = threading.Thread(target=wait_long)
+    slow.start()
+    with pytest.raises(SetupError) as caught:
+        runner.run(["sh", "-c", "echo building; echo 'hint: free some disk' >&2; exit 3"])
+    runner.cancel()
+    slow.join(5)
+    assert not slow.is_alive()
+    assert (caught.value.hint, "building" in caught.value.tail) == ("free some disk", True)
+
+
+def test_what_an_interrupted_run_left_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    ours = subprocess.Popen(["sleep", "60"], env={MARK: str(tmp_path)})
+    theirs = subprocess.Popen(["sleep", "60"], env={MARK: str(other)})
+    try:
+        reaper = threading.Thread(target=ours.wait)
+        reaper.start()
+        assert end_leftovers(tmp_path) == 1
+        reaper.join(5)
+        assert leftovers(other) == [theirs.pid]
+    finally:
+        theirs.kill()
+        theirs.wait()
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with exclusive(lock, "make up"), pytest.raises(SetupError, match="already running"), exclusive(lock, "make up"):
+        pass
+    with exclusive(lock, "make up"):
+        pass
+
+
+def test_digests_see_content_and_not_what_is_built(tmp_path: Path) -> None:
+    source = tmp_path / "garage"
+    write(source / "a.py", "1")
+    before = of_files(sources(source))
+    write(source / "__pycache__" / "a.pyc", "x")
+    write(source / "static" / "vendor" / "htmx.js", "x")
+    write(source / "ja" / "messages.mo", "x")
+    assert of_files(sources(source)) == before
+    write(source / "a.py", "2")
+    assert of_files(sources(source)) != before
+
+
+def test_a_database_password_reaches_the_services_by_a_private_file_and_stays(tmp_path: Path) -> None:
+    url = "postgresql://garage:pa$$ w0rd@db/garage"
+    assert service_environment(Place(tmp_path, {"GARAGE_DATABASE_URL": url}))
+    assert not service_environment(Place(tmp_path, {}))
+    path = tmp_path / "service.env"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_environment(path)["GARAGE_DATABASE_URL"] == url
+    shell = subprocess.run(
+        ["sh", "-c", f'. {path}; printf %s "$GARAGE_DATABASE_URL"'], capture_output=True, text=True, check=True
+    )
+    assert shell.stdout == url
+
+
+@pytest.mark.parametrize("value", ["a'b", "a\nb", "a\\b"])
+def test_a_value_that_cannot_be_written_safely_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SetupError):
+        service_environment(Place(tmp_path, {"GARAGE_DATABASE_URL": value}))
+
+
+def test_a_link_is_replaced_and_a_tree_removed(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name / "file", name)
+        link(tmp_path / "venv", tmp_path / name)
+    assert (tmp_path / "venv" / "file").read_text() == "two"
+    remove_tree(tmp_path / "one")
+    assert not (tmp_path / "one").exists()
+
+
+def test_home_and_address_come_from_environment_then_settings(tmp_path: Path) -> None:
+    write(tmp_path / "garage.toml", 'listen = "127.0.0.1:9000"\ninstance = "abc"\n')
+    place = find({"GARAGE_HOME": str(tmp_path)})
+    assert (place.instance, place.listen) == ("abc", "127.0.0.1:9000")
+    assert find({"GARAGE_HOME": str(tmp_path), "GARAGE_LISTEN": "127.0.0.1:1"}).listen == "127.0.0.1:1"
+
+
+@pytest.mark.parametrize("name", [service.name for service in SERVICES])
+def test_units_are_valid_and_confined(tmp_path: Path, name: str) -> None:
+    """The highest exposure by `systemd-analyze security` that each may have."""
+    allowed = {"web": 20, "worker": 40, "netd": 75}
+    unit = tmp_path / f"garage-abc-{name}.service"
+    unit.write_text(unit_text(name, Path("/var/lib/garage"), "abc"))
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={allowed[name]}", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+    assert "@" not in unit.read_text().replace("@system-service", "").replace("@privileged", "").replace(
+        "@resources", ""
+    )
+
+
+def test_scripts_are_shellcheck_clean() -> None:
+    done = subprocess.run(
+        ["shellcheck", "scripts/node-setup", "scripts/run"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_set_up_needs_nothing_but_the_standard_library() -> None:
+    names = [path.stem for path in (CHECKOUT / "scripts" / "garage_setup").glob("*.py") if path.stem != "__main__"]
+    script = "".join(f"import garage_setup.{name}\n" for name in names)
+    done = subprocess.run(
+        ["/usr/bin/python3", "-S", "-c", script], cwd=CHECKOUT / "scripts", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_locks_name_no_index_and_no_path() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-build.txt", "web/package-lock.json"):
+        text = (CHECKOUT / name).read_text()
+        assert not [word for word in ("://", "file:", "--index", "--find-links", "resolved") if word in text], name
