@@ -29,6 +29,7 @@ class Runner:
         self._environ = clean_environ(environ, home)
         self._cancelled = threading.Event()
         self._running: dict[int, bool] = {}
+        self._starting = threading.Lock()
 
     def run(
         self,
@@ -41,19 +42,9 @@ class Runner:
         uninterrupted: bool = False,
     ) -> str:
         """Its output (both streams). `uninterrupted` is for what must not be killed halfway, as dpkg. Raises SetupError."""
-        self.check()
         words = [str(word) for word in argv]
         self.note(f"$ {shlex.join(words)}")
-        environ = (
-            {**self._environ, **(env or {})}
-            if uninterrupted
-            else {**self._environ, **(env or {}), MARK: str(self._home)}
-        )
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ, cwd=cwd or "/",
-            text=True, errors="replace", start_new_session=True,
-        )  # fmt: skip
-        self._running[process.pid] = uninterrupted
+        process = self._start(words, dict(env or {}), cwd, uninterrupted)
         try:
             output = self._follow(process, on_line)
         finally:
@@ -63,6 +54,20 @@ class Runner:
             what = f"“{shlex.join(words)[:200]}” failed ({process.returncode})"
             raise SetupError(what, hint=hint or find_hint(output), tail=output_tail(output))
         return "\n".join(output)
+
+    def _start(
+        self, words: list[str], env: dict[str, str], cwd: Path | None, uninterrupted: bool
+    ) -> subprocess.Popen[str]:
+        """In a group of its own, known to `cancel` from its first moment."""
+        environ = {**self._environ, **env, **({} if uninterrupted else {MARK: str(self._home)})}
+        with self._starting:
+            self.check()
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ,
+                cwd=cwd or "/", text=True, errors="replace", start_new_session=True,
+            )  # fmt: skip
+            self._running[process.pid] = uninterrupted
+        return process
 
     def _follow(self, process: subprocess.Popen[str], on_line: Callable[[str], None]) -> deque[str]:
         lines: deque[str] = deque(maxlen=2000)
@@ -86,7 +91,8 @@ class Runner:
 
     def cancel(self) -> None:
         """End what runs and may be ended; nothing new starts."""
-        self._cancelled.set()
+        with self._starting:
+            self._cancelled.set()
         for pid, uninterrupted in list(self._running.items()):
             if not uninterrupted:
                 signal_group(pid, signal.SIGTERM)
