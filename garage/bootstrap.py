@@ -44,7 +44,7 @@ def initialise(environ: Mapping[str, str], *, admin: str, listen: str | None) ->
     home = Path(environ.get("GARAGE_HOME", configuration.DEFAULT_HOME))
     for name, mode in (
         ("keys", 0o750),
-        ("netd", 0o700),
+        ("netd", 0o711),
         ("images", 0o755),
         ("machines", 0o711),
         ("console", 0o750),

@@ -22,8 +22,8 @@ class Config:
     home: Path = Path(DEFAULT_HOME)
     database_url: str = ""
     listen: str = DEFAULT_LISTEN
-    instance: str = "0"
-    """2-4 characters that keep several garages on one server apart."""
+    instance: str = "000"
+    """Three characters that keep several garages on one server apart."""
     site: str = "home"
     domain: str = "garage.internal"
     site_ipv4: str = ""

@@ -19,7 +19,7 @@ from netd.shell import daemons, files, kernel, nft
 from netd.wire import NodeSpec, SpecError, unseal
 
 log = logging.getLogger(__name__)
-CONTENT = ("dnsmasq.conf", "hosts", "options", "names", "chrony.conf")
+CONTENT = ("dns.conf", "names", "dhcp.conf", "hosts", "options", "ntp.conf")
 
 
 class Node:
@@ -31,7 +31,7 @@ class Node:
         self.state = config.state_dir
         self._cache = config.state_dir / "last-good.json"
         self._key = _load_key(config.controller_key)
-        self._have_chrony = daemons.available("chronyd")
+        self._have_chrony = daemons.have_chrony()
 
     @property
     def version(self) -> int:
@@ -126,7 +126,7 @@ class Node:
 
     def down(self, instance_bridge: str, table: str) -> None:
         """Remove everything of ours: the bridge before its rules."""
-        for name in daemons.PID_FILES:
+        for name in daemons.NAMES:
             daemons.stop(name, self.state)
         kernel.delete_bridge(instance_bridge)
         nft.delete(table)

@@ -62,6 +62,8 @@ class NetLab:
         name = f"{PREFIX}{os.getpid()}-{role}"
         sh(f"ip netns add {name}")
         sh(f"ip -n {name} link set lo up")
+        quiet = "net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0"  # link-local addresses work at once
+        sh(f"ip netns exec {name} sysctl -qw {quiet}")
         self._made.append(name)
         return name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
@@ -10,7 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from garage.errors import GarageError, N_
+from garage.errors import N_, GarageError
 
 log = logging.getLogger(__name__)
 TAIL = 2000
@@ -30,7 +31,7 @@ def run(
     argv: Sequence[str],
     *,
     timeout: float,
-    input: str | None = None,  # noqa: A002  (the name that subprocess.run uses)
+    input: str | None = None,
     env: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> Result:
@@ -81,8 +82,6 @@ def _start(argv: Sequence[str], piped: bool, env: Mapping[str, str] | None) -> s
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

@@ -1,4 +1,8 @@
-"""dnsmasq's files: a configuration that only changes with the site, and three files that follow the machines (re-read on SIGHUP)."""
+"""dnsmasq's files, for two processes of it.
+
+One answers names and reads them again on SIGHUP without missing a query. The other gives addresses and is restarted when machines
+change: dnsmasq 2.90 with leases was seen to crash in free() after SIGHUP, and a DHCP client simply asks again.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +17,40 @@ NAMES_TTL = 5
 """Seconds that a machine's name may be remembered: machines come and go."""
 
 
-def config_text(wanted: Desired, state: Path) -> str:
-    """dnsmasq.conf. A machine gets /32 with the gateway by option 121 (RFC 3442), and a /128; router advertisements say "managed",
-    without an autonomous prefix. The router is always announced, since the site's own prefix lies behind it; without an IPv6 uplink
-    the internet answers "no route" at once, and RFC 6724 prefers IPv4 over a ULA source anyway."""
-    bridge, domain = wanted.spec.bridge, wanted.spec.domain
+def dns_config(wanted: Desired, state: Path) -> str:
+    """Names of the site's machines, authoritative; everything else is forwarded to this server's own resolvers."""
+    domain = wanted.spec.domain
+    lines = [
+        *(
+            "bind-interfaces",
+            f"interface={wanted.spec.bridge.name}",
+            "except-interface=lo",
+            "no-hosts",
+            "log-facility=-",
+        ),
+        *(f"pid-file={state / 'dns.pid'}", f"addn-hosts={state / 'names'}", f"domain={domain}", f"local=/{domain}/"),
+        *("bogus-priv", "domain-needed", "cache-size=2000", f"local-ttl={NAMES_TTL}"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def dhcp_config(wanted: Desired, state: Path) -> str:
+    """A machine gets /32 with the gateway by option 121 (RFC 3442), and a /128; router advertisements say "managed", without an
+    autonomous prefix. The router is always announced, since the site's own prefix lies behind it; without an IPv6 uplink the
+    internet answers "no route" at once, and RFC 6724 prefers IPv4 over a ULA source anyway."""
+    bridge = wanted.spec.bridge
     site4 = ipaddress.IPv4Network(bridge.site_ipv4)
     first64 = ipaddress.IPv6Network((int(ipaddress.IPv6Network(bridge.site_ipv6).network_address), 64))
     lines = [
-        *("bind-interfaces", f"interface={bridge.name}", "except-interface=lo", "no-hosts", "no-ping"),
+        *("port=0", "bind-interfaces", f"interface={bridge.name}", "except-interface=lo", "no-ping", "log-facility=-"),
         *(
-            f"pid-file={state / 'dnsmasq.pid'}",
-            f"dhcp-leasefile={state / 'dnsmasq.leases'}",
-            "log-facility=-",
+            f"pid-file={state / 'dhcp.pid'}",
+            f"dhcp-leasefile={state / 'dhcp.leases'}",
             "quiet-dhcp",
             "quiet-dhcp6",
             "quiet-ra",
         ),
-        *(
-            f"domain={domain}",
-            f"local=/{domain}/",
-            "bogus-priv",
-            "domain-needed",
-            "cache-size=2000",
-            f"local-ttl={NAMES_TTL}",
-        ),
-        *(f"addn-hosts={state / 'names'}", f"dhcp-hostsfile={state / 'hosts'}", f"dhcp-optsfile={state / 'options'}"),
+        *(f"dhcp-hostsfile={state / 'hosts'}", f"dhcp-optsfile={state / 'options'}", f"domain={wanted.spec.domain}"),
         f"dhcp-range={site4.network_address},static,{site4.netmask},{LEASE}",
         f"dhcp-range={first64.network_address},static,64,{LEASE}",
         *(
@@ -95,8 +107,8 @@ def chrony_text(wanted: Desired, state: Path) -> str:
         *(
             "local stratum 8",
             "cmdport 0",
-            f"bindcmdaddress {state / 'chrony' / 'chronyd.sock'}",
-            f"pidfile {state / 'chronyd.pid'}",
+            f"bindcmdaddress {state / 'ntp' / 'chronyd.sock'}",
+            f"pidfile {state / 'ntp.pid'}",
         ),
     ]
     return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ def elements(machines: Iterable[MachineNet]) -> frozenset[tuple[str, str]]:
 
 
 def skeleton_id(wanted: Desired) -> str:
-    """Names the skeleton's content; an empty chain carries it, so that an unchanged skeleton is recognised (nft 1.0.6 lists no comments)."""
+    """Names the skeleton's content; an empty chain carries it, to recognise an unchanged one (nft 1.0.6 lists no comments)."""
     return hashlib.sha256(_skeleton(wanted, "").encode()).hexdigest()[:16]
 
 
@@ -98,7 +98,7 @@ def _bridge_table(wanted: Desired, mark: str) -> str:
     accept
   }}
   chain between_ports {{
-    type filter hook forward priority 0; policy accept;
+    type filter hook forward priority -300; policy accept; # before br_netfilter, which steals packets from later chains
     iifname "{taps}" drop
     oifname "{taps}" drop
   }}

@@ -45,7 +45,7 @@ class Observed:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[Path, str] = field(default_factory=dict)
     running: frozenset[str] = frozenset()
-    """Of our daemons: "dnsmasq", "chronyd"."""
+    """Of our daemons: "dns", "dhcp" (both dnsmasq), "ntp" (chronyd)."""
 
 
 def plan(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool = True) -> list[Change]:
@@ -146,21 +146,24 @@ def _plain(address: str) -> str:
 
 
 def _daemons(wanted: Desired, seen: Observed, state: Path, have_chrony: bool) -> list[Change]:
-    config = {state / "dnsmasq.conf": dnsmasq_text.config_text(wanted, state)}
-    content = {
-        state / "hosts": dnsmasq_text.hosts_text(wanted),
-        state / "options": dnsmasq_text.options_text(wanted),
-        state / "names": dnsmasq_text.names_text(wanted),
-    }
-    clock = {state / "chrony.conf": dnsmasq_text.chrony_text(wanted, state)} if have_chrony else {}
-    changed = {path: text for path, text in {**config, **content, **clock}.items() if seen.files.get(path) != text}
-    steps = [Change("file", text, path) for path, text in changed.items()]
-    steps += _daemon(
-        "dnsmasq", seen, restart=bool(changed.keys() & config.keys()), reload=bool(changed.keys() & content.keys())
-    )
-    if have_chrony:
-        steps += _daemon("chronyd", seen, restart=bool(changed.keys() & clock.keys()), reload=False)
+    """Files that differ, then their reader: names are read again by a running daemon, the others want a fresh start."""
+    steps: list[Change] = []
+    for name, start_on, reload_on in _readers(wanted, state, have_chrony):
+        changed = {path for path, text in {**start_on, **reload_on}.items() if seen.files.get(path) != text}
+        steps += [Change("file", text, path) for path, text in {**start_on, **reload_on}.items() if path in changed]
+        steps += _daemon(name, seen, restart=bool(changed & start_on.keys()), reload=bool(changed & reload_on.keys()))
     return steps
+
+
+def _readers(wanted: Desired, state: Path, have_chrony: bool) -> list[tuple[str, dict[Path, str], dict[Path, str]]]:
+    """(daemon, files that it must be started again for, files that it reads again on a signal)."""
+    text = dnsmasq_text
+    hosts = {state / "hosts": text.hosts_text(wanted), state / "options": text.options_text(wanted)}
+    readers = [
+        ("dns", {state / "dns.conf": text.dns_config(wanted, state)}, {state / "names": text.names_text(wanted)}),
+        ("dhcp", {state / "dhcp.conf": text.dhcp_config(wanted, state), **hosts}, {}),
+    ]
+    return readers + ([("ntp", {state / "ntp.conf": text.chrony_text(wanted, state)}, {})] if have_chrony else [])
 
 
 def _daemon(name: str, seen: Observed, *, restart: bool, reload: bool) -> list[Change]:

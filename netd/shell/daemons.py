@@ -12,34 +12,34 @@ from pathlib import Path
 
 from netd.errors import NetdError
 
-PID_FILES = {"dnsmasq": "dnsmasq.pid", "chronyd": "chronyd.pid"}
-CONFIGS = {"dnsmasq": "dnsmasq.conf", "chronyd": "chrony.conf"}
+NAMES = ("dns", "dhcp", "ntp")
+"""Each has NAME.conf, NAME.pid and NAME.log in the state folder."""
 STOP_SECONDS = 3.0
 
 
 def pid(name: str, state: Path) -> int | None:
     """The pid of our `name`, None when it does not run: the pid file's process must have our configuration in its command line."""
     try:
-        number = int((state / PID_FILES[name]).read_text())
+        number = int((state / f"{name}.pid").read_text())
         command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return number if any(str(state / CONFIGS[name]).encode() in word for word in command) else None
+    return number if any(str(state / f"{name}.conf").encode() in word for word in command) else None
 
 
 def running(state: Path) -> frozenset[str]:
-    return frozenset(name for name in PID_FILES if pid(name, state))
+    return frozenset(name for name in NAMES if pid(name, state))
 
 
-def available(name: str) -> bool:
-    return shutil.which(name, path=_path()) is not None
+def have_chrony() -> bool:
+    return shutil.which("chronyd", path=_path()) is not None
 
 
 def start(name: str, state: Path) -> None:
     """Stop ours if it runs, then start it; returns when it has written its pid file."""
     stop(name, state)
-    if name == "chronyd":
-        (state / "chrony").mkdir(mode=0o750, exist_ok=True)
+    if name == "ntp":
+        (state / "ntp").mkdir(mode=0o750, exist_ok=True)
     with open(state / f"{name}.log", "ab") as log:
         subprocess.Popen(
             _argv(name, state), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_env()
@@ -48,14 +48,14 @@ def start(name: str, state: Path) -> None:
     while pid(name, state) is None:
         if time.monotonic() > deadline:
             raise NetdError("tool", f"{name} does not start", hint=f"look at {state / f'{name}.log'}")
-        time.sleep(0.01)
+        time.sleep(0.003)
 
 
 def _argv(name: str, state: Path) -> list[str]:
-    config = state / CONFIGS[name]
-    if name == "dnsmasq":
-        return ["dnsmasq", "--keep-in-foreground", f"--conf-file={config}"]
-    return ["chronyd", "-n", "-x", "-f", str(config), "-u", "root"]
+    config = state / f"{name}.conf"
+    if name == "ntp":
+        return ["chronyd", "-n", "-x", "-f", str(config), "-u", "root"]
+    return ["dnsmasq", "--keep-in-foreground", f"--conf-file={config}"]
 
 
 def reload(name: str, state: Path) -> None:
@@ -72,8 +72,8 @@ def stop(name: str, state: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
             _reap()
-            time.sleep(0.02)
-    (state / PID_FILES[name]).unlink(missing_ok=True)
+            time.sleep(0.003)
+    (state / f"{name}.pid").unlink(missing_ok=True)
 
 
 def _reap() -> None:

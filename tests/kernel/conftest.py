@@ -88,8 +88,10 @@ class NodeUnderTest:
 
 
 def make_node(lab: NetLab, folder: Path, controller_url: str = "http://127.0.0.1:9") -> NodeUnderTest:
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o111)  # dnsmasq reads its files as a user of its own
     state = folder / "netd"
-    state.mkdir(exist_ok=True)
+    state.mkdir(exist_ok=True, mode=0o711)
     key = Ed25519PrivateKey.generate()
     (state / "controller.pub").write_bytes(
         key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,263 @@
+"""The floor attacked by machines with root, with real packets. Every refusal has a control: the same probe passes where it should.
+
+Topology: tests/netlab.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kernel import frames as f
+from tests.kernel.conftest import BRIDGE, ONE, TWO, NodeUnderTest, spec
+from tests.netlab import INTERNET, INTERNET6, NEIGHBOUR, NODE_UPLINK, NODE_UPLINK6, OFFICE
+
+pytestmark = pytest.mark.kernel
+
+SERVER = """
+import socket, sys, threading
+def serve(port):
+    s = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+    while True:
+        c, _ = s.accept(); c.sendall(b"hello"); c.close()
+for port in map(int, sys.argv[1:]):
+    threading.Thread(target=serve, args=(port,), daemon=True).start()
+print("up", flush=True); threading.Event().wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def guests(node: NodeUnderTest) -> Iterator[tuple[str, str]]:
+    """The two guests' namespaces, with TCP servers standing everywhere: on the node, at the office, in the world, on guest 2."""
+    lab = node.lab
+    one, two = (next(name for name in lab._made if name.endswith(f"guest{n}")) for n in (1, 2))
+    servers = []
+    for place, ports in (
+        (lab.node, "22 80 8080"),
+        (lab.uplink, "80"),
+        (lab.office, "80 8443"),
+        (lab.internet, "80"),
+        (two, "80"),
+    ):
+        server = lab.popen(place, [sys.executable, "-c", SERVER, *ports.split()], stdout=subprocess.PIPE)
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        servers.append(server)
+    yield one, two
+    for server in servers:
+        server.kill()
+        server.wait()
+
+
+def reach(node: NodeUnderTest, place: str, *targets: tuple[str, int]) -> dict[tuple[str, int], bool]:
+    """Which of the targets answer over TCP, tried all at once."""
+    code = f"""
+        import socket, concurrent.futures
+        def probe(target):
+            try:
+                with socket.create_connection(target, timeout=1.5) as s:
+                    return s.recv(5) == b"hello"
+            except OSError:
+                return False
+        targets = {list(targets)!r}
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+            print([int(found) for found in pool.map(probe, targets)])
+    """
+    answers = node.lab.python(place, code)
+    return dict(zip(targets, (part == "1" for part in answers.strip("[]").split(", ")), strict=True))
+
+
+def test_machines_reach_each_other_and_the_internet(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    targets = ((TWO.ipv4, 80), (TWO.ipv6, 80), (INTERNET, 80), (INTERNET6, 80), (OFFICE, 8443))
+    assert reach(node, guests[0], *targets) == dict.fromkeys(targets, True)
+
+
+def test_machines_reach_neither_office_nor_uplink_nor_the_node(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    closed = [(OFFICE, 80), (NEIGHBOUR, 80), ("192.0.2.1", 80), ("2a0f:2::1", 80)]
+    closed += [
+        (address, port) for address in (NODE_UPLINK, NODE_UPLINK6, BRIDGE.ipv4, BRIDGE.ipv6) for port in (22, 80, 8080)
+    ]
+    closed += [("169.254.169.254", 80), ("127.0.0.1", 80)]
+    assert reach(node, node.lab.node, (OFFICE, 80), (NEIGHBOUR, 80), (BRIDGE.ipv4, 8080)) == {
+        (OFFICE, 80): True,
+        (NEIGHBOUR, 80): True,
+        (BRIDGE.ipv4, 8080): True,
+    }, "the controls: from the node itself all of them answer"
+    assert reach(node, guests[0], *closed) == dict.fromkeys(closed, False)
+
+
+def test_nobody_outside_opens_a_connection_to_a_machine(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    targets = ((TWO.ipv4, 80), (TWO.ipv6, 80))
+    assert reach(node, node.lab.node, *targets) == dict.fromkeys(targets, True), "the control: the node itself does"
+    for place in (node.lab.office, node.lab.uplink, node.lab.internet):
+        assert reach(node, place, *targets) == dict.fromkeys(targets, False)
+
+
+def test_the_gateway_serves_names_and_time_to_machines_alone(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    ask = f"dig +time=1 +tries=1 +short one.alice.home.garage.internal @{BRIDGE.ipv4}"
+    assert node.lab.exec(guests[0], ask).strip() == ONE.ipv4
+    assert "timed out" in node.lab.exec(node.lab.uplink, ask, check=False)
+
+
+# --- raw frames -----------------------------------------------------------------------------------------------------------
+
+GATEWAY_LL = "fe80::5067:ff:fe00:0"
+ONE_LL, ALL_NODES, ALL_NODES_MAC = "fe80::5067:ff:fe00:1", "ff02::1", "33:33:00:00:00:01"
+
+
+def frame(kind: int, payload: bytes, source: str = ONE.mac, target: str = BRIDGE.mac) -> bytes:
+    return f.ethernet(source, target, kind, payload)
+
+
+def marked(name: str) -> bytes:
+    return f"<{name}>".encode().ljust(24, b".")
+
+
+GOOD = {
+    "own-ipv4": lambda m: frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, m)),
+    "own-ipv6": lambda m: frame(0x86DD, f.udp6(ONE.ipv6, INTERNET6, 4000, 4000, m)),
+    "own-arp": lambda m: frame(0x0806, f.arp(1, ONE.mac, ONE.ipv4, BRIDGE.ipv4, m), target=f.BROADCAST),
+    "dhcp-discover": lambda m: frame(0x0800, f.udp4("0.0.0.0", "255.255.255.255", 68, 67, m), target=f.BROADCAST),
+}
+EVIL = {
+    "spoofed-ipv4": lambda m: frame(0x0800, f.udp4(TWO.ipv4, INTERNET, 4000, 4000, m)),
+    "spoofed-outside-ipv4": lambda m: frame(0x0800, f.udp4("8.8.4.4", INTERNET, 4000, 4000, m)),
+    "spoofed-gateway": lambda m: frame(0x0800, f.udp4(BRIDGE.ipv4, TWO.ipv4, 4000, 4000, m)),
+    "unspecified-but-no-dhcp": lambda m: frame(0x0800, f.udp4("0.0.0.0", INTERNET, 4000, 4000, m)),
+    "spoofed-mac": lambda m: frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, m), source=TWO.mac),
+    "spoofed-mac-and-ip": lambda m: frame(0x0800, f.udp4(TWO.ipv4, INTERNET, 4000, 4000, m), source=TWO.mac),
+    "spoofed-ipv6": lambda m: frame(0x86DD, f.udp6(TWO.ipv6, INTERNET6, 4000, 4000, m)),
+    "spoofed-link-local": lambda m: frame(
+        0x86DD, f.udp6("fe80::5067:ff:fe00:2", ALL_NODES, 4000, 4000, m), target=ALL_NODES_MAC
+    ),
+    "arp-for-another": lambda m: frame(0x0806, f.arp(2, ONE.mac, TWO.ipv4, BRIDGE.ipv4, m), target=f.BROADCAST),
+    "arp-for-the-gateway": lambda m: frame(0x0806, f.arp(2, ONE.mac, BRIDGE.ipv4, TWO.ipv4, m), target=f.BROADCAST),
+    "arp-with-another-mac": lambda m: frame(0x0806, f.arp(2, TWO.mac, ONE.ipv4, BRIDGE.ipv4, m), target=f.BROADCAST),
+    "rogue-dhcp-offer": lambda m: frame(0x0800, f.udp4(ONE.ipv4, "255.255.255.255", 67, 68, m), target=f.BROADCAST),
+    "rogue-dhcpv6-reply": lambda m: frame(0x86DD, f.udp6(ONE_LL, ALL_NODES, 547, 546, m), target=ALL_NODES_MAC),
+    "rogue-router-advert": lambda m: frame(
+        0x86DD, f.icmp6(ONE_LL, ALL_NODES, 134, bytes(12) + m), target=ALL_NODES_MAC
+    ),
+    "rogue-redirect": lambda m: frame(0x86DD, f.icmp6(ONE_LL, ALL_NODES, 137, bytes(36) + m), target=ALL_NODES_MAC),
+    "vlan-tagged": lambda m: frame(0x8100, b"\0\x05\x08\0" + f.udp4(ONE.ipv4, INTERNET, 4000, 4000, m)),
+    "unknown-ethertype": lambda m: frame(0x88B5, m, target=f.BROADCAST),
+}
+
+SNIFFER = """
+import socket, sys, time
+devices = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) for _ in sys.argv[1:]]
+for s, name in zip(devices, sys.argv[1:]): s.bind((name, 0)); s.settimeout(0.05)
+print("up", flush=True); seen = b""; end = time.time() + 3
+while time.time() < end:
+    for s in devices:
+        try: seen += s.recv(4000)
+        except TimeoutError: pass
+sys.stdout.buffer.write(seen); sys.stdout.flush()
+"""
+
+
+def sniff_while(node: NodeUnderTest, place: str, device: str, act: object) -> bytes:
+    """All frames that `device` saw while `act()` ran."""
+    argv = ["ip", "netns", "exec", place, sys.executable, "-c", SNIFFER, device]
+    sniffer = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    assert sniffer.stdout is not None
+    assert sniffer.stdout.readline() == b"up\n"
+    act()  # type: ignore[operator]
+    seen = sniffer.stdout.read()
+    sniffer.wait()
+    return seen
+
+
+def send(node: NodeUnderTest, place: str, *packets: bytes) -> None:
+    code = f"""
+        import socket
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("eth0", 0))
+        for packet in {[p.hex() for p in packets]!r}: s.send(bytes.fromhex(packet))
+    """
+    node.lab.python(place, code)
+
+
+def test_frames_that_are_not_the_machines_own_end_at_its_port(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    every = {**GOOD, **EVIL}
+    packets = [make(marked(name)) for name, make in every.items()]
+    seen = sniff_while(node, node.lab.node, "gbtst", lambda: send(node, guests[0], *packets))
+    passed = {name for name in every if f"<{name}>".encode() in seen}
+    assert passed == set(GOOD)
+
+
+def test_no_frame_goes_from_machine_to_machine_behind_the_nodes_back(
+    node: NodeUnderTest, guests: tuple[str, str]
+) -> None:
+    direct = frame(0x0800, f.udp4(ONE.ipv4, TWO.ipv4, 4000, 4000, marked("direct")), target=TWO.mac)
+    flooded = frame(0x0806, f.arp(1, ONE.mac, ONE.ipv4, TWO.ipv4, marked("flooded")), target=f.BROADCAST)
+    routed = frame(0x0800, f.udp4(ONE.ipv4, TWO.ipv4, 4000, 4000, marked("routed")))
+    seen = sniff_while(node, guests[1], "eth0", lambda: send(node, guests[0], direct, flooded, routed))
+    assert b"<routed>" in seen, "the control: what the node routes arrives"
+    assert b"<direct>" not in seen
+    assert b"<flooded>" not in seen
+
+
+def test_the_internet_sees_the_node_and_never_a_machines_address(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    packet = frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, marked("out")))
+    seen = sniff_while(node, node.lab.internet, "eth0", lambda: send(node, guests[0], packet))
+    at = seen.index(b"<out>")
+    source = seen[at - 28 + 12 : at - 28 + 16]
+    assert ".".join(map(str, source)) == NODE_UPLINK
+
+
+def test_a_port_without_a_machine_is_mute(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    stray = node.lab.guest(9, bridge="gbtst", tap="gttst9", mac="52:67:00:00:00:09")
+    packet = f.ethernet(
+        "52:67:00:00:00:09", BRIDGE.mac, 0x0800, f.udp4("10.31.0.24", INTERNET, 4000, 4000, marked("stray"))
+    )
+    assert b"<stray>" not in sniff_while(node, node.lab.node, "gbtst", lambda: send(node, stray, packet))
+
+
+def test_the_rules_stand_while_they_are_replaced(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    """A change of the office file replaces the skeleton atomically: not one spoofed frame slips through."""
+    office = node.config.parent.parent / "office.networks"
+    packet = frame(0x0800, f.udp4(TWO.ipv4, INTERNET, 4000, 4000, marked("slip")))
+
+    def act() -> None:
+        flood = node.lab.popen(guests[0], [sys.executable, "-c", FLOOD, packet.hex()])
+        for number in range(5):
+            office.write_text(f"192.168.77.0/24\n20.0.{number}.0/24\n")
+            assert any("nft table" in change for change in node.refresh())
+        flood.kill()
+        flood.wait()
+
+    assert b"<slip>" not in sniff_while(node, node.lab.node, "gbtst", act)
+
+
+FLOOD = """
+import socket, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("eth0", 0)); end = time.time() + 10
+while time.time() < end: s.send(bytes.fromhex(sys.argv[1])); time.sleep(0.0005)
+"""
+
+
+def test_a_policy_file_that_others_can_write_is_refused(node: NodeUnderTest) -> None:
+    allow = node.config.parent.parent / "allow.networks"
+    allow.chmod(0o666)
+    with pytest.raises(AssertionError, match="writable by others"):
+        node.refresh()
+    allow.chmod(0o644)
+    assert node.refresh() is not None
+
+
+def test_a_second_apply_changes_nothing(node: NodeUnderTest) -> None:
+    node.refresh()
+    assert node.refresh() == []
+
+
+def test_a_machine_that_is_gone_is_mute_at_once(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    assert reach(node, guests[0], (INTERNET, 80)) == {(INTERNET, 80): True}
+    node.take(spec(50, TWO))
+    time.sleep(0.1)
+    assert reach(node, guests[0], (INTERNET, 80), (TWO.ipv4, 80)) == {(INTERNET, 80): False, (TWO.ipv4, 80): False}
+    node.take(spec(51, ONE, TWO))
+    assert reach(node, guests[0], (INTERNET, 80)) == {(INTERNET, 80): True}
