@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(_("stopped"), err=True)
+        click.echo(_("interrupted"), err=True)
         return 130
     except BrokenPipeError:
         return 0

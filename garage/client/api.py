@@ -48,6 +48,11 @@ class Api:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._send("POST", path, json=body)
 
+    def login(self, body: dict[str, Any]) -> str:
+        """A token for name and password. Without a key: nobody is signed in yet to whom it could belong."""
+        token: str = self._answer("POST", "/login", keyed=False, json=body).json()["token"]
+        return token
+
     def put(self, path: str, body: dict[str, Any]) -> Any:
         return self._send("PUT", path, json=body)
 
@@ -79,11 +84,12 @@ class Api:
         response = self._answer(method, path, **given)
         return response.json() if response.content else None
 
-    def _answer(self, method: str, path: str, **given: Any) -> httpx.Response:
-        if method != "GET":
+    def _answer(self, method: str, path: str, *, keyed: bool = True, **given: Any) -> httpx.Response:
+        if method != "GET" and keyed:
             given["headers"] = {"Idempotency-Key": str(uuid.uuid4())}
         try:
-            response = self._once_more(method, path, **given)
+            send = self._once_more if keyed else self._http.request
+            response = send(method, path, **given)
         except httpx.TransportError as error:
             raise self._away(error) from None
         if response.is_error:

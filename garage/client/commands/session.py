@@ -57,7 +57,7 @@ def _with_password(profile: Profile, user: str, password_stdin: bool) -> Profile
     password = given or click.prompt(_("Password"), hide_input=True, err=True)
     token_name = f"{getpass.getuser()}@{socket.gethostname()} {secrets.token_hex(3)}"[:64]
     body = {"name": user, "password": password, "token_name": token_name}
-    return replace(profile, token=Api(profile).post("/login", body)["token"], token_name=token_name)
+    return replace(profile, token=Api(profile).login(body), token_name=token_name)
 
 
 def _certificate(url: str, fingerprint: str | None, known: Profile | None) -> str:
