@@ -1,27 +1,30 @@
-"""Serial console output made readable: escape codes gone, what was overwritten gone, bounded."""
+"""The guest's serial console as text for people. The bytes are the guest's: hostile, cut anywhere, of any encoding."""
 
 from __future__ import annotations
 
 import re
 
-_ESCAPE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI … final byte (ECMA-48, 5.4)
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # OSC, DCS, SOS, PM, APC up to BEL or ST
-    r"|\x1b[ -/]*[0-~]"  # two-character sequences, character sets
-    r"|\x9b[0-?]*[ -/]*[@-~]",  # CSI as one byte
-    re.MULTILINE,
+MAX_BYTES = 64 * 1024
+"""As much of the log's end is looked at."""
+TAIL_LINES = 20
+LINE_CHARS = 200
+
+_ESCAPES = re.compile(
+    r"\x1b\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)?"  # OSC … BEL or ST (ECMA-48, xterm's control sequences)
+    r"|\x1b[PX^_][^\x1b]{0,4096}(?:\x1b\\)?"  # DCS, SOS, PM, APC … ST
+    r"|[\x1b\x9b]\[?[0-?]{0,64}[ -/]{0,16}[@-~]"  # CSI and two-character sequences
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""C0 and C1 but tab and newline, and what turns the direction of text or hides in it (Unicode bidi and zero width)."""
 
 
-def strip(text: str) -> str:
-    """`text` as plain lines: no escape codes, no control characters but line feed and tab; a carriage return starts its line anew."""
-    plain = _ESCAPE.sub("", text).replace("\r\n", "\n")
-    lines = (_CONTROL.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in plain.split("\n"))
-    return "\n".join(lines)
+def clean(raw: bytes) -> str:
+    """`raw` as printable text: invalid UTF-8 replaced, escape sequences and control characters gone, CR LF as one newline."""
+    text = raw[-MAX_BYTES:].decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub("", _ESCAPES.sub("", text))
 
 
-def tail(text: str, lines: int) -> str:
-    """The last `lines` lines of console output that are not empty, stripped."""
-    kept = [line.rstrip() for line in strip(text).split("\n") if line.strip()]
-    return "\n".join(kept[-lines:])
+def tail(raw: bytes, *, lines: int = TAIL_LINES) -> str:
+    """The last `lines` lines that hold something, each at most LINE_CHARS characters."""
+    kept = [line.rstrip() for line in clean(raw).split("\n")]
+    return "\n".join(line[:LINE_CHARS] for line in [line for line in kept if line][-lines:])

@@ -85,7 +85,7 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
             if said.refusal
             else None
         )
-        row.reported_at = ctx.clock()
+        row.reported_at, row.boot_id = ctx.clock(), said.boot_id
         if before != (row.applied_version, row.refusal):
             data = {"applied_version": row.applied_version, "refused": bool(row.refusal)}
             session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node, data=data))

@@ -1,0 +1,149 @@
+"""What a hypervisor is to the worker: the values it reports and takes, and the small interface that real and fake ones keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from garage.core.domain_xml import DomainSpec
+
+
+class Power(StrEnum):
+    """What a domain does at this moment."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+    CRASHED = "crashed"
+    """The guest panicked; its memory may still be there."""
+
+
+class Reason(StrEnum):
+    """Why it does so, as far as decisions depend on it."""
+
+    GUEST = "guest"
+    """Off: the guest shut itself down (also when it was asked to)."""
+    CRASH = "crash"
+    """Off: the guest panicked or its QEMU died."""
+    FULL = "full"
+    """Paused: a write found no space on the node."""
+    OTHER = "other"
+    """Somebody on the node, a restart of the node or of libvirt; nothing that the guest decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain as observed."""
+
+    power: Power
+    reason: Reason = Reason.OTHER
+
+    @property
+    def active(self) -> bool:
+        """Its QEMU exists: memory is held."""
+        return self.power is not Power.OFF
+
+    @property
+    def crashed(self) -> bool:
+        """The guest panicked, or its QEMU died under it."""
+        return self.power is Power.CRASHED or (self.power is Power.OFF and self.reason is Reason.CRASH)
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """The node as its hypervisor sees it. Memory in MiB."""
+
+    vcpus: int
+    memory_mib: int
+    virtualisation: str
+    """ "kvm" where it really works, else "tcg"."""
+    boot_id: str
+    """Another one after each boot of the node; empty when it cannot be known."""
+
+
+Listener = Callable[[str], None]
+"""Called with the id of a machine whose domain changed, or "" when the connection itself did; from a foreign thread."""
+
+
+class Hypervisor(Protocol):
+    """One node's domains of one instance; others are never listed nor touched.
+
+    Every call ends within its deadline. All raise `hypervisor_away` when the node does not answer and `hypervisor_error`
+    when it refused; all that change something are idempotent: done already is fine.
+    """
+
+    def facts(self) -> HostFacts: ...
+
+    def observe(self) -> dict[str, Domain]:
+        """All domains, by machine id."""
+
+    def look(self, machine_id: str) -> Domain | None:
+        """One domain, None when it is not defined."""
+
+    def define(self, spec: DomainSpec) -> None: ...
+
+    def start(self, machine_id: str) -> None: ...
+
+    def resume(self, machine_id: str) -> None:
+        """Let a paused guest go on."""
+
+    def shutdown(self, machine_id: str) -> None:
+        """Ask the guest to shut down; returns at once, also when the guest will not hear."""
+
+    def destroy(self, machine_id: str) -> None: ...
+
+    def undefine(self, machine_id: str) -> None: ...
+
+    def console(self, machine_id: str) -> bytes:
+        """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""
+
+    def forget_console(self, machine_id: str) -> None: ...
+
+    def listen(self, listener: Listener) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """Of the file system where machines live, in bytes."""
+
+    free: int
+    total: int
+
+
+class Disks(Protocol):
+    """A node's per-machine files. `disk_full` when there is no room, `tool_failed` otherwise."""
+
+    def present(self, machine_id: str) -> tuple[bool, bool]:
+        """(disk, seed): each there and complete."""
+
+    def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None: ...
+
+    def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None: ...
+
+    def remove(self, machine_id: str) -> None: ...
+
+    def space(self) -> DiskSpace: ...
+
+    def disk_path(self, machine_id: str) -> Path: ...
+
+    def seed_path(self, machine_id: str) -> Path: ...
+
+    def image_path(self, image_sha256: str) -> Path:
+        """The folder of an image."""
+
+
+class Prober(Protocol):
+    """Looks for the SSH banner of machines that boot."""
+
+    def set_targets(self, targets: dict[str, str]) -> None:
+        """Probe exactly these: key → IPv4 address. A key answers once."""
+
+    def answered(self) -> frozenset[str]:
+        """The keys among the targets whose banner came."""
+
+    def close(self) -> None: ...

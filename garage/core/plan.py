@@ -1,0 +1,286 @@
+"""What has to be done for one machine: the difference between what is wanted and what is seen, as a list of values.
+
+Level-triggered: the plan depends on what is there now, never on what was done before, so that a crash between any two changes
+loses nothing. Changes are carried out in order; the first that fails ends the list and the machine is looked at again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from garage.core.hypervisor_types import Domain, Power, Reason
+from garage.core.states import Event, State
+
+ASK_AGAIN = 10.0
+"""Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A machine's row, as far as the worker acts on it. Memory in MiB, disk in GiB."""
+
+    id: str
+    name: str
+    project: str
+    state: State
+    state_since: float
+    wants_running: bool
+    started: bool
+    spec_version: int
+    step: str
+    image: str
+    """sha256 of its image."""
+    cmdline: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    ipv4: str
+    mac: str
+    tap: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is true of a machine now."""
+
+    domain: Domain | None
+    disk: bool
+    seed: bool
+    network_version: int
+    """The node spec that netd follows; 0 when the bridge is not there."""
+    age: float
+    """Seconds in this state by a clock that nobody can set."""
+    answered: bool = False
+    """SSH sent a banner in this state."""
+    asked_ago: float | None = None
+    """Seconds since the guest was asked to shut down in this state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds."""
+
+    boot_timeout: float
+    stop_timeout: float
+
+
+class Fault(StrEnum):
+    """Why a boot or a running machine failed by itself."""
+
+    BOOT_TIMEOUT = "boot_timeout"
+    CRASH = "crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Tell people which step it is."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDisk:
+    """An overlay on the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSeed:
+    """The machine's identity for cloud-init."""
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """The domain, as its row says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Power on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let a paused guest go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Ask the guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """Power off without asking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undefine:
+    """Forget the domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFiles:
+    """Disk, seed and console."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkStarted:
+    """Record that this boot's domain was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """Record an event of the state table; with a fault, its cause and the console's end too."""
+
+    event: Event
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Look for the SSH banner from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until something changes, or `seconds` are over."""
+
+    reason: str
+    seconds: float | None = None
+
+
+Change = (
+    Show
+    | MakeDisk
+    | WriteSeed
+    | Define
+    | Start
+    | Resume
+    | Shutdown
+    | Destroy
+    | Undefine
+    | RemoveFiles
+    | MarkStarted
+    | Fire
+    | Probe
+    | Wait
+)
+
+
+def plan(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
+    """The changes that bring `machine` nearer to what it should be; empty when it is there."""
+    match machine.state:
+        case State.PREPARING:
+            return _prepare(machine, seen)
+        case State.BOOTING:
+            return _boot(machine, seen, limits)
+        case State.READY:
+            return _keep(machine, seen)
+        case State.STOPPING:
+            return _stop(seen, limits) or [Fire(Event.OFF)]
+        case State.STOPPED:
+            return _stop(seen, limits) or ([Fire(Event.START)] if machine.wants_running else [])
+        case State.FAILED:
+            return [Destroy()] if _active(seen) else []
+        case State.UNREACHABLE:
+            return _find(seen)
+        case State.DELETING:
+            return _delete(seen)
+        case _:
+            return []
+
+
+def _active(seen: Seen) -> bool:
+    return seen.domain is not None and seen.domain.active
+
+
+def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
+    if _active(seen):
+        return [Fire(Event.STARTED)]
+    return _bring_up(machine, seen, Fire(Event.STARTED))
+
+
+def _bring_up(machine: Wanted, seen: Seen, done: Change) -> list[Change]:
+    """Files at once, the domain only when the node's rules know the machine: they stand before its tap is up."""
+    files: list[Change] = [] if seen.disk else [MakeDisk()]
+    files += [] if seen.seed else [WriteSeed()]
+    if files:
+        files.insert(0, Show("disk"))
+    if seen.network_version < machine.spec_version:
+        return files or [Show("network"), Wait("network")]
+    return [*files, Show("starting"), Define(), Start(), done]
+
+
+def _boot(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
+    domain = seen.domain
+    if not machine.wants_running:
+        return [Fire(Event.STOP)]
+    if not machine.started:
+        return _boot_anew(machine, seen)
+    if domain is None or not domain.active or domain.crashed:
+        return _gone_off(domain)
+    if seen.answered:
+        return [Fire(Event.ANSWERED)]
+    if seen.age >= limits.boot_timeout:
+        return [Fire(Event.ERROR, Fault.BOOT_TIMEOUT)]
+    return [*_unpause(domain), Show("waiting_ssh"), Probe(), Wait("ssh", limits.boot_timeout - seen.age)]
+
+
+def _boot_anew(machine: Wanted, seen: Seen) -> list[Change]:
+    """A start that was asked for; what is left of an earlier run may still be there."""
+    domain = seen.domain
+    if domain is None or not domain.active:
+        return _bring_up(machine, seen, MarkStarted())
+    if domain.power is Power.CRASHED:
+        return [Destroy()]
+    return [Resume(), MarkStarted()] if domain.power is Power.PAUSED else [MarkStarted()]
+
+
+def _gone_off(domain: Domain | None) -> list[Change]:
+    """It was on and is off: by its guest's will, by a crash, or by something that happened to the node."""
+    if domain is not None and domain.crashed:
+        return [Fire(Event.ERROR, Fault.CRASH)]
+    if domain is not None and domain.reason is Reason.GUEST:
+        return [Fire(Event.POWERED_OFF)]
+    return [Fire(Event.SILENT)]
+
+
+def _keep(machine: Wanted, seen: Seen) -> list[Change]:
+    domain = seen.domain
+    if not machine.wants_running:
+        return [Fire(Event.STOP)]
+    if domain is None or not domain.active or domain.crashed:
+        return _gone_off(domain)
+    return _unpause(domain)
+
+
+def _unpause(domain: Domain) -> list[Change]:
+    """A guest that was paused because the disk was full tries again; one that an admin paused stays so."""
+    return [Resume()] if domain.power is Power.PAUSED and domain.reason is Reason.FULL else []
+
+
+def _stop(seen: Seen, limits: Limits) -> list[Change]:
+    """Ask, ask again, then pull the plug; empty when it is off."""
+    domain = seen.domain
+    if domain is None or not domain.active:
+        return []
+    if domain.power is not Power.RUNNING or seen.age >= limits.stop_timeout:
+        return [Destroy()]
+    if seen.asked_ago is None or seen.asked_ago >= ASK_AGAIN:
+        return [Shutdown()]
+    return [Wait("shutdown", min(limits.stop_timeout - seen.age, ASK_AGAIN - seen.asked_ago))]
+
+
+def _find(seen: Seen) -> list[Change]:
+    """The node is back: what became of the machine?"""
+    if _active(seen):
+        return [Fire(Event.FOUND_RUNNING)]
+    return [Fire(Event.FOUND_OFF if seen.disk else Event.DISK_GONE)]
+
+
+def _delete(seen: Seen) -> list[Change]:
+    changes: list[Change] = [Destroy()] if _active(seen) else []
+    if seen.domain is not None:
+        changes.append(Undefine())
+    return [*changes, RemoveFiles(), Fire(Event.DELETED)]

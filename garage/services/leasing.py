@@ -1,0 +1,67 @@
+"""Leases of a node's machines: warned, ended, deleted. Each step is an event and an audit entry."""
+
+from __future__ import annotations
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from garage.core.leases import Lease, LeaseRules, Step, step
+from garage.core.states import TABLE, Event, State
+from garage.db.models import Machine
+from garage.services.context import Context, audit, publish_machine
+from garage.services.transitions import fire
+from garage.services.work import SETTLED, Hold, held
+
+HOUR = 3600.0
+OUT = (*SETTLED, State.DELETING.value)
+
+
+def run(ctx: Context, hold: Hold) -> int:
+    """Do what is due on the hold's node now; returns how many machines it touched. Writes nothing when nothing is due."""
+    rules = LeaseRules(ctx.config.lease_warn_hours * HOUR, ctx.config.lease_grace_hours * HOUR)
+    now = ctx.clock()
+    due = or_(
+        and_(Machine.lease_warned.is_(False), Machine.lease_until <= now + rules.warn),
+        and_(Machine.lease_ended_at.is_(None), Machine.lease_until <= now),
+        Machine.lease_ended_at <= now - rules.grace,
+    )
+    query = select(Machine.id).where(Machine.node == hold.node, Machine.state.not_in(OUT), due)
+    with ctx.db.read() as session:
+        candidates = list(session.scalars(query))
+    if not candidates:
+        return 0
+    with ctx.db.write() as session:
+        held(session, hold)
+        rows = select(Machine).where(Machine.id.in_(candidates)).options(joinedload(Machine.project))
+        return sum(_step(session, ctx, machine, now, rules) for machine in session.scalars(rows))
+
+
+def _step(session: Session, ctx: Context, machine: Machine, now: float, rules: LeaseRules) -> bool:
+    lease = Lease(machine.lease_until, machine.lease_warned, machine.lease_ended_at)
+    match step(lease, now, rules):
+        case Step.WARN:
+            machine.lease_warned = True
+        case Step.END:
+            _end(session, ctx, machine, now)
+        case Step.DELETE:
+            machine.wants_running = False
+            fire(session, ctx, machine, Event.DELETE)
+            _audit(session, ctx, machine, "machine.delete", reason="lease")
+            return True
+        case None:
+            return False
+    publish_machine(session, ctx, machine)
+    _audit(session, ctx, machine, "lease.end" if machine.lease_ended_at is not None else "lease.warn")
+    return True
+
+
+def _end(session: Session, ctx: Context, machine: Machine, now: float) -> None:
+    """It no longer wants to run; a state that cannot be stopped yet is stopped when it can be."""
+    machine.lease_warned, machine.lease_ended_at, machine.wants_running = True, now, False
+    if (State(machine.state), Event.STOP) in TABLE and machine.state != State.FAILED.value:
+        fire(session, ctx, machine, Event.STOP)
+
+
+def _audit(session: Session, ctx: Context, machine: Machine, action: str, **detail: str) -> None:
+    subject = f"{machine.name}.{machine.project.name}"
+    audit(session, ctx, "garage", action, subject, project_id=machine.project_id, id=machine.id, **detail)

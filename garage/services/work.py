@@ -1,0 +1,303 @@
+"""The worker's transactions: ownership, what is wanted of a node, what became of it.
+
+Every write names its `Hold`; one whose epoch is no longer the node's is refused with `version_conflict` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from garage.core.names import fqdn
+from garage.core.plan import Wanted
+from garage.core.states import Event, State
+from garage.core.types import NodeFacts
+from garage.db.models import EventRow, Image, Machine, Node, Project, Setting
+from garage.errors import N_, GarageError
+from garage.services.context import Context, audit
+from garage.services.transitions import fire, show_step
+
+PARKED = "parked"
+SETTLED = (State.GONE.value, State.LOST.value, State.REQUESTED.value, State.SPARE.value)
+"""States that ask nothing of a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A worker's ownership of a node's work."""
+
+    node: str
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns a node's work as the database has it; owner "" for nobody."""
+
+    owner: str
+    epoch: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWork:
+    """All that is wanted of a node at one moment."""
+
+    machines: dict[str, Wanted]
+    applied_version: int
+    boot_id: str
+    """Of the boot in which netd applied it; empty if netd did not say."""
+    parked: bool
+    hypervisor_error: bool
+    """The node is recorded as away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Progress for people."""
+
+    machine: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The domain of this boot was started."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An event of the state table, decided when the machine was in `state` since `since`; stale ones are dropped."""
+
+    machine: str
+    state: State
+    since: float
+    event: Event
+    error: dict[str, Any] | None = field(default=None, hash=False)
+    console: str = ""
+
+
+Note = Step | Started | Moved
+
+
+def nodes(ctx: Context) -> dict[str, str]:
+    """Node name → hypervisor URI."""
+    with ctx.db.read() as session:
+        return dict(session.execute(select(Node.name, Node.hypervisor)).tuples().all())
+
+
+def owner(ctx: Context, node: str) -> Owner:
+    with ctx.db.read() as session:
+        row = session.get_one(Node, node)
+        return Owner(row.owner, row.epoch, row.owned_until)
+
+
+def take(ctx: Context, node: str, who: str, seen: Owner, ttl: float) -> Hold | None:
+    """Own the node's work with a new epoch, unless somebody else changed its ownership since `seen`."""
+    with ctx.db.write() as session:
+        row = session.get_one(Node, node)
+        if Owner(row.owner, row.epoch, row.owned_until) != seen:
+            return None
+        row.owner, row.epoch, row.owned_until = who, row.epoch + 1, ctx.clock() + ttl
+        return Hold(node, who, row.epoch)
+
+
+def renew(ctx: Context, hold: Hold, ttl: float) -> None:
+    with ctx.db.write() as session:
+        held(session, hold).owned_until = ctx.clock() + ttl
+
+
+def release(ctx: Context, hold: Hold) -> None:
+    with ctx.db.write() as session:
+        row = held(session, hold)
+        row.owner, row.owned_until = "", 0.0
+
+
+def held(session: Session, hold: Hold) -> Node:
+    """The node's row, in the caller's transaction, if `hold` is still its owner."""
+    row = session.get_one(Node, hold.node)
+    if (row.owner, row.epoch) != (hold.owner, hold.epoch):
+        raise GarageError(
+            "version_conflict",
+            N_("another worker owns {node} now"),
+            node=hold.node,
+        )
+    return row
+
+
+def load(ctx: Context, node: str) -> NodeWork:
+    """What is wanted of `node`, in one snapshot."""
+    query = select(Machine, Project.name, Image.sha256, Image.manifest)
+    query = query.join(Project, Project.id == Machine.project_id).join(Image, Image.id == Machine.image_id)
+    query = query.where(Machine.node == node, Machine.state.not_in(SETTLED))
+    with ctx.db.read() as session:
+        row = session.get_one(Node, node)
+        machines = {
+            machine.id: _wanted(machine, project, sha256, manifest)
+            for machine, project, sha256, manifest in session.execute(query)
+        }
+        return NodeWork(machines, row.applied_version, row.boot_id, _parked(session), bool(row.hypervisor_error))
+
+
+def _wanted(machine: Machine, project: str, sha256: str, manifest: dict[str, Any]) -> Wanted:
+    return Wanted(
+        id=machine.id,
+        name=machine.name,
+        project=project,
+        state=State(machine.state),
+        state_since=machine.state_since,
+        wants_running=machine.wants_running,
+        started=machine.started,
+        spec_version=machine.spec_version,
+        step=machine.step,
+        image=sha256,
+        cmdline=str(manifest.get("cmdline", "")),
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        disk_gib=machine.disk_gib,
+        ipv4=machine.ipv4,
+        mac=machine.mac,
+        tap=machine.tap,
+    )
+
+
+def record(ctx: Context, hold: Hold, notes: Sequence[Note]) -> list[bool]:
+    """Write a batch in one transaction; False for each note that was stale (the machine has moved on)."""
+    with ctx.db.write() as session:
+        node = held(session, hold)
+        return [_note(session, ctx, node, note) for note in notes]
+
+
+def _note(session: Session, ctx: Context, node: Node, note: Note) -> bool:
+    machine = session.get(Machine, note.machine)
+    if machine is None or machine.node != node.name:
+        return False
+    match note:
+        case Step():
+            show_step(session, ctx, machine, note.step)
+        case Started():
+            machine.started = True
+        case Moved():
+            return _move(session, ctx, node, machine, note)
+    return True
+
+
+def _move(session: Session, ctx: Context, node: Node, machine: Machine, note: Moved) -> bool:
+    if (machine.state, machine.state_since) != (note.state.value, note.since):
+        return False
+    error = GarageError.from_dict(note.error) if note.error else None
+    state = fire(session, ctx, machine, note.event, error=error)
+    if state is State.FAILED:
+        machine.console_tail = note.console
+    elif state is State.READY and machine.ready_at is None:
+        machine.ready_at = ctx.clock()
+    elif note.event is Event.POWERED_OFF:
+        machine.wants_running = False
+    elif state is State.GONE:
+        _bury(node, machine)
+    return True
+
+
+def _bury(node: Node, machine: Machine) -> None:
+    """Its address and name are free, its place in the node's network goes, its secrets too."""
+    node.spec_version += 1
+    machine.host_key_private, machine.user_data = b"", None
+
+
+def record_facts(ctx: Context, hold: Hold, facts: NodeFacts) -> None:
+    """What the node has, and that its hypervisor answers; a change that only measures noise is not written."""
+    with ctx.db.write() as session:
+        node = held(session, hold)
+        if node.hypervisor_error:
+            node.hypervisor_error = ""
+            _publish_node(session, ctx, node)
+        node.facts = asdict(facts)
+
+
+def record_away(ctx: Context, hold: Hold, reason: str) -> None:
+    """The hypervisor does not answer: machines keep their state."""
+    with ctx.db.write() as session:
+        node = held(session, hold)
+        if node.hypervisor_error != reason[:500]:
+            node.hypervisor_error = reason[:500]
+            _publish_node(session, ctx, node)
+
+
+def _publish_node(session: Session, ctx: Context, node: Node) -> None:
+    data = {"hypervisor_error": node.hypervisor_error}
+    session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node.name, data=data))
+
+
+def set_parked(ctx: Context, parked: bool) -> None:
+    """Parked: machines stay as they are until the garage is up again; netd's rules have to be applied anew then."""
+    with ctx.db.write() as session:
+        row = session.get(Setting, PARKED)
+        if parked and row is None:
+            session.add(Setting(key=PARKED, value="1"))
+        elif not parked and row is not None:
+            session.delete(row)
+
+
+def _parked(session: Session) -> bool:
+    return session.get(Setting, PARKED) is not None
+
+
+def silence(ctx: Context, node: str) -> list[str]:
+    """The node goes down: machines that run become `unreachable` and still want to run. Returns all whose domain may run."""
+    running = (State.BOOTING.value, State.READY.value)
+    with ctx.db.write() as session:
+        row = session.get_one(Node, node)
+        row.applied_version = 0
+        query = select(Machine).where(Machine.node == node, Machine.state.in_(running))
+        for machine in session.scalars(query):
+            fire(session, ctx, machine, Event.SILENT)
+        every = select(Machine.id).where(Machine.node == node, Machine.state.not_in(SETTLED))
+        audit(session, ctx, "garage", "node.park", node)
+        return list(session.scalars(every))
+
+
+EVENTS_KEPT = 86_400.0
+"""Seconds: pages and CLIs that were away longer reload everything."""
+
+
+def prune_events(ctx: Context) -> int:
+    """Remove events older than EVENTS_KEPT; returns how many."""
+    with ctx.db.write() as session:
+        done = session.execute(delete(EventRow).where(EventRow.at < ctx.clock() - EVENTS_KEPT))
+        return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a machine is told about itself at its first boot. Holds secrets: used and forgotten."""
+
+    id: str
+    name: str
+    fqdn: str
+    host_key_private: bytes
+    host_key_public: str
+    authorized_keys: list[str]
+    user_data: str | None
+
+
+def identity(ctx: Context, machine_id: str) -> Identity:
+    """Read at the moment when the seed is written, so that keys added meanwhile are in it."""
+    with ctx.db.read() as session:
+        query = select(Machine, Project.name).join(Project, Project.id == Machine.project_id)
+        machine, project = session.execute(query.where(Machine.id == machine_id)).one()
+        return Identity(
+            id=machine.id,
+            name=machine.name,
+            fqdn=fqdn(machine.name, project, ctx.config.site_domain),
+            host_key_private=ctx.vault.unlock(machine.host_key_private),
+            host_key_public=machine.host_key_public,
+            authorized_keys=list(machine.authorized_keys),
+            user_data=ctx.vault.unlock(machine.user_data).decode() if machine.user_data else None,
+        )

@@ -1,0 +1,137 @@
+"""A node's per-machine files: an overlay on the image and a seed disk, each made under another name and renamed when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from garage.core.hypervisor_types import DiskSpace
+from garage.errors import N_, GarageError
+from garage.shell.run import run
+
+MACHINE_ID = re.compile(r"[0-9a-f]{20}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+QEMU_IMG_TIMEOUT = 60.0
+SeedWriter = Callable[[Path, dict[str, bytes]], None]
+
+
+class LocalDisks:
+    """`core.hypervisor_types.Disks` on this server, below `home`."""
+
+    def __init__(self, home: Path, write_seed: SeedWriter) -> None:
+        self._machines = home / "machines"
+        self._images = home / "images"
+        self._home = home
+        self._writer = write_seed
+
+    def present(self, machine_id: str) -> tuple[bool, bool]:
+        return self.disk_path(machine_id).exists(), self.seed_path(machine_id).exists()
+
+    def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None:
+        """An overlay of `size_gib`, or of the image's size where that is larger."""
+        image = self.image_path(image_sha256) / "disk.qcow2"
+        with self._making(self.disk_path(machine_id)) as path:
+            if not image.exists():
+                raise GarageError(
+                    "unavailable",
+                    N_("the image {image} is not on this node"),
+                    hint=N_("build it again: “make up” does"),
+                    image=image_sha256[:12],
+                )
+            size = max(size_gib << 30, virtual_size(image))
+            run(
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(path), str(size)],
+                timeout=QEMU_IMG_TIMEOUT,
+            )
+
+    def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:
+        with self._making(self.seed_path(machine_id)) as path:
+            self._writer(path, files)
+            path.chmod(0o600)
+
+    def remove(self, machine_id: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._folder(machine_id))
+
+    def space(self) -> DiskSpace:
+        usage = shutil.disk_usage(self._home)
+        return DiskSpace(usage.free, usage.total)
+
+    def disk_path(self, machine_id: str) -> Path:
+        return self._folder(machine_id) / "disk.qcow2"
+
+    def seed_path(self, machine_id: str) -> Path:
+        return self._folder(machine_id) / "seed.iso"
+
+    def image_path(self, image_sha256: str) -> Path:
+        return self._images / _checked(SHA256, image_sha256)
+
+    def _folder(self, machine_id: str) -> Path:
+        return self._machines / _checked(MACHINE_ID, machine_id)
+
+    @contextlib.contextmanager
+    def _making(self, path: Path) -> Iterator[Path]:
+        """A name beside `path`; on success synced and renamed to it, on failure removed. ENOSPC becomes `disk_full`."""
+        draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            _make_folder(path.parent)
+            for left in path.parent.glob(f"{path.name}.*.part"):
+                left.unlink(missing_ok=True)
+            yield draft
+            _sync(draft)
+            draft.rename(path)
+            _sync(path.parent)
+        except (OSError, GarageError) as error:
+            draft.unlink(missing_ok=True)
+            raise _translated(error, path) from None
+
+
+def virtual_size(image: Path) -> int:
+    """Bytes that a guest sees of a qcow2 image: offset 24 of its header, big endian (QEMU's docs/interop/qcow2.txt)."""
+    with image.open("rb") as file:
+        header = file.read(32)
+    if header[:4] != b"QFI\xfb" or len(header) < 32:
+        raise GarageError("tool_failed", N_("{path} is not a qcow2 image"), path=str(image))
+    return int.from_bytes(header[24:32], "big")
+
+
+def _make_folder(path: Path) -> None:
+    path.parent.mkdir(mode=0o711, exist_ok=True)
+    path.mkdir(mode=0o711, exist_ok=True)
+
+
+def _checked(pattern: re.Pattern[str], text: str) -> str:
+    """`text` as part of a path."""
+    if pattern.fullmatch(text):
+        return text
+    raise ValueError(f"not an id: {text[:80]!r}")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _translated(error: OSError | GarageError, path: Path) -> GarageError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) if isinstance(error, OSError) else _says_full(error)
+    if full:
+        return GarageError(
+            "disk_full",
+            N_("the node has no disk space left"),
+            hint=N_("delete machines or images that nobody needs"),
+        )
+    if isinstance(error, GarageError):
+        return error
+    return GarageError("tool_failed", N_("{path} cannot be written: {reason}"), path=str(path), reason=str(error))
+
+
+def _says_full(error: GarageError) -> bool:
+    return "No space left on device" in str(error.params.get("reason", ""))

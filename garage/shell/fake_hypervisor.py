@@ -1,0 +1,307 @@
+"""A simulated hypervisor, with disks and guests that answer: for tests, and for fleets larger than the servers at hand.
+
+It keeps the same contract as libvirt's (`tests/contract/test_hypervisor.py`). `fake://` takes settings as a query:
+`fake:///var/tmp/fleet.json?boot=2&start=0.1&vcpus=64&memory_mib=262144`; with a path its domains outlive the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from garage.core.domain_xml import DomainSpec
+from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts, Listener, Power, Reason
+from garage.errors import N_, GarageError
+
+GIB = 1 << 30
+OFF, RUNNING = Domain(Power.OFF), Domain(Power.RUNNING)
+
+
+@dataclass(slots=True)
+class _Guest:
+    domain: Domain = OFF
+    started_at: float = 0.0
+    console: bytes = b""
+    stops_at: float | None = None
+
+
+@dataclass(slots=True)
+class Settings:
+    """Latencies in seconds; sizes of the node that is simulated."""
+
+    boot: float = 0.0
+    """From start to SSH."""
+    start: float = 0.0
+    shutdown: float = 0.0
+    """From asking to off."""
+    vcpus: int = 8
+    memory_mib: int = 16384
+    disk_gib: int = 200
+    boot_id: str = "fake-boot"
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong from now on; tests set these."""
+
+    away: bool = False
+    """Nothing answers."""
+    disk_full: bool = False
+    start_refused: str = ""
+    deaf: bool = False
+    """Guests ignore requests to shut down."""
+    mute: bool = False
+    """Guests never open port 22."""
+
+
+class FakeHypervisor:
+    """`Hypervisor`, and by `disks()` and `prober()` the rest of a node's outside world. Safe to share between threads."""
+
+    def __init__(self, settings: Settings | None = None, *, path: Path | None = None) -> None:
+        self.settings, self.faults = settings or Settings(), Faults()
+        self.calls: list[tuple[str, str]] = []
+        """(call, machine id) of everything that changed something, in order."""
+        self._path = path
+        self._lock = threading.RLock()
+        self._guests: dict[str, _Guest] = {}
+        self._listener: Listener = lambda _id: None
+        if path and path.exists():
+            self._restore(path)
+
+    @classmethod
+    def from_uri(cls, uri: str) -> FakeHypervisor:
+        parts = urlsplit(uri)
+        given = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        settings = Settings()
+        for key, value in given.items():
+            try:
+                setattr(settings, key, type(getattr(settings, key))(value))
+            except (AttributeError, ValueError):
+                raise GarageError(
+                    "config", N_("{uri} has a setting that is not known: {error}"), uri=uri, error=key
+                ) from None
+        return cls(settings, path=Path(parts.path) if parts.path.strip("/") else None)
+
+    # --- Hypervisor ----------------------------------------------------------------------------------------------
+
+    def facts(self) -> HostFacts:
+        self._check()
+        return HostFacts(self.settings.vcpus, self.settings.memory_mib, "tcg", self.settings.boot_id)
+
+    def observe(self) -> dict[str, Domain]:
+        self._check()
+        with self._lock:
+            return {machine_id: self._now(guest) for machine_id, guest in self._guests.items()}
+
+    def look(self, machine_id: str) -> Domain | None:
+        self._check()
+        with self._lock:
+            guest = self._guests.get(machine_id)
+            return self._now(guest) if guest else None
+
+    def define(self, spec: DomainSpec) -> None:
+        with self._changing("define", spec.machine_id):
+            self._guests.setdefault(spec.machine_id, _Guest())
+
+    def start(self, machine_id: str) -> None:
+        time.sleep(self.settings.start)
+        with self._changing("start", machine_id):
+            guest = self._guest(machine_id)
+            if self.faults.start_refused:
+                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=self.faults.start_refused)
+            if not self._now(guest).active:
+                guest.domain, guest.started_at, guest.stops_at = RUNNING, time.monotonic(), None
+                guest.console = b"booting\r\n"
+
+    def resume(self, machine_id: str) -> None:
+        with self._changing("resume", machine_id):
+            guest = self._guest(machine_id)
+            if guest.domain.power is Power.PAUSED:
+                guest.domain = RUNNING
+
+    def shutdown(self, machine_id: str) -> None:
+        with self._changing("shutdown", machine_id):
+            guest = self._guest(machine_id)
+            if guest.domain.active and not self.faults.deaf and guest.stops_at is None:
+                guest.stops_at = time.monotonic() + self.settings.shutdown
+                threading.Timer(self.settings.shutdown, self._listener, (machine_id,)).start()
+
+    def destroy(self, machine_id: str) -> None:
+        with self._changing("destroy", machine_id):
+            guest = self._guests.get(machine_id)
+            if guest and self._now(guest).active:
+                guest.domain = OFF
+
+    def undefine(self, machine_id: str) -> None:
+        with self._changing("undefine", machine_id):
+            guest = self._guests.get(machine_id)
+            if guest and not self._now(guest).active:
+                del self._guests[machine_id]
+
+    def console(self, machine_id: str) -> bytes:
+        with self._lock:
+            guest = self._guests.get(machine_id)
+            return guest.console if guest else b""
+
+    def forget_console(self, machine_id: str) -> None:
+        with self._lock:
+            if guest := self._guests.get(machine_id):
+                guest.console = b""
+
+    def listen(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def close(self) -> None:
+        """Domains go on without us."""
+
+    # --- what happens to guests by themselves: for tests ---------------------------------------------------------
+
+    def happen(self, machine_id: str, domain: Domain | None, console: bytes = b"") -> None:
+        """The domain becomes this (None: its definition is gone), and whoever listens is told."""
+        with self._lock:
+            if domain is None:
+                del self._guests[machine_id]
+            else:
+                guest = self._guests[machine_id]
+                guest.domain, guest.console, guest.stops_at = domain, guest.console + console, None
+            self._save()
+        self._listener(machine_id)
+
+    def reboot_node(self, boot_id: str) -> None:
+        """Power failure: everything is off, and nobody knows why."""
+        with self._lock:
+            self.settings.boot_id = boot_id
+            for guest in self._guests.values():
+                guest.domain, guest.stops_at = OFF, None
+            self._save()
+        self._listener("")
+
+    def answers(self, machine_id: str) -> bool:
+        """Its SSH would send a banner now."""
+        with self._lock:
+            guest = self._guests.get(machine_id)
+            up = guest is not None and self._now(guest).power is Power.RUNNING and not self.faults.mute
+            return up and guest is not None and time.monotonic() - guest.started_at >= self.settings.boot
+
+    def _now(self, guest: _Guest) -> Domain:
+        if guest.stops_at is not None and time.monotonic() >= guest.stops_at:
+            guest.domain, guest.stops_at = Domain(Power.OFF, Reason.GUEST), None
+        return guest.domain
+
+    def _guest(self, machine_id: str) -> _Guest:
+        try:
+            return self._guests[machine_id]
+        except KeyError:
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no such domain") from None
+
+    def _check(self) -> None:
+        if self.faults.away:
+            raise GarageError("hypervisor_away", N_("libvirt does not answer: {reason}"), reason="simulated")
+
+    @contextlib.contextmanager
+    def _changing(self, call: str, machine_id: str) -> Iterator[None]:
+        self._check()
+        with self._lock:
+            self.calls.append((call, machine_id))
+            yield
+            self._save()
+        self._listener(machine_id)
+
+    def _save(self) -> None:
+        if self._path:
+            kept = {key: [guest.domain.power, guest.domain.reason] for key, guest in self._guests.items()}
+            draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            draft.write_text(json.dumps(kept))
+            draft.rename(self._path)
+
+    def _restore(self, path: Path) -> None:
+        for key, (power, reason) in json.loads(path.read_text()).items():
+            self._guests[key] = _Guest(Domain(Power(power), Reason(reason)), time.monotonic())
+
+
+@dataclass(slots=True)
+class FakeDisks:
+    """`Disks` that exist in memory only."""
+
+    hypervisor: FakeHypervisor
+    home: Path = Path("/nonexistent")
+    files: dict[str, set[str]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def present(self, machine_id: str) -> tuple[bool, bool]:
+        have = self.files.get(machine_id, set())
+        return "disk" in have, "seed" in have
+
+    def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None:  # noqa: ARG002
+        self._make(machine_id, "disk")
+
+    def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:  # noqa: ARG002
+        self._make(machine_id, "seed")
+
+    def _make(self, machine_id: str, what: str) -> None:
+        if self.hypervisor.faults.disk_full:
+            raise GarageError("disk_full", N_("the node has no disk space left"))
+        with self.lock:
+            self.hypervisor.calls.append((what, machine_id))
+            self.files.setdefault(machine_id, set()).add(what)
+
+    def remove(self, machine_id: str) -> None:
+        with self.lock:
+            self.hypervisor.calls.append(("remove", machine_id))
+            self.files.pop(machine_id, None)
+
+    def space(self) -> DiskSpace:
+        total = self.hypervisor.settings.disk_gib * GIB
+        return DiskSpace(0 if self.hypervisor.faults.disk_full else total - len(self.files) * GIB, total)
+
+    def disk_path(self, machine_id: str) -> Path:
+        return self.home / machine_id / "disk.qcow2"
+
+    def seed_path(self, machine_id: str) -> Path:
+        return self.home / machine_id / "seed.iso"
+
+    def image_path(self, image_sha256: str) -> Path:
+        return self.home / image_sha256
+
+
+class FakeProber:
+    """`Prober` that asks the fake hypervisor instead of the network; keys begin with the machine's id."""
+
+    INTERVAL = 0.05
+
+    def __init__(self, hypervisor: FakeHypervisor, notify: Callable[[], None]) -> None:
+        self._hypervisor, self._notify = hypervisor, notify
+        self._targets: frozenset[str] = frozenset()
+        self._answered: frozenset[str] = frozenset()
+        self._bell, self._closed = threading.Event(), False
+        threading.Thread(target=self._run, name="fake-prober", daemon=True).start()
+
+    def set_targets(self, targets: dict[str, str]) -> None:
+        self._targets = frozenset(targets)
+        self._answered &= self._targets
+        if self._targets - self._answered:
+            self._bell.set()
+
+    def answered(self) -> frozenset[str]:
+        return self._answered
+
+    def close(self) -> None:
+        self._closed = True
+        self._bell.set()
+
+    def _run(self) -> None:
+        while not self._closed:
+            waiting = self._targets - self._answered
+            self._bell.wait(self.INTERVAL if waiting else None)
+            self._bell.clear()
+            new = {key for key in self._targets - self._answered if self._hypervisor.answers(key.split("/")[0])}
+            if new:
+                self._answered |= new
+                self._notify()

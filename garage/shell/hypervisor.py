@@ -1,0 +1,295 @@
+"""libvirt: one node's domains of one instance, over one connection. The only module that imports libvirt."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import libvirt
+
+from garage.core import names
+from garage.core.domain_xml import DomainSpec, render
+from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason
+from garage.errors import N_, GarageError
+from garage.shell import console_file, kvm
+from garage.shell.deadline import Deadline
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+DEADLINE = 15.0
+"""Seconds that a call may take; a start of a large guest included."""
+AGENT_TIMEOUT = 3
+KEEPALIVE = (5, 3)
+"""Seconds between keepalive messages, and how many may stay unanswered before libvirt gives the connection up."""
+LOST_CODES = (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC)
+
+_STATES: dict[int, Power] = {
+    libvirt.VIR_DOMAIN_NOSTATE: Power.RUNNING,
+    libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: Power.RUNNING,
+    libvirt.VIR_DOMAIN_SHUTDOWN: Power.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: Power.PAUSED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: Power.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTOFF: Power.OFF,
+    libvirt.VIR_DOMAIN_CRASHED: Power.CRASHED,
+}
+
+
+def domain_of(state: int, reason: int) -> Domain:
+    """libvirt's pair (virDomainGetState) as ours."""
+    power = _STATES.get(state, Power.RUNNING)
+    if power is Power.OFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN:
+        return Domain(power, Reason.GUEST)
+    if power is Power.OFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_CRASHED:
+        return Domain(power, Reason.CRASH)
+    if power is Power.PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
+        return Domain(power, Reason.FULL)
+    if power is Power.PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_CRASHED:
+        return Domain(Power.CRASHED, Reason.CRASH)
+    return Domain(power, Reason.CRASH if power is Power.CRASHED else Reason.OTHER)
+
+
+class LibvirtHypervisor:
+    """`core.hypervisor_types.Hypervisor` at a libvirt URI. Connects when first needed, and again after a loss."""
+
+    def __init__(self, uri: str, *, instance: str, home: Path, deadline: float = DEADLINE) -> None:
+        self._uri, self._instance, self._console = uri, instance, home / "console"
+        self._prefix = names.domain(instance, "")
+        self._deadline, self._seconds = Deadline(), deadline
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._listener: Listener = lambda _id: None
+        _start_events()
+
+    # --- what is there -------------------------------------------------------------------------------------------
+
+    def facts(self) -> HostFacts:
+        info, memory = self._call(lambda connection: (connection.getInfo(), _memory_mib(connection)))
+        works = self._uri.startswith("qemu:") and kvm.works()
+        return HostFacts(int(info[2]), memory, "kvm" if works else "tcg", _boot_id())
+
+    def observe(self) -> dict[str, Domain]:
+        return self._call(self._observe)
+
+    def _observe(self, connection: Any) -> dict[str, Domain]:
+        found = {}
+        for domain in connection.listAllDomains():
+            name = domain.name()
+            if name.startswith(self._prefix):
+                with contextlib.suppress(_Missing), _missing_is_gone():
+                    found[name.removeprefix(self._prefix)] = domain_of(*domain.state())
+        for machine_id in found:
+            console_file.keep_readable(self._log(machine_id))
+        return found
+
+    def look(self, machine_id: str) -> Domain | None:
+        def work(connection: Any) -> Domain | None:
+            domain = self._find(connection, machine_id)
+            with contextlib.suppress(_Missing), _missing_is_gone():
+                return domain_of(*domain.state()) if domain else None
+            return None
+
+        return self._call(work)
+
+    # --- what is done --------------------------------------------------------------------------------------------
+
+    def define(self, spec: DomainSpec) -> None:
+        xml = render(spec)
+        console_file.prepare(spec.console_log)
+        self._call(lambda connection: connection.defineXML(xml))
+
+    def start(self, machine_id: str) -> None:
+        self._on(machine_id, lambda domain: None if domain.isActive() else domain.create())
+        console_file.keep_readable(self._log(machine_id))
+
+    def resume(self, machine_id: str) -> None:
+        def work(domain: Any) -> None:
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
+
+        self._on(machine_id, work)
+
+    def shutdown(self, machine_id: str) -> None:
+        self._on(machine_id, _ask_to_shut_down)
+
+    def destroy(self, machine_id: str) -> None:
+        def work(connection: Any) -> None:
+            domain = self._find(connection, machine_id)
+            if domain and domain.isActive():
+                domain.destroy()
+
+        self._call(work, ignore=(libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID))
+
+    def undefine(self, machine_id: str) -> None:
+        def work(connection: Any) -> None:
+            if domain := self._find(connection, machine_id):
+                flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                domain.undefineFlags(flags)
+
+        self._call(work, ignore=(libvirt.VIR_ERR_NO_DOMAIN,))
+
+    def console(self, machine_id: str) -> bytes:
+        return console_file.tail(self._log(machine_id))
+
+    def forget_console(self, machine_id: str) -> None:
+        console_file.remove(self._log(machine_id))
+
+    def listen(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def close(self) -> None:
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(TimeoutError, libvirt.libvirtError):
+                self._deadline.run(connection.close, 2.0)
+
+    # --- how it is reached ---------------------------------------------------------------------------------------
+
+    def _log(self, machine_id: str) -> Path:
+        return self._console / f"{machine_id}.log"
+
+    def _find(self, connection: Any, machine_id: str) -> Any:
+        """The domain object, None when it is not defined."""
+        try:
+            return connection.lookupByName(names.domain(self._instance, machine_id))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _on(self, machine_id: str, work: Callable[[Any], None]) -> None:
+        self._call(lambda connection: work(connection.lookupByName(names.domain(self._instance, machine_id))))
+
+    def _call(self, work: Callable[[Any], T], *, ignore: tuple[int, ...] = ()) -> T:
+        connection = self._connected()
+        try:
+            return self._deadline.run(lambda: work(connection), self._seconds)
+        except TimeoutError:
+            self._lose(connection)
+            raise _away(f"no answer within {self._seconds:g} s") from None
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in ignore:
+                return None  # type: ignore[return-value]
+            if self._is_lost(connection, error):
+                self._lose(connection)
+                raise _away(str(error)) from None
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=str(error)[:400]) from None
+
+    def _is_lost(self, connection: Any, error: libvirt.libvirtError) -> bool:
+        if error.get_error_code() in LOST_CODES or error.get_error_domain() == libvirt.VIR_FROM_RPC:
+            return True
+        try:
+            return not connection.isAlive()
+        except libvirt.libvirtError:
+            return True
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._connection is not None:
+                return self._connection
+        try:
+            connection = self._deadline.run(self._open, self._seconds)
+        except TimeoutError:
+            raise _away(f"no connection within {self._seconds:g} s") from None
+        except libvirt.libvirtError as error:
+            raise _away(str(error)) from None
+        with self._lock:
+            self._connection = self._connection or connection
+            return self._connection
+
+    def _open(self) -> Any:
+        connection = libvirt.open(self._uri)
+        with contextlib.suppress(libvirt.libvirtError):  # drivers without a daemon have no keepalive
+            connection.setKeepAlive(*KEEPALIVE)
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
+        with contextlib.suppress(libvirt.libvirtError):
+            connection.registerCloseCallback(self._on_close, None)
+        return connection
+
+    def _lose(self, connection: Any) -> None:
+        """Forget a connection that failed; it is not closed here, because closing may hang as well."""
+        with self._lock:
+            if self._connection is connection:
+                self._connection = None
+
+    def _on_lifecycle(self, _connection: Any, domain: Any, _event: int, _detail: int, _opaque: Any) -> None:
+        name = domain.name()
+        if name.startswith(self._prefix):
+            self._listener(name.removeprefix(self._prefix))
+
+    def _on_close(self, connection: Any, _reason: int, _opaque: Any) -> None:
+        self._lose(connection)
+        self._listener("")
+
+
+class _Missing(Exception):
+    """The domain went away while it was looked at."""
+
+
+@contextlib.contextmanager
+def _missing_is_gone() -> Any:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            raise _Missing from None
+        raise
+
+
+def _ask_to_shut_down(domain: Any) -> None:
+    """The agent first (it works without a login manager in the guest), else ACPI's power button."""
+    if not domain.isActive():
+        return
+    try:
+        domain.agentSetResponseTimeout(AGENT_TIMEOUT)
+        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
+    except libvirt.libvirtError:
+        with contextlib.suppress(libvirt.libvirtError):  # it went off by itself meanwhile; or it does not hear
+            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+
+def _away(reason: str) -> GarageError:
+    return GarageError(
+        "hypervisor_away",
+        N_("libvirt does not answer: {reason}"),
+        hint=N_("nothing is lost; machines go on, and so does the work when it is back"),
+        reason=reason[:300],
+    )
+
+
+def _memory_mib(connection: Any) -> int:
+    """The node's RAM; virNodeGetInfo adds up NUMA cells and misses memory that was plugged in later."""
+    try:
+        return int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)["total"]) // 1024
+    except (libvirt.libvirtError, KeyError):
+        return int(connection.getInfo()[1])
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+_events_lock = threading.Lock()
+_events_running = False
+
+
+def _start_events() -> None:
+    """libvirt's event loop, once per process and before the first connection: it carries events and keepalive."""
+    global _events_running
+    with _events_lock:
+        if _events_running:
+            return
+        libvirt.registerErrorHandler(lambda *_: None, None)
+        libvirt.virEventRegisterDefaultImpl()
+        threading.Thread(target=_run_events, name="libvirt-events", daemon=True).start()
+        _events_running = True
+
+
+def _run_events() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()

@@ -1,0 +1,139 @@
+"""Carries out one machine's changes, in order, on a thread that may take its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from garage.config import Config
+from garage.core import names
+from garage.core import plan as p
+from garage.core.console import tail
+from garage.core.domain_xml import DomainSpec
+from garage.core.hypervisor_types import Disks, Hypervisor
+from garage.core.plan import Change, Fault, Wanted
+from garage.core.states import Event
+from garage.errors import N_, GarageError
+from garage.services.work import Hold, Moved, Note, Started, Step
+from garage.worker import failpoint
+from garage.worker.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What effects work with on one node."""
+
+    config: Config
+    hypervisor: Hypervisor
+    disks: Disks
+    recorder: Recorder
+    seed_files: Callable[[str], dict[str, bytes]]
+    """The seed of a machine id; reads secrets, so nothing keeps it."""
+    kvm: Callable[[], bool]
+    may_act: Callable[[], bool]
+    """The hold on the node is still sure."""
+
+
+class Stale(Exception):
+    """The machine's row moved on while its changes were carried out: plan again."""
+
+
+def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> None:
+    """Carry out `changes`. Raises Stale, or the GarageError of the first change that failed."""
+    for change in changes:
+        failpoint.step()
+        if not tools.may_act():
+            raise Stale
+        _apply_one(tools, hold, machine, change)
+    failpoint.step()
+
+
+_ON_DOMAIN: dict[type, Callable[[Hypervisor, str], None]] = {
+    p.Start: lambda hypervisor, machine_id: hypervisor.start(machine_id),
+    p.Resume: lambda hypervisor, machine_id: hypervisor.resume(machine_id),
+    p.Shutdown: lambda hypervisor, machine_id: hypervisor.shutdown(machine_id),
+    p.Destroy: lambda hypervisor, machine_id: hypervisor.destroy(machine_id),
+    p.Undefine: lambda hypervisor, machine_id: hypervisor.undefine(machine_id),
+}
+
+
+def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> None:
+    match change:
+        case p.Show(step):
+            tools.recorder.put(hold, Step(machine.id, step))
+        case p.MakeDisk():
+            tools.disks.make_disk(machine.id, machine.image, machine.disk_gib)
+        case p.WriteSeed():
+            tools.disks.write_seed(machine.id, tools.seed_files(machine.id))
+        case p.Define():
+            tools.hypervisor.define(domain_spec(tools, machine))
+        case p.RemoveFiles():
+            tools.disks.remove(machine.id)
+            tools.hypervisor.forget_console(machine.id)
+        case p.MarkStarted():
+            _write(tools, hold, Started(machine.id))
+        case p.Fire(event, fault):
+            _write(tools, hold, _moved(tools, machine, event, fault))
+        case p.Probe() | p.Wait():
+            pass
+        case _:
+            _ON_DOMAIN[type(change)](tools.hypervisor, machine.id)
+
+
+def _write(tools: Tools, hold: Hold, note: Note) -> None:
+    if not tools.recorder.put(hold, note).result():
+        raise Stale
+
+
+def _moved(tools: Tools, machine: Wanted, event: Event, fault: Fault | None) -> Moved:
+    moved = Moved(machine.id, machine.state, machine.state_since, event)
+    if fault is None:
+        return moved
+    console = tail(tools.hypervisor.console(machine.id))
+    return replace(moved, error=_error(tools.config, fault).as_dict(), console=console)
+
+
+def _error(config: Config, fault: Fault) -> GarageError:
+    if fault is Fault.BOOT_TIMEOUT:
+        return GarageError(
+            "boot_failed",
+            N_("its SSH did not answer within {seconds} s"),
+            hint=N_("look at the last console lines; then start it again, or delete it and make another"),
+            seconds=round(config.boot_timeout),
+        )
+    return GarageError(
+        "boot_failed",
+        N_("its system crashed"),
+        hint=N_("look at the last console lines; then start it again, or delete it and make another"),
+    )
+
+
+def failed(machine: Wanted, error: GarageError) -> Moved:
+    """What is recorded when bringing a machine up was refused for good."""
+    return Moved(machine.id, machine.state, machine.state_since, Event.ERROR, error=error.as_dict())
+
+
+def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
+    instance, image = tools.config.instance, tools.disks.image_path(machine.image)
+    return DomainSpec(
+        instance=instance,
+        machine_id=machine.id,
+        title=f"{machine.name}.{machine.project}",
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        kvm=tools.kvm(),
+        image=image,
+        cmdline=machine.cmdline,
+        disk=tools.disks.disk_path(machine.id),
+        seed=tools.disks.seed_path(machine.id),
+        bridge=names.bridge(instance),
+        tap=machine.tap,
+        mac=machine.mac,
+        console_log=console_path(tools.config.home, machine.id),
+        initrd=(image / "initrd.img").exists(),
+    )
+
+
+def console_path(home: Path, machine_id: str) -> Path:
+    return home / "console" / f"{machine_id}.log"

@@ -1,0 +1,317 @@
+"""One node's loop: observe → plan → apply. It sleeps until something changed, an effect ended or a time is up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from garage.config import Config
+from garage.core import names
+from garage.core import plan as p
+from garage.core.hypervisor_types import Disks, Domain, HostFacts, Hypervisor, Prober
+from garage.core.plan import Change, Limits, Wanted, plan
+from garage.core.states import State
+from garage.core.types import NodeFacts
+from garage.errors import GarageError
+from garage.services import leasing, work
+from garage.services.context import Context
+from garage.services.work import Hold, NodeWork
+from garage.worker.apply import Stale, Tools, apply, failed
+from garage.worker.observe import Observer
+from garage.worker.ownership import RENEW, Keeper
+from garage.worker.recorder import Recorder
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+FULL_LOOK = 10.0
+"""Seconds between looks at everything, whether or not something told of a change."""
+AWAY_RETRY = 2.0
+EFFECTS = 8
+"""Machines of one node that are worked on at the same time."""
+BACKOFF_FIRST, BACKOFF_MAX = 1.0, 30.0
+GIB = 1 << 30
+BRINGING_UP = (State.PREPARING, State.BOOTING)
+FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable", "config", "internal", "timeout"})
+"""Errors by which bringing a machine up fails for good; `hypervisor_away` is waited out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A machine's changes were carried out, or not."""
+
+    machine: Wanted
+    changes: list[Change]
+    looked: bool
+    domain: Domain | None
+    error: GarageError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A node's outside world."""
+
+    hypervisor: Hypervisor
+    disks: Disks
+    prober: Prober
+    network_there: Callable[[str], bool]
+    """Whether the bridge of that name exists on the node."""
+
+
+class NodeLoop:
+    """All state of a node's worker thread; nothing of it has to survive the process."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        node: str,
+        keeper: Keeper,
+        backend: Backend,
+        recorder: Recorder,
+        seed_files: Callable[[str], dict[str, bytes]],
+        *,
+        bell: threading.Event | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ctx, self._node, self._keeper, self._backend = ctx, node, keeper, backend
+        self._config: Config = ctx.config
+        self._monotonic = monotonic
+        self._bell = bell or threading.Event()
+        self._dirty: SimpleQueue[str] = SimpleQueue()
+        self._done: SimpleQueue[Done] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(EFFECTS, thread_name_prefix=f"effect-{node}")
+        self._observer = Observer(backend.disks, ctx.clock, monotonic)
+        self._limits = Limits(self._config.boot_timeout, self._config.stop_timeout)
+        self._busy: set[str] = set()
+        self._retry: dict[str, tuple[float, float]] = {}
+        self._facts: HostFacts | None = None
+        self._recorded: NodeFacts | None = None
+        self._work: NodeWork | None = None
+        self._look_at = 0.0
+        self._stale = True
+        self._tools = Tools(
+            self._config, backend.hypervisor, backend.disks, recorder, seed_files, self._kvm, keeper.valid
+        )  # fmt: skip
+        self._recorder = recorder
+        backend.hypervisor.listen(self._heard)
+
+    # --- what wakes it -------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something changed; called from any thread."""
+        self._bell.set()
+
+    def changed(self) -> None:
+        """Somebody committed."""
+        self._stale = True
+        self.wake()
+
+    def _heard(self, machine_id: str) -> None:
+        self._dirty.put(machine_id)
+        self.wake()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`. An unexpected exception is logged and the loop goes on: it is level-triggered."""
+        while not stop.is_set():
+            try:
+                seconds = self.turn()
+            except Exception as error:  # noqa: BLE001  (nothing may end a node's loop)
+                seconds = AWAY_RETRY
+                self._report(error)
+            self._bell.wait(seconds)
+            self._bell.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Let effects that run end, then give the node up."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            self._keeper.release()
+        except GarageError as error:
+            log.warning("%s was not released: %s", self._node, error)
+
+    def _report(self, error: Exception) -> None:
+        if isinstance(error, GarageError):
+            log.warning("%s: %s", self._node, error)
+            if error.code == "version_conflict":
+                self._keeper.lost()
+        else:
+            log.exception("%s: an error of ours", self._node, exc_info=error)
+
+    # --- one turn ------------------------------------------------------------------------------------------------
+
+    def turn(self) -> float:
+        """Do what is due; returns the seconds until the next turn that time alone makes necessary."""
+        hold = self._keeper.hold()
+        if hold is None:
+            return 1.0
+        try:
+            self._collect()
+            self._look(hold)
+        except GarageError as error:
+            if error.code not in ("hypervisor_away", "hypervisor_error"):
+                raise
+            return self._away(hold, error)
+        seconds = self._plan_all(hold, self._load())
+        return max(0.0, min(seconds, self._look_at - self._monotonic(), RENEW))
+
+    def _away(self, hold: Hold, error: GarageError) -> float:
+        """Machines keep their state; a full look follows as soon as there is an answer."""
+        self._look_at = 0.0
+        work.record_away(self._ctx, hold, str(error.params.get("reason", error)))
+        return AWAY_RETRY
+
+    def _collect(self) -> None:
+        """Take in what effects left and what the hypervisor told."""
+        for done in _drain(self._done):
+            self._busy.discard(done.machine.id)
+            self._stale = True
+            if done.looked:
+                self._observer.note(done.machine.id, done.domain)
+            self._settle(done)
+        for machine_id in set(_drain(self._dirty)):
+            if machine_id:
+                self._observer.note(machine_id, self._backend.hypervisor.look(machine_id))
+            else:
+                self._look_at = 0.0
+
+    def _settle(self, done: Done) -> None:
+        """Remember a question asked, or when to try again after a failure."""
+        machine_id = done.machine.id
+        if done.error is None:
+            self._retry.pop(machine_id, None)
+            if p.Shutdown() in done.changes:
+                self._observer.asked(machine_id)
+            return
+        pause = min(BACKOFF_MAX, self._retry.get(machine_id, (0.0, BACKOFF_FIRST / 2))[1] * 2)
+        self._retry[machine_id] = (self._monotonic() + pause, pause)
+        if done.error.code == "hypervisor_away":
+            self._look_at = 0.0
+
+    def _look(self, hold: Hold) -> None:
+        """Everything, when it is time."""
+        now = self._monotonic()
+        if now < self._look_at:
+            return
+        self._observer.domains = self._backend.hypervisor.observe()
+        self._facts = self._backend.hypervisor.facts()
+        self._record_facts(hold, self._facts)
+        leasing.run(self._ctx, hold)
+        self._look_at = now + FULL_LOOK
+
+    def _record_facts(self, hold: Hold, facts: HostFacts) -> None:
+        space = self._backend.disks.space()
+        free, total = round(space.free / GIB, 1), round(space.total / GIB, 1)
+        known = NodeFacts(facts.vcpus, facts.memory_mib, free, total, facts.virtualisation)
+        if known != self._recorded or self._was_away():
+            work.record_facts(self._ctx, hold, known)
+            self._recorded = known
+
+    def _was_away(self) -> bool:
+        return self._work is None or self._work.hypervisor_error
+
+    def _load(self) -> NodeWork:
+        if not self._stale and self._work is not None:
+            return self._work
+        self._stale = False
+        self._work = load = work.load(self._ctx, self._node)
+        self._observer.forget_all_but(set(load.machines))
+        self._retry = {key: value for key, value in self._retry.items() if key in load.machines}
+        return load
+
+    def _plan_all(self, hold: Hold, load: NodeWork) -> float:
+        """Plan every machine that nobody works on; returns the seconds until the first has to be looked at again."""
+        targets: dict[str, str] = {}
+        answered, soonest = self._backend.prober.answered(), FULL_LOOK
+        network = self._network_version(load)
+        for machine in () if load.parked else load.machines.values():
+            if machine.id in self._busy:
+                continue
+            key = _probe_key(machine)
+            seen = self._observer.seen(machine, network, answered=key in answered)
+            changes = plan(machine, seen, self._limits)
+            if p.Probe() in changes:
+                targets[key] = machine.ipv4
+            soonest = min(soonest, self._begin(hold, machine, changes))
+        self._backend.prober.set_targets(targets)
+        return soonest
+
+    def _network_version(self, load: NodeWork) -> int:
+        """What netd applied, if that was in this boot of the node and its bridge is there."""
+        this_boot = self._facts.boot_id if self._facts else ""
+        if load.boot_id and this_boot and load.boot_id != this_boot:
+            return 0
+        return load.applied_version if self._backend.network_there(names.bridge(self._config.instance)) else 0
+
+    def _begin(self, hold: Hold, machine: Wanted, changes: list[Change]) -> float:
+        """Hand effects to the pool; returns the seconds until this machine is looked at again."""
+        wait = min((c.seconds for c in changes if isinstance(c, p.Wait) and c.seconds is not None), default=FULL_LOOK)
+        effects = [c for c in changes if not _is_idle(c, machine)]
+        if not effects:
+            return wait
+        pause = self._retry.get(machine.id, (0.0, 0.0))[0] - self._monotonic()
+        if pause > 0:
+            return pause
+        self._busy.add(machine.id)
+        log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))
+        self._pool.submit(self._carry_out, hold, machine, effects)
+        return FULL_LOOK
+
+    # --- on the pool's threads -----------------------------------------------------------------------------------
+
+    def _carry_out(self, hold: Hold, machine: Wanted, changes: list[Change]) -> None:
+        error: GarageError | None = None
+        try:
+            apply(self._tools, hold, machine, changes)
+        except Stale:
+            pass
+        except GarageError as raised:
+            error = raised
+            log.warning("%s (%s): %s", machine.name, machine.id, raised)
+        except Exception:
+            error = GarageError("internal", "unexpected")
+            log.exception("%s (%s): an error of ours", machine.name, machine.id)
+        self._finish(hold, machine, changes, error)
+
+    def _finish(self, hold: Hold, machine: Wanted, changes: list[Change], error: GarageError | None) -> None:
+        looked, domain = True, None
+        try:
+            if error and error.code in FINAL and machine.state in BRINGING_UP:
+                self._recorder.put(hold, failed(machine, error)).result()
+                error = None
+            domain = self._backend.hypervisor.look(machine.id)
+        except GarageError as raised:
+            looked, error = False, error or raised
+        self._done.put(Done(machine, changes, looked, domain, error))
+        self.wake()
+
+    def _kvm(self) -> bool:
+        return self._facts is not None and self._facts.virtualisation == "kvm"
+
+
+def _probe_key(machine: Wanted) -> str:
+    """One boot of one machine: a banner of an earlier boot says nothing about this one."""
+    return f"{machine.id}/{machine.state_since}"
+
+
+def _is_idle(change: Change, machine: Wanted) -> bool:
+    """Nothing that a thread is needed for."""
+    return isinstance(change, p.Wait | p.Probe) or (isinstance(change, p.Show) and change.step == machine.step)
+
+
+def _word(change: Change) -> str:
+    return f"{type(change).__name__}({change.event.value})" if isinstance(change, p.Fire) else type(change).__name__
+
+
+def _drain(queue: SimpleQueue[T]) -> list[T]:
+    items: list[T] = []
+    while True:
+        try:
+            items.append(queue.get_nowait())
+        except Empty:
+            return items

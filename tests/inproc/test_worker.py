@@ -1,0 +1,414 @@
+"""The worker against the fake hypervisor and SQLite: every turn is taken by hand, both clocks are moved by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import select
+
+from garage.core.hypervisor_types import Domain, Power, Reason
+from garage.core.states import Event
+from garage.db.models import Audit, EventRow, Machine, Node
+from garage.errors import GarageError
+from garage.services import machines, nodes, work
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
+from garage.worker.loop import Backend, NodeLoop
+from garage.worker.ownership import TTL, Keeper, ServerLock
+from garage.worker.park import park
+from garage.worker.recorder import Recorder
+from netd import wire
+from tests.conftest import Clock
+
+HOUR, DAY = 3600.0, 86_400.0
+NODE = "node1"
+
+
+@dataclass
+class Monotonic:
+    """A clock that only tests move."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Rig:
+    """One worker, its node and its owner's hands on it."""
+
+    ctx: Context
+    clock: Clock
+    caller: Caller
+    fake: FakeHypervisor
+    disks: FakeDisks
+    lock: ServerLock
+    monotonic: Monotonic = field(default_factory=Monotonic)
+    network: bool = True
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """A new worker process, as far as memory is concerned."""
+        self.recorder = Recorder(self.ctx)
+        self.prober = FakeProber(self.fake, lambda: None)
+        self.keeper = Keeper(self.ctx, NODE, self.lock, self.monotonic)
+        backend = Backend(self.fake, self.disks, self.prober, lambda _: self.network)
+        seeds: Callable[[str], dict[str, bytes]] = lambda _: {"meta-data": b""}
+        self.loop = NodeLoop(self.ctx, NODE, self.keeper, backend, self.recorder, seeds, monotonic=self.monotonic)
+
+    def end(self) -> None:
+        self.loop.close()
+        self.recorder.close()
+        self.prober.close()
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks."""
+        self.clock.forward(seconds)
+        self.monotonic.now += seconds
+
+    def turn(self) -> None:
+        self.loop.changed()
+        self.loop.turn()
+
+    def until(self, ref: str, *states: str) -> None:
+        """Turns until the machine is in the last of `states`; it may go through nothing else."""
+        seen = [self.row(ref).state]
+        for _ in range(400):
+            if seen[-1] == states[-1]:
+                self.turn()
+                assert set(seen) <= set(states)
+                return
+            self.turn()
+            time.sleep(0.005)
+            state = self.row(ref).state
+            seen += [state] if state != seen[-1] else []
+        raise AssertionError(f"{ref}: {seen}, never {states[-1]}; {self.fake.calls}")
+
+    def settle(self) -> None:
+        for _ in range(10):
+            self.turn()
+            time.sleep(0.005)
+
+    def row(self, ref: str) -> Machine:
+        with self.ctx.db.read() as session:
+            return session.get_one(Machine, ref)
+
+    def node(self) -> Node:
+        with self.ctx.db.read() as session:
+            return session.get_one(Node, NODE)
+
+    def netd(self, boot_id: str = "fake-boot") -> None:
+        """Play netd: everything is applied."""
+        said = wire.Report(node=NODE, applied_version=self.node().spec_version, boot_id=boot_id)
+        nodes.report(self.ctx, NODE, said)
+
+    def make(self, name: str = "one") -> str:
+        made = machines.create(self.ctx, self.caller, NewMachine(name=name))
+        self.netd()
+        return made.id
+
+    def ready(self, name: str = "one") -> str:
+        ref = self.make(name)
+        self.until(ref, "preparing", "booting", "ready")
+        return ref
+
+    def audits(self, *actions: str) -> list[str]:
+        with self.ctx.db.read() as session:
+            return list(session.scalars(select(Audit.action).where(Audit.action.in_(actions)).order_by(Audit.id)))
+
+
+@pytest.fixture
+def rig(ctx: Context, clock: Clock, alice: Caller) -> Iterator[Rig]:
+    fake = FakeHypervisor()
+    lock = ServerLock(ctx.config.home / "run" / "worker.lock")
+    lock.take()
+    made = Rig(ctx, clock, alice, fake, FakeDisks(fake), lock)
+    yield made
+    made.end()
+    lock.drop()
+
+
+def test_create_and_delete(rig: Rig) -> None:
+    ref = rig.ready()
+    assert rig.fake.calls == [(call, ref) for call in ("disk", "seed", "define", "start")]
+    assert rig.row(ref).ready_at is not None
+    version = rig.node().spec_version
+    machines.delete(rig.ctx, rig.caller, ref)
+    rig.until(ref, "deleting", "gone")
+    assert rig.fake.calls[4:] == [(call, ref) for call in ("destroy", "undefine", "remove")]
+    assert rig.node().spec_version == version + 1
+    assert rig.row(ref).host_key_private == b""
+    assert rig.ready("one") != ref, "name and address are free again"
+
+
+def test_each_step_is_an_event(rig: Rig) -> None:
+    ref = rig.ready()
+    with rig.ctx.db.read() as session:
+        rows = session.scalars(select(EventRow).where(EventRow.subject == ref).order_by(EventRow.id))
+        steps = [(row.data["state"], row.data["step"]) for row in rows]
+    assert steps == [
+        ("preparing", ""),
+        ("preparing", "disk"),
+        ("preparing", "starting"),
+        ("booting", ""),
+        ("booting", "waiting_ssh"),
+        ("ready", ""),
+    ]
+
+
+def test_the_domain_waits_for_the_rules(rig: Rig) -> None:
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    rig.settle()
+    assert [call for call, _ in rig.fake.calls] == ["disk", "seed"]
+    assert rig.row(made.id).step == "network"
+    rig.network = False
+    rig.netd()
+    rig.settle()
+    assert len(rig.fake.calls) == 2, "the bridge is not there"
+    rig.network = True
+    rig.until(made.id, "preparing", "booting", "ready")
+
+
+def test_rules_of_an_earlier_boot_do_not_count(rig: Rig) -> None:
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    rig.netd(boot_id="the boot before")
+    rig.settle()
+    assert [call for call, _ in rig.fake.calls] == ["disk", "seed"]
+    rig.netd()
+    rig.until(made.id, "preparing", "booting", "ready")
+
+
+def test_a_boot_that_never_answers_fails_with_its_console(rig: Rig) -> None:
+    rig.fake.faults.mute = True
+    ref = rig.make()
+    rig.until(ref, "preparing", "booting")
+    rig.fake.happen(ref, Domain(Power.RUNNING), b"\x1b[31mGave up waiting for root\x1b[0m\r\n")
+    rig.pass_time(rig.ctx.config.boot_timeout - 1)
+    rig.settle()
+    assert rig.row(ref).state == "booting"
+    rig.pass_time(2)
+    rig.until(ref, "booting", "failed")
+    row = rig.row(ref)
+    assert row.console_tail == "booting\nGave up waiting for root"
+    assert row.error is not None
+    assert row.error["code"] == "boot_failed"
+    rig.settle()
+    assert rig.fake.look(ref) == Domain(Power.OFF), "a failed machine holds no memory"
+    rig.fake.faults.mute = False
+    machines.start(rig.ctx, rig.caller, ref)
+    rig.until(ref, "booting", "ready")
+
+
+def test_a_panic_fails_at_once(rig: Rig) -> None:
+    rig.fake.faults.mute = True
+    ref = rig.make()
+    rig.until(ref, "preparing", "booting")
+    rig.settle()
+    rig.fake.happen(ref, Domain(Power.CRASHED, Reason.CRASH), b"Kernel panic - not syncing")
+    rig.until(ref, "booting", "failed")
+    assert "Kernel panic" in rig.row(ref).console_tail
+
+
+def test_stop_start_and_reboot(rig: Rig) -> None:
+    ref = rig.ready()
+    machines.stop(rig.ctx, rig.caller, ref)
+    rig.until(ref, "stopping", "stopped")
+    rig.settle()
+    assert rig.row(ref).state == "stopped"
+    machines.start(rig.ctx, rig.caller, ref)
+    rig.until(ref, "booting", "ready")
+    machines.reboot(rig.ctx, rig.caller, ref)
+    rig.until(ref, "stopping", "stopped", "booting", "ready")
+    assert [call for call, _ in rig.fake.calls if call == "start"] == ["start"] * 3
+
+
+def test_a_deaf_guest_is_asked_again_then_unplugged(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.fake.faults.deaf = True
+    machines.stop(rig.ctx, rig.caller, ref)
+    rig.settle()
+    rig.pass_time(11)
+    rig.settle()
+    assert [call for call, _ in rig.fake.calls].count("shutdown") == 2
+    assert rig.row(ref).state == "stopping"
+    rig.pass_time(rig.ctx.config.stop_timeout)
+    rig.until(ref, "stopping", "stopped")
+    assert rig.fake.calls[-1] == ("destroy", ref)
+
+
+def test_a_guest_that_powers_itself_off_stays_off(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.fake.happen(ref, Domain(Power.OFF, Reason.GUEST))
+    rig.until(ref, "ready", "stopped")
+    rig.settle()
+    assert (rig.row(ref).state, rig.row(ref).wants_running) == ("stopped", False)
+
+
+def test_a_node_that_lost_power_starts_its_machines_again(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.end()
+    rig.fake.reboot_node("second boot")
+    rig.begin()
+    rig.settle()
+    assert rig.fake.look(ref) == Domain(Power.OFF), "the rules do not stand yet in this boot"
+    rig.netd("second boot")
+    rig.until(ref, "booting", "ready")
+    assert rig.row(ref).wants_running
+
+
+def test_a_disk_that_is_gone_is_lost(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.disks.remove(ref)
+    rig.fake.reboot_node("fake-boot")
+    rig.until(ref, "ready", "unreachable", "lost")
+
+
+def test_libvirt_away_and_back(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.fake.faults.away = True
+    machines.reboot(rig.ctx, rig.caller, ref)
+    rig.pass_time(30)
+    rig.settle()
+    assert rig.row(ref).state == "stopping"
+    assert rig.node().hypervisor_error == "simulated"
+    with pytest.raises(GarageError, match="no server takes"):
+        machines.create(rig.ctx, rig.caller, NewMachine(name="two"))
+    rig.fake.faults.away = False
+    rig.until(ref, "stopping", "stopped", "booting", "ready")
+    assert rig.node().hypervisor_error == ""
+
+
+def test_an_old_epoch_is_refused(rig: Rig) -> None:
+    ref = rig.ready()
+    old = rig.keeper.hold()
+    assert old is not None
+    new = work.take(rig.ctx, NODE, "another/worker", work.owner(rig.ctx, NODE), TTL)
+    assert new is not None
+    assert new.epoch == old.epoch + 1
+    row = rig.row(ref)
+    late = work.Moved(ref, machines.State.READY, row.state_since, Event.POWERED_OFF)
+    with pytest.raises(GarageError, match="another worker owns"):
+        work.record(rig.ctx, old, [late])
+    assert rig.row(ref).state == "ready"
+    rig.monotonic.now += 6
+    rig.loop.turn()
+    assert rig.keeper.hold() is None, "the loser waits"
+    rig.monotonic.now += TTL
+    assert rig.keeper.hold() is not None, "and takes over when the winner shows no life"
+
+
+def test_a_dead_process_of_this_server_is_replaced_at_once(rig: Rig) -> None:
+    hold = rig.keeper.hold()
+    assert hold is not None
+    again = Keeper(rig.ctx, NODE, rig.lock, rig.monotonic).hold()
+    assert again is not None
+    assert again.epoch == hold.epoch + 1
+
+
+def test_a_disk_that_is_full_fails_the_machine_alone(rig: Rig) -> None:
+    ref = rig.ready("old")
+    rig.fake.faults.disk_full = True
+    new = rig.make("late")
+    rig.until(new, "preparing", "failed")
+    error = rig.row(new).error
+    assert error is not None
+    assert error["code"] == "disk_full"
+    assert rig.row(ref).state == "ready"
+    machines.delete(rig.ctx, rig.caller, new)
+    rig.until(new, "deleting", "gone")
+
+
+def test_a_start_that_libvirt_refuses(rig: Rig) -> None:
+    rig.fake.faults.start_refused = "no such bridge"
+    ref = rig.make()
+    rig.until(ref, "preparing", "failed")
+    assert rig.row(ref).error is not None
+    rig.fake.faults.start_refused = ""
+    machines.start(rig.ctx, rig.caller, ref)
+    rig.until(ref, "booting", "ready")
+
+
+def test_a_full_disk_does_not_pause_for_ever(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.fake.happen(ref, Domain(Power.PAUSED, Reason.FULL))
+    rig.settle()
+    assert rig.fake.look(ref) == Domain(Power.RUNNING)
+
+
+def test_park_and_resume(rig: Rig) -> None:
+    kept, stopped = rig.ready("kept"), rig.ready("stopped")
+    machines.stop(rig.ctx, rig.caller, stopped)
+    rig.until(stopped, "stopping", "stopped")
+    rig.end()
+    assert park(rig.ctx, rig.fake, 5.0) == 1
+    assert rig.row(kept).state == "unreachable"
+    assert rig.row(kept).wants_running
+    assert rig.fake.observe()[kept].power is Power.OFF
+    rig.begin()
+    rig.settle()
+    assert rig.row(kept).state == "unreachable", "as long as the garage is parked"
+    work.set_parked(rig.ctx, False)
+    rig.settle()
+    rig.netd()
+    rig.until(kept, "booting", "ready")
+    assert rig.row(stopped).state == "stopped"
+
+
+def test_a_park_that_is_killed_leaves_machines_that_are_found(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.end()
+    work.silence(rig.ctx, NODE)
+    rig.begin()
+    rig.netd()
+    rig.until(ref, "unreachable", "booting", "ready")
+    assert [call for call, _ in rig.fake.calls].count("start") == 1
+
+
+def test_a_lease_is_warned_ended_and_deleted_once_each(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.pass_time(6 * DAY + HOUR)
+    rig.settle()
+    assert rig.row(ref).lease_warned
+    rig.pass_time(DAY)
+    rig.until(ref, "ready", "stopping", "stopped")
+    rig.clock.now -= 30 * DAY
+    rig.monotonic.now += 100
+    rig.settle()
+    assert rig.row(ref).state == "stopped", "a clock set back deletes nothing"
+    rig.clock.now += 30 * DAY
+    rig.pass_time(71 * HOUR)
+    rig.settle()
+    assert rig.row(ref).state == "stopped"
+    rig.pass_time(2 * HOUR)
+    rig.until(ref, "stopped", "deleting", "gone")
+    assert rig.audits("lease.warn", "lease.end", "machine.delete") == ["lease.warn", "lease.end", "machine.delete"]
+
+
+def test_a_clock_set_back_does_not_stretch_a_boot(rig: Rig) -> None:
+    rig.fake.faults.mute = True
+    ref = rig.make()
+    rig.until(ref, "preparing", "booting")
+    rig.clock.now -= 365 * DAY
+    rig.settle()
+    rig.monotonic.now += rig.ctx.config.boot_timeout + 1
+    rig.until(ref, "booting", "failed")
+
+
+def test_slow_machines_do_not_hold_up_others(rig: Rig) -> None:
+    rig.fake.settings.start = 0.5
+    slow = rig.make("slow")
+    rig.until(slow, "preparing")
+    rig.settle()
+    rig.fake.settings.start = 0.0
+    begun = time.monotonic()
+    quick = rig.make("quick")
+    rig.until(quick, "preparing", "booting", "ready")
+    assert time.monotonic() - begun < 0.5
+    rig.until(slow, "preparing", "booting", "ready")
