@@ -63,6 +63,9 @@ def _stop(place: Place, keeper: Supervisor) -> None:
 
 
 def _park(place: Place) -> None:
+    """Where libvirt does not run, no machine does."""
+    if not libvirt.answers():
+        return
     if libvirt.domains(place, "--state-running", "--state-paused"):
         print("shutting the machines down", flush=True)
     if (place.venv / "bin" / "garage-server").exists():

@@ -22,6 +22,10 @@ def virsh(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(words, 124, "", "libvirt does not answer")
 
 
+def answers() -> bool:
+    return virsh("uri").returncode == 0
+
+
 def domains(place: Place, *filters: str) -> list[str]:
     """Names of the domains that belong to this garage."""
     prefix = f"garage-{place.instance}-"

@@ -16,7 +16,10 @@ from garage_setup.steps import Tell
 NAMES = [service.name for service in SERVICES]
 PARTS = ("database", "worker", "netd", "hypervisor")
 """What `/readyz` must report; the image comes later."""
+CULPRIT = {"database": "web", "hypervisor": "worker"}
+"""The process that answers for a part, where it is not called the same."""
 PATIENCE = 60.0
+MAX_RESTARTS = 4
 
 
 def start_services(place: Place, runner: Runner, stamps: Stamps, tell: Tell) -> str | None:
@@ -50,18 +53,21 @@ def _silent(place: Place) -> list[str]:
 
 def _wait(place: Place, keeper: Supervisor, runner: Runner, tell: Tell) -> None:
     deadline = time.monotonic() + PATIENCE
+    seen: dict[str, set[int]] = {name: set() for name in NAMES}
     while silent := _silent(place):
         runner.check()
         tell(f"waiting for {', '.join(silent)}")
-        if time.monotonic() > deadline:
-            raise _failure(place, keeper, silent)
-        time.sleep(0.1)
+        for name, pid in keeper.running().items():
+            seen[name].add(pid)
+        restless = [name for name in NAMES if len(seen[name]) > MAX_RESTARTS]
+        if restless or time.monotonic() > deadline:
+            raise _failure(place, restless[0] if restless else CULPRIT.get(silent[0], silent[0]), bool(restless))
+        time.sleep(0.2)
 
 
-def _failure(place: Place, keeper: Supervisor, silent: list[str]) -> SetupError:
+def _failure(place: Place, culprit: str, restless: bool) -> SetupError:
     """With the log of the process that is to blame."""
-    culprit = {"database": "web", "hypervisor": "worker"}.get(silent[0], silent[0])
     log = place.home / "log" / culprit / "current"
-    what = "does not stay up" if culprit not in keeper.running() else "does not report itself ready"
+    what = "does not stay up" if restless else "does not report itself ready"
     hint = f"see {log}" if log.exists() else f"journalctl -u garage-{place.instance}-{culprit}"
     return SetupError(f"{culprit} {what}", tail=tail(log), hint=hint)
