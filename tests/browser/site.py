@@ -132,7 +132,7 @@ def furnish(ctx: Context) -> Caller:
     facts = {"vcpus": 16, "memory_mib": 65536, "disk_free_gib": 310.0, "disk_total_gib": 460.0, "virtualisation": "tcg"}
     with ctx.db.write() as session:
         node = session.get_one(Node, ctx.config.node)
-        node.facts, node.reported_at, node.applied_version = facts, time.time() + 3600, 1
+        node.facts, node.reported_at, node.applied_version = facts, time.time() - 4, 1
     return admin
 
 

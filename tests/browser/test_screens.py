@@ -1,0 +1,96 @@
+"""Every page in both languages, wide and phone, light and dark: looked at by axe (WCAG 2.2 AA) and kept as screenshots."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Page
+
+from garage.services import accounts, projects
+from garage.services.context import Caller
+from tests.browser.conftest import Opener, shoot
+from tests.browser.site import PASSWORD, Site, populate
+
+LOOKS = [
+    ("en-GB", "light", False),
+    ("ja-JP", "light", False),
+    ("ja-JP", "dark", False),
+    ("ja-JP", "dark", True),
+    ("en-GB", "light", True),
+]
+PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machine-failed": "/machines/bad-driver",
+         "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects",
+         "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit", "help": "/help", "not-found": "/nothing"}  # fmt: skip
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+}
+
+
+@pytest.fixture(scope="module")
+def people(site: Site) -> tuple[Caller, Caller]:
+    """Alice with machines in many states; an admin."""
+    alice = site.user("alice")
+    populate(site, alice)
+    site.user("bob")
+    projects.create(site.ctx, alice, "robot-arm")
+    projects.set_member(site.ctx, alice, "robot-arm", "bob", "member")
+    accounts.create_token(site.ctx, alice, "ansible", days=90)
+    accounts.create_user(site.ctx, site.admin, "carol")
+    token = accounts.reset_link(site.ctx, site.admin, "admin")
+    return alice, accounts.accept_invitation(site.ctx, token, PASSWORD, "192.0.2.1")[0]
+
+
+def look(page: Page, where: str) -> list[str]:
+    """What axe finds wrong with the page as it is."""
+    page.evaluate(AXE_SCRIPT)
+    found = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")
+    return [f"{where}: {v['id']} {[node['html'][:120] for node in v['nodes']][:3]}" for v in found["violations"]]
+
+
+def too_wide(page: Page, where: str) -> list[str]:
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return [f"{where}: {wide}px too wide"] if wide > 0 else []
+
+
+def small_targets(page: Page, where: str) -> list[str]:
+    """Buttons, links that stand alone, and fields below 44 px on a phone."""
+    small = page.evaluate(
+        """() => [...document.querySelectorAll('button, select, summary, input:not([type=hidden]), nav a, a.button')]
+        .filter((e) => e.checkVisibility() && !e.closest('.sr, dialog') && !e.classList.contains('link'))
+        .map((e) => [e.outerHTML.slice(0, 90), Math.round(e.getBoundingClientRect().height)]).filter(([, h]) => h < 44)"""
+    )
+    return [f"{where}: {html} is {height}px high" for html, height in small]
+
+
+@pytest.mark.parametrize(("language", "theme", "phone"), LOOKS)
+def test_every_page(
+    language: str, theme: str, phone: bool, site: Site, people: tuple[Caller, Caller], open_tab: Opener
+) -> None:
+    alice, admin = people
+    look_name = f"{language[:2]}-{theme}-{'phone' if phone else 'wide'}"
+    problems: list[str] = []
+    looks = {"language": language, "theme": theme, "phone": phone}
+    door = open_tab(None, "/sign-in", **looks).page
+    page = open_tab(alice, **looks).page
+    above = open_tab(admin, **looks).page
+    for name, path in PAGES.items():
+        page.goto(path)
+        problems += checked(page, name, look_name, phone)
+    above.goto("/users")
+    problems += checked(above, "users", look_name, phone) + checked(door, "sign-in", look_name, phone)
+    assert problems == []
+
+
+def checked(page: Page, name: str, look_name: str, phone: bool) -> list[str]:
+    shoot(page, f"{name}-{look_name}")
+    found = look(page, name) + too_wide(page, name)
+    return found + (small_targets(page, name) if phone else [])
+
+
+def test_pictures_for_the_readme(site: Site, people: tuple[Caller, Caller], open_tab: Opener) -> None:
+    """Kept beside the others; `make` copies them to docs/images/ when they are to be renewed."""
+    for language in ("en-GB", "ja-JP"):
+        page = open_tab(people[0], language=language).page
+        shoot(page, f"readme-{language[:2]}", full=False)
