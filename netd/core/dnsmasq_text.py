@@ -1,7 +1,8 @@
 """dnsmasq's files, for two processes of it.
 
 One answers names and reads them again on SIGHUP without missing a query. The other gives addresses and is restarted when machines
-change: dnsmasq 2.90 with leases was seen to crash in free() after SIGHUP, and a DHCP client simply asks again.
+change: dnsmasq 2.86 to 2.90 dies of SIGHUP once a host with a tag ("set:") has had its address, since it then frees a list that
+the answer had linked to its own stack. A DHCP client simply asks again.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from netd.core.desired import Desired
 
-LEASE = "2h"
+LEASE4 = "2h"
 """A freed address rests far longer before it is given again (garage.core.ipam)."""
+LEASE6 = "5m"
+"""dnsmasq refuses a fixed /128 to another DUID while a lease is held, and a machine's DUID changes when its disk is made anew."""
 NAMES_TTL = 5
 """Seconds that a machine's name may be remembered: machines come and go."""
 
@@ -35,9 +38,10 @@ def dns_config(wanted: Desired, state: Path) -> str:
 
 
 def dhcp_config(wanted: Desired, state: Path) -> str:
-    """A machine gets /32 with the gateway by option 121 (RFC 3442), and a /128; router advertisements say "managed", without an
-    autonomous prefix. The router is always announced, since the site's own prefix lies behind it; without an IPv6 uplink the
-    internet answers "no route" at once, and RFC 6724 prefers IPv4 over a ULA source anyway."""
+    """A machine gets /32 with the gateway by option 121 (RFC 3442), and a /128; router advertisements say "managed", their prefix
+    is neither on-link (machines talk through the node) nor autonomous. The router is always announced, since the site's own
+    prefix lies behind it; without an IPv6 uplink the internet answers "no route" at once, and RFC 6724 prefers IPv4 over a ULA
+    source anyway."""
     bridge = wanted.spec.bridge
     site4 = ipaddress.IPv4Network(bridge.site_ipv4)
     first64 = ipaddress.IPv6Network((int(ipaddress.IPv6Network(bridge.site_ipv6).network_address), 64))
@@ -51,8 +55,8 @@ def dhcp_config(wanted: Desired, state: Path) -> str:
             "quiet-ra",
         ),
         *(f"dhcp-hostsfile={state / 'hosts'}", f"dhcp-optsfile={state / 'options'}", f"domain={wanted.spec.domain}"),
-        f"dhcp-range={site4.network_address},static,{site4.netmask},{LEASE}",
-        f"dhcp-range={first64.network_address},static,64,{LEASE}",
+        f"dhcp-range={site4.network_address},static,{site4.netmask},{LEASE4}",
+        f"dhcp-range={first64.network_address},static,off-link,64,{LEASE6}",
         *(
             "dhcp-authoritative",
             "enable-ra",
@@ -65,6 +69,8 @@ def dhcp_config(wanted: Desired, state: Path) -> str:
         f"dhcp-option=option:dns-server,{bridge.ipv4}",
         f"dhcp-option=option:ntp-server,{bridge.ipv4}",
         f"dhcp-option=option6:dns-server,[{bridge.ipv6}]",
+        f"dhcp-option=option6:ntp-server,[{bridge.ipv6}]",
+        f"dhcp-option=option6:sntp-server,[{bridge.ipv6}]",
     ]
     return "\n".join(lines) + "\n"
 
@@ -107,7 +113,7 @@ def chrony_text(wanted: Desired, state: Path) -> str:
         *(
             "local stratum 8",
             "cmdport 0",
-            f"bindcmdaddress {state / 'ntp' / 'chronyd.sock'}",
+            "bindcmdaddress /",  # no socket for commands
             f"pidfile {state / 'ntp.pid'}",
         ),
     ]

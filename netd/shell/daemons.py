@@ -38,8 +38,6 @@ def have_chrony() -> bool:
 def start(name: str, state: Path) -> None:
     """Stop ours if it runs, then start it; returns when it has written its pid file."""
     stop(name, state)
-    if name == "ntp":
-        (state / "ntp").mkdir(mode=0o750, exist_ok=True)
     with open(state / f"{name}.log", "ab") as log:
         subprocess.Popen(
             _argv(name, state), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_env()
@@ -54,7 +52,7 @@ def start(name: str, state: Path) -> None:
 def _argv(name: str, state: Path) -> list[str]:
     config = state / f"{name}.conf"
     if name == "ntp":
-        return ["chronyd", "-n", "-x", "-f", str(config), "-u", "root"]
+        return ["chronyd", "-n", "-x", "-f", str(config)]  # as its package's own user
     return ["dnsmasq", "--keep-in-foreground", f"--conf-file={config}"]
 
 
