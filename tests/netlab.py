@@ -124,10 +124,10 @@ class NetLab:
         for command in (
             f"addr add {ipv4}/32 dev eth0",
             f"addr add {ipv6}/128 dev eth0 nodad",
-            f"route add {gateway4} dev eth0",
-            f"route add default via {gateway4}",
-            f"route add {gateway6} dev eth0",
-            f"route add default via {gateway6}",
+            f"route replace {gateway4} dev eth0",
+            f"route replace default via {gateway4}",
+            f"route replace {gateway6} dev eth0",
+            f"route replace default via {gateway6}",  # an advertisement may have come first
         ):
             sh(f"ip -n {place} {command}")
 
