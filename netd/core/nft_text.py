@@ -2,6 +2,10 @@
 
 Two tables carry the instance id. The bridge table is stateless (no bridge conntrack is needed) and lets a tap speak only as its
 own machine; the inet table holds the floor, the node's closed ports and the masquerade. A tap without elements may say nothing.
+
+A frame that passed the bridge table carries a mark of one bit until the inet table has seen it: what comes over the bridge without
+it came in by a port that is no machine's tap, and is dropped (a rule by the bridge's name, "meta ibrname", is not in every kernel).
+The floor looks at every packet, not only at new connections, so that a network that becomes office is closed at once.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ SETS = {
 """Name → type of the bridge table's sets of allowed senders."""
 
 
+CHECKED, UNCHECKED = "0x40000000", "0xbfffffff"
+"""The bit of the packet mark, and all others; it lives only between the bridge's prerouting and the host's."""
 MARK = "skeleton_"
 """Begins the name of the empty chain that says which skeleton a table holds."""
 
@@ -67,7 +73,7 @@ def _skeleton(wanted: Desired, mark: str) -> str:
 
 
 def _bridge_table(wanted: Desired, mark: str) -> str:
-    taps = f"gt{wanted.spec.instance}*"  # by name: "meta ibrname" is not in every kernel
+    taps = f"gt{wanted.spec.instance}*"
     sets = "".join(f"  set {key} {{ type {kind}; }}\n" for key, kind in SETS.items())
     return f"""table bridge {wanted.table} {{
   chain {MARK}{mark} {{ }}
@@ -75,6 +81,7 @@ def _bridge_table(wanted: Desired, mark: str) -> str:
     type filter hook prerouting priority -300; policy accept;
     iifname != "{taps}" accept
     iifname . ether saddr != @macs drop
+    meta mark set meta mark | {CHECKED}
     ether type arp jump from_arp
     ether type ip jump from_ip4
     ether type ip6 jump from_ip6
@@ -112,7 +119,12 @@ def _inet_table(wanted: Desired, mark: str) -> str:
   chain {MARK}{mark} {{ }}
   set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(floor.of(4))} }} }}
   set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(floor.of(6))} }} }}
-{_allowed_sets(wanted)}  chain input {{
+{_allowed_sets(wanted)}  chain from_ports {{
+    type filter hook prerouting priority -350; policy accept;
+    iifname "{bridge.name}" meta mark & {CHECKED} == 0 drop
+    iifname "{bridge.name}" meta mark set meta mark & {UNCHECKED}
+  }}
+  chain input {{
     type filter hook input priority -10; policy accept;
     iifname "{bridge.name}" jump from_machines
     iifname != {{ "lo", "{bridge.name}" }} ip daddr {bridge.ipv4} drop
@@ -137,7 +149,6 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     oifname "{bridge.name}" jump machines_in
   }}
   chain machines_out {{
-    ct state established,related accept
     ct state invalid drop
     oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
     oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept

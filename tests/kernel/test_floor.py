@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 
@@ -215,6 +216,67 @@ def test_a_port_without_a_machine_is_mute(node: NodeUnderTest, guests: tuple[str
         "52:67:00:00:00:09", BRIDGE.mac, 0x0800, f.udp4("10.31.0.24", INTERNET, 4000, 4000, marked("stray"))
     )
     assert b"<stray>" not in sniff_while(node, node.lab.node, "gbtst", lambda: send(node, stray, packet))
+
+
+def test_a_port_that_is_no_tap_gets_nowhere(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    """Somebody plugs a port of another name into the bridge; a machine's own packets are the control."""
+    stray = node.lab.guest(8, bridge="gbtst", tap="vnet8", mac="52:67:00:00:00:08")
+    lost = f.ethernet("52:67:00:00:00:08", BRIDGE.mac, 0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, marked("lost")))
+    lost6 = f.ethernet(
+        "52:67:00:00:00:08", BRIDGE.mac, 0x86DD, f.udp6(ONE.ipv6, INTERNET6, 4000, 4000, marked("lost6"))
+    )
+    own = frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, marked("own")))
+
+    def act() -> None:
+        send(node, stray, lost, lost6)
+        send(node, guests[0], own)
+
+    seen = sniff_while(node, node.lab.node, "up0", act)
+    assert b"<own>" in seen
+    assert b"<lost>" not in seen
+    assert b"<lost6>" not in seen
+    node.lab.exec(node.lab.node, "ip link delete vnet8")
+
+
+def test_a_network_that_becomes_office_is_closed_for_open_connections_too(
+    node: NodeUnderTest, guests: tuple[str, str]
+) -> None:
+    office = node.config.parent.parent / "office.networks"
+    before = office.read_text()
+    code = f"""
+        import pathlib, socket, time
+        s = socket.create_connection(("{INTERNET}", 81), timeout=5); s.settimeout(2)
+        def echo():
+            s.send(b"x")
+            try: return s.recv(1) == b"x"
+            except OSError: return False
+        print(echo(), flush=True); go = pathlib.Path("{node.state}/go")
+        while not go.exists(): time.sleep(0.05)
+        print(echo())
+    """
+    echo = node.lab.popen(node.lab.internet, [sys.executable, "-c", ECHO], stdout=subprocess.PIPE)
+    assert echo.stdout is not None
+    assert echo.stdout.readline() == "up\n"
+    client = node.lab.popen(guests[0], [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    assert client.stdout.readline() == "True\n"
+    office.write_text(before + f"{INTERNET}/32\n")
+    node.refresh()
+    (node.state / "go").touch()
+    assert client.stdout.readline() == "False\n"
+    office.write_text(before)
+    node.refresh()
+    for process in (echo, client):
+        process.kill()
+        process.wait()
+
+
+ECHO = """
+import socket
+s = socket.create_server(("::", 81), family=socket.AF_INET6, dualstack_ipv6=True); print("up", flush=True)
+c, _ = s.accept()
+while data := c.recv(100): c.send(data)
+"""
 
 
 def test_the_rules_stand_while_they_are_replaced(node: NodeUnderTest, guests: tuple[str, str]) -> None:
