@@ -1,0 +1,126 @@
+"""An image's recipe: what is in it, read from a TOML file; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from garage.errors import N_, GarageError
+
+CMDLINE = "root=LABEL=root rw console=ttyS0 net.ifnames=0"
+"""Of every image that boots directly; a recipe may add words."""
+SUITES = ("bookworm", "trixie")
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+PATH = re.compile(r"/[A-Za-z0-9._@/+-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A Debian image. `files` are written over the packages' own (an executable's text begins with "#!"); `masked` are systemd units."""
+
+    name: str
+    title: str
+    suite: str
+    packages: tuple[str, ...]
+    sources: str
+    """The guest's own apt sources, deb822."""
+    architecture: str = "amd64"
+    disk_gib: int = 3
+    """Virtual size of the image; a machine's disk may be larger and is grown at its first boot."""
+    cmdline: str = ""
+    initrd: str = "garage"
+    """ "garage": our small one, which gives the machine its identity before systemd starts; "debian": the distribution's."""
+    modules: tuple[str, ...] = ()
+    """Kernel modules of our initrd, in the order of loading; their dependencies come along."""
+    masked: tuple[str, ...] = ()
+    enabled: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Paths (globs) that are deleted."""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Changes with anything that changes the image."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def kernel_command_line(self) -> str:
+        return f"{CMDLINE} {self.cmdline}".strip()
+
+
+def parse_recipe(text: str) -> Recipe:
+    """The recipe in `text`; raises `invalid_field` naming what is wrong."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _bad("file", str(error)) from None
+    known = set(Recipe.__dataclass_fields__)
+    for key in data.keys() - known:
+        raise _bad(key, "there is no such field")
+    for key in ("name", "title", "suite", "packages", "sources"):
+        if key not in data:
+            raise _bad(key, "it is missing")
+    recipe = Recipe(**{key: _shaped(key, value) for key, value in data.items()})
+    _check(recipe)
+    return recipe
+
+
+def _shaped(key: str, value: Any) -> Any:
+    wanted = Recipe.__dataclass_fields__[key].type
+    if str(wanted).startswith("tuple"):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise _bad(key, "a list of texts is needed")
+        return tuple(value)
+    kind: type = {"int": int, "str": str}.get(str(wanted), dict)
+    if not isinstance(value, kind):
+        raise _bad(key, f"{kind.__name__} is needed")
+    return value
+
+
+def _check(recipe: Recipe) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", recipe.name):
+        raise _bad("name", "lower-case letters, digits, dots and hyphens are needed")
+    if recipe.suite not in SUITES:
+        raise _bad("suite", f"one of {', '.join(SUITES)} is needed")
+    if recipe.initrd not in ("garage", "debian"):
+        raise _bad("initrd", "garage or debian is needed")
+    if not 1 <= recipe.disk_gib <= 64:
+        raise _bad("disk_gib", "1 to 64 is needed")
+    for package in recipe.packages:
+        if not PACKAGE.fullmatch(package):
+            raise _bad("packages", f"“{package[:40]}” is no package")
+    for path in (*recipe.files, *recipe.removed):
+        if not PATH.fullmatch(path.replace("*", "x")) or ".." in path:
+            raise _bad("files", f"“{path[:60]}” is no absolute path")
+
+
+def mmdebstrap_argv(recipe: Recipe, *, mirror: str, keyring: str, target: str) -> list[str]:
+    """The command that makes the root file system as a tar file. Only minimal apt options: the server's own configuration is not used."""
+    return [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        f"--architectures={recipe.architecture}",
+        f"--include={','.join(recipe.packages)}",
+        *([f"--keyring={keyring}"] if keyring else []),
+        '--aptopt=Acquire::Languages "none"',
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        '--aptopt=Acquire::Retries "3"',
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        recipe.suite,
+        target,
+        mirror,
+    ]
+
+
+def _bad(field_name: str, reason: str) -> GarageError:
+    return GarageError(
+        "invalid_field", N_("the recipe's {field}: {reason}"), pointer=f"/{field_name}", field=field_name, reason=reason
+    )

@@ -1,0 +1,107 @@
+"""From a recipe to a root file system in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from garage.core.mirror import Mirror
+from garage.core.recipe import Recipe, mmdebstrap_argv
+from garage.core.seed import LOGIN
+from garage.errors import N_, GarageError
+from garage.shell.run import run
+
+BOOTSTRAP_SECONDS = 1800.0
+UNREACHABLE = (
+    *("Could not resolve", "Failed to fetch", "Connection refused", "Connection timed out", "Unable to connect"),
+    "does not have a Release file",
+)
+
+
+def make_rootfs(recipe: Recipe, mirror: Mirror, work: Path) -> Path:
+    """Bootstrap, unpack and change the root file system below `work`; its folder."""
+    root = work / "root"
+    bootstrap(recipe, mirror, work / "root.tar")
+    root.mkdir()
+    run(
+        ["tar", "--numeric-owner", "--xattrs", "-xpf", str(work / "root.tar"), "--exclude=./dev/*", "-C", str(root)],
+        timeout=300,
+    )
+    (work / "root.tar").unlink()
+    _apply(recipe, root)
+    return root
+
+
+def bootstrap(recipe: Recipe, mirror: Mirror, target: Path) -> None:
+    """mmdebstrap, its own errors told apart: no mirror, no space, anything else."""
+    argv = mmdebstrap_argv(
+        recipe, mirror=mirror.url, keyring=mirror.keyring if Path(mirror.keyring).exists() else "", target=str(target)
+    )
+    done = run(
+        argv,
+        timeout=BOOTSTRAP_SECONDS,
+        check=False,
+        env={"TMPDIR": str(target.parent), "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    if done.returncode == 0:
+        return
+    if "No space left" in done.stderr:
+        raise disk_full(target.parent, recipe)
+    if any(sign in done.stderr for sign in UNREACHABLE):
+        hint = N_("name another with GARAGE_DEBIAN_MIRROR")
+        raise GarageError(
+            "mirror_unreachable", N_("the mirror {mirror} does not give the packages"), hint=hint, mirror=mirror.url
+        )
+    last = "\n".join(line for line in done.stderr.splitlines() if line.startswith("E:"))[-600:] or done.stderr[-600:]
+    raise GarageError(
+        "image_build_failed", N_("the image {name} could not be built: {reason}"), name=recipe.name, reason=last
+    )
+
+
+def needed_gib(recipe: Recipe) -> float:
+    """Disk that a build takes at most: the tree, its raw disk and the qcow2, for a while together."""
+    return recipe.disk_gib * 1.5 + 1
+
+
+def disk_full(folder: Path, recipe: Recipe) -> GarageError:
+    free = shutil.disk_usage(folder).free / (1 << 30)
+    return GarageError(
+        "disk_full",
+        N_("building {name} needs {needed} GiB of disk; {free} GiB are free"),
+        hint=N_("free some space in {folder} and run it again"),
+        name=recipe.name,
+        needed=needed_gib(recipe),
+        free=round(free, 1),
+        folder=str(folder),
+    )
+
+
+def _apply(recipe: Recipe, root: Path) -> None:
+    chroot = ["chroot", str(root)]
+    run([*chroot, "useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo,adm", LOGIN], timeout=60)
+    for pattern in recipe.removed:
+        for path in root.glob(pattern.lstrip("/")):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for name, text in {**recipe.files, "/etc/apt/sources.list.d/debian.sources": recipe.sources}.items():
+        _write(root, name, text)
+    (root / "etc/ssh/authorized_keys.d").mkdir(exist_ok=True)
+    _link(root / "etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
+    for unit in recipe.masked:
+        _link(root / "etc/systemd/system" / unit, "/dev/null")
+    if recipe.enabled:
+        run([*chroot, "systemctl", "enable", "--quiet", *recipe.enabled], timeout=120)
+
+
+def _write(root: Path, name: str, text: str) -> None:
+    path = root / name.lstrip("/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = text.removeprefix("\n")
+    path.write_text(text)
+    path.chmod(0o440 if "sudoers" in name else 0o755 if text.startswith("#!") else 0o644)
+
+
+def _link(path: Path, target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    path.symlink_to(target)
