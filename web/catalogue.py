@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
@@ -24,11 +25,12 @@ KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None}
 def extract() -> Catalog:
     """Every text of `garage/` and `web/` that a person may read, with the files it stands in."""
     with (Path(__file__).parent / "babel.cfg").open() as config:
-        methods, options = parse_mapping_cfg(config)
+        methods, options = parse_mapping_cfg(config)  # type: ignore[no-untyped-call]
     catalogue = Catalog(project="garage", version="")
     found = extract_from_dir(ROOT, methods, options, KEYWORDS, ("Translators:",), strip_comment_tags=True)
     for filename, _, message, comments, context in sorted(found, key=lambda item: (item[0], item[1])):
-        catalogue.add(message, None, [(filename, None)], auto_comments=comments, context=context)
+        place: list[Any] = [(filename, None)]
+        catalogue.add(message, None, place, auto_comments=comments, context=context)
     return catalogue
 
 

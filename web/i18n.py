@@ -71,8 +71,10 @@ def told(error: GarageError) -> Told:
 
 
 def _sentence(template: str, text: str) -> str:
-    """A name in first place keeps its small letter."""
-    return text if template.startswith("{") else text[:1].upper() + text[1:]
+    """With a capital, unless a name comes first, and a full stop, unless a list or a command comes last."""
+    begun = text if template.startswith("{") else text[:1].upper() + text[1:]
+    ended = not text or ":" in template or text[-1] in ".!?。"
+    return begun if ended else begun + "."
 
 
 def _worded(params: dict[str, Any], catalogue: NullTranslations) -> dict[str, Any]:

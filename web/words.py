@@ -96,6 +96,10 @@ AUDIT: dict[str, str] = {
     "project.member_removed": N_("removed a member"),
     "project.quota": N_("changed a quota"),
     "project.delete": N_("deleted a project"),
+    "lease.warn": N_("warned of a lease's end"),
+    "lease.end": N_("stopped a machine whose lease ended"),
+    "lease.delete": N_("deleted a machine whose lease ended"),
+    "node.park": N_("shut the machines of a node down"),
     "image.register": N_("registered an image"),
     "image.delete": N_("deleted an image"),
 }

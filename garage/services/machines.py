@@ -18,6 +18,7 @@ from garage.errors import N_, GarageError
 from garage.services import capacity, keys
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for, project_for, visible
+from garage.services.sorting import cursor_after, ordered
 from garage.services.transitions import fire
 from garage.services.views import MachineView, Page, machine_view
 
@@ -96,10 +97,11 @@ def listing(
     project: str | None = None,
     state: str | None = None,
     search: str = "",
+    sort: str = "newest",
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[MachineView]:
-    """The caller's machines, newest first; `search` is part of a name."""
+    """The caller's machines, newest first or in another of `sorting.ORDERS`; `search` is part of a name."""
     with ctx.db.read() as session:
         query = (
             select(Machine)
@@ -111,10 +113,9 @@ def listing(
             query = query.where(Machine.project_id == project_for(session, caller, project).id)
         if search:
             query = query.where(Machine.name.contains(search, autoescape=True))
-        if cursor:
-            query = query.where(Machine.id < cursor)
-        rows = list(session.scalars(query.order_by(Machine.id.desc()).limit(limit + 1)))
-        return Page(_views(session, ctx, rows[:limit]), rows[limit - 1].id if len(rows) > limit else None)
+        rows = list(session.scalars(ordered(query, sort, cursor).limit(limit + 1)))
+        more = cursor_after(rows[limit - 1], sort) if len(rows) > limit else None
+        return Page(_views(session, ctx, rows[:limit]), more)
 
 
 def get(ctx: Context, caller: Caller, ref: str) -> MachineView:

@@ -78,7 +78,7 @@ def open_tab(chromium: Browser, site: Site) -> Iterator[Opener]:
                  phone: bool = False, scripts: bool = True) -> Tab:  # fmt: skip
         context = chromium.new_context(
             locale=language, color_scheme=theme, viewport=PHONE if phone else WIDE, has_touch=phone, timezone_id="Asia/Tokyo",
-            java_script_enabled=scripts, permissions=["clipboard-read", "clipboard-write"], base_url=site.url,
+            java_script_enabled=scripts, reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"], base_url=site.url,
         )  # fmt: skip
         context.set_default_timeout(8000)
         tab = Tab(context.new_page(), context)
@@ -114,4 +114,4 @@ def shoot(page: Page, name: str, *, full: bool = True) -> None:
     """Keep a screenshot under test-output/screenshots/."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.wait_for_timeout(150)
-    page.screenshot(path=SHOTS / f"{name}.png", full_page=full, animations="disabled")
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=full, caret="initial")

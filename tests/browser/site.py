@@ -22,7 +22,7 @@ from garage.core.states import Event, State
 from garage.db.migrate import migrate
 from garage.db.models import Machine, Node
 from garage.db.session import Database
-from garage.errors import N_, GarageError
+from garage.errors import GarageError
 from garage.gateway.app import make_asgi
 from garage.gateway.serve import make_server
 from garage.services import accounts, images, keys, machines, setup
@@ -34,6 +34,7 @@ from tests.conftest import ALICE_KEY, NODE_TOKEN
 from web.i18n import translate_error
 
 PASSWORD = "correct horse battery"
+HINT = "look at the last console lines; then start it again, or delete it and make another"
 CONSOLE = """[    0.000000] Linux version 6.1.0-40-cloud-amd64
 [    1.204117] virtio_blk virtio1: [vda] 20971520 512-byte logical blocks (10.7 GB/10.0 GiB)
 [    2.871060] EXT4-fs (vda): mounted filesystem with ordered data mode
@@ -95,8 +96,7 @@ class Hand(threading.Thread):
                 self._console(machine)
             case State.BOOTING, _ if machine.name.startswith("bad"):
                 machine.console_tail = CONSOLE
-                error = GarageError("boot_failed", N_("{name} did not answer by SSH within {seconds} s"),
-                                    hint=N_("look at its last console lines below"), name=machine.name, seconds=300)  # fmt: skip
+                error = GarageError("boot_failed", "its SSH did not answer within {seconds} s", hint=HINT, seconds=300)
                 fire(session, self.ctx, machine, Event.ERROR, error=error)
                 machine.console_tail = CONSOLE
             case State.BOOTING, _ if not machine.name.startswith("slow"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from argon2 import PasswordHasher
@@ -304,8 +306,9 @@ def test_hostile_fields_never_make_a_500(path: str, as_admin: Browser, as_alice:
 
 @pytest.mark.parametrize("value", HOSTILE[1:])
 def test_hostile_addresses_never_make_a_500(value: str, as_alice: Browser) -> None:
-    for query in ("search", "state", "project", "cursor"):
-        response = as_alice.client.get("/machines", query_string={query: value})
+    for query in ("search", "state", "project", "sort", "cursor", "sort=lease&cursor"):
+        more, _, name = query.rpartition("&")
+        response = as_alice.client.get(f"/machines?{more}&{urlencode({name: value})}")
         assert response.status_code < 500, (query, value)
         assert "<script>alert" not in response.text
     assert as_alice.client.get("/audit", query_string={"cursor": value}).status_code == 422
@@ -415,9 +418,14 @@ def test_the_list_is_paged(as_admin: Browser, ctx: Context, admin: Caller) -> No
         machines.create(ctx, admin, NewMachine(name=f"m{number}", size="tiny"))
     first = as_admin.get("/machines").text
     assert first.count('data-machine="') == 50
-    older = re.search(r'rel="next" href="([^"]+)"', first)
-    assert older
-    assert as_admin.get(older[1]).text.count('data-machine="') == 3
+    for order in ("", "name", "state", "lease"):
+        first = as_admin.get(f"/machines?sort={order}").text
+        older = re.search(r'rel="next" href="([^"]+)"', first)
+        assert older
+        rest = as_admin.get(html.unescape(older[1])).text
+        both = [re.findall(r'data-machine="(\w+)"', text) for text in (first, rest)]
+        assert [len(ids) for ids in both] == [50, 3], order
+        assert len({*both[0], *both[1]}) == 53, order
 
 
 def test_programs_still_get_json(app: Flask, as_alice: Browser) -> None:

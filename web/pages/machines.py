@@ -14,6 +14,7 @@ from garage.services import images, keys, machines, outlook, projects
 from garage.services.context import Caller, Context
 from garage.services.history import project_names
 from garage.services.idempotency import Answer, once
+from garage.services.sorting import ORDERS
 from garage.services.views import MachineView
 from web import forms
 from web.i18n import told
@@ -48,7 +49,8 @@ def listed(who: Caller) -> dict[str, Any]:
         "search": forms.query("search", limit=32),
         "state": forms.query("state", pattern="|".join(State)),
         "project": forms.query("project"),
-        "cursor": forms.query("cursor", limit=40, pattern="[0-9a-zA-Z]+"),
+        "sort": forms.query("sort", pattern="|".join(ORDERS)),
+        "cursor": forms.query("cursor", limit=80, pattern=r"[0-9a-zA-Z.~+-]+"),
     }
     found = machines.listing(
         ctx(),
@@ -56,9 +58,10 @@ def listed(who: Caller) -> dict[str, Any]:
         search=asked["search"],
         state=asked["state"] or None,
         project=asked["project"] or None,
+        sort=asked["sort"] or "newest",
         cursor=asked["cursor"] or None,
     )
-    return {"found": found, "asked": asked, "filtered": any(asked.values())}
+    return {"found": found, "asked": asked, "filtered": any(asked[key] for key in ("search", "state", "project"))}
 
 
 @bp.get("/machines")
