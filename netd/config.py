@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from netd.errors import NetdError
+from netd.shell import files
+
+PATHS = ("token_file", "controller_key", "state_dir", "office_file", "allow_file", "ca_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,18 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """The Config in `path`; raises NetdError("config")."""
+    """The Config in `path`, which nobody but root may be able to write; raises NetdError("config")."""
     try:
-        values = tomllib.loads(path.read_text())
-        paths = ("token_file", "controller_key", "state_dir", "office_file", "allow_file", "ca_file")
-        resolved: dict[str, Any] = {key: Path(value) if key in paths else value for key, value in values.items()}
-        return Config(**resolved)
+        path.stat()
+        values = tomllib.loads(files.read_trusted(path))
+        return Config(**{key: _value(key, value) for key, value in values.items()})
     except OSError as error:
         raise NetdError("config", f"{path}: {error.strerror}", hint="make up writes it") from None
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise NetdError("config", f"{path}: {error}", hint="compare it with docs/netd.md") from None
+
+
+def _value(key: str, value: object) -> Any:
+    if not isinstance(value, bool if key == "uplink_is_office" else str):
+        raise TypeError(f"{key} has the wrong type")
+    return Path(str(value)) if key in PATHS else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +14,23 @@ from netd.config import Config
 from netd.core.checks import check
 from netd.core.desired import Desired
 from netd.core.floor import Floor, make_floor, parse_allowed, parse_networks
-from netd.core.plan import Change, Observed, plan, sysctls
+from netd.core.plan import Change, Observed, plan, settled, site, sysctls
 from netd.errors import NetdError
 from netd.shell import daemons, files, kernel, nft
 from netd.wire import NodeSpec, SpecError, unseal
 
 log = logging.getLogger(__name__)
-CONTENT = ("dns.conf", "names", "dhcp.conf", "hosts", "options", "ntp.conf")
+CONNECTED_FOR = 4.0
+"""Seconds; below the daemon's round, so that a spec finds it fresh and does not wait for it."""
+CONTENT = (
+    "dns.conf",
+    "names",
+    "dhcp.conf",
+    "hosts",
+    "options",
+    "ntp.conf",
+    *(f"{name}.loaded" for name in daemons.NAMES),
+)
 
 
 class Node:
@@ -32,6 +43,10 @@ class Node:
         self._cache = config.state_dir / "last-good.json"
         self._key = _load_key(config.controller_key)
         self._have_chrony = daemons.have_chrony()
+        self._networks: list[str] = []
+        self._connected_at = -CONNECTED_FOR
+        self._seen: Observed | None = None
+        """What our last apply left: lets a spec be applied without a look at the kernel, which takes longer than the change."""
 
     @property
     def version(self) -> int:
@@ -50,7 +65,7 @@ class Node:
             check(spec, instance=self.config.instance, in_force=self.version, floor=floor)
         except SpecError as error:
             raise SpecError(error.code, error.text, version=spec.version) from None
-        changes = self._apply(Desired(spec, floor))
+        changes = self._apply_next(Desired(spec, floor))
         self.spec = spec
         files.write(self._cache, sealed.decode(), 0o600)
         return changes
@@ -88,8 +103,14 @@ class Node:
         office, allow = self.config.office_file, self.config.allow_file
         networks = parse_networks(files.read_trusted(office), name=str(office))
         if self.config.uplink_is_office:
-            networks += kernel.connected_networks(without=bridge)
+            networks += self._connected(bridge)
         return make_floor(networks, parse_allowed(files.read_trusted(allow), name=str(allow)))
+
+    def _connected(self, bridge: str) -> list[str]:
+        """The networks that this server stands in, not older than `CONNECTED_FOR`."""
+        if self._connected_at + CONNECTED_FOR < (now := time.monotonic()):
+            self._networks, self._connected_at = kernel.connected_networks(without=bridge), now
+        return self._networks
 
     def observe(self, wanted: Desired) -> Observed:
         """What is there now of what `wanted` speaks of."""
@@ -104,17 +125,31 @@ class Node:
             addresses=kernel.addresses(name) if mac else frozenset(),
             routes=kernel.host_routes(name) if mac else frozenset(),
             neighbours=kernel.permanent_neighbours(name) if mac else frozenset(),
+            unreachable=kernel.unreachable(),
+            uplinks=kernel.uplinks(),
             sysctls=kernel.read_sysctls(list(sysctls(wanted))),
             files={path: text for path in (self.state / n for n in CONTENT) if (text := files.read(path)) is not None},
             running=daemons.running(self.state),
         )
 
-    def _apply(self, wanted: Desired) -> list[Change]:
-        changes = plan(wanted, self.observe(wanted), self.state, have_chrony=self._have_chrony)
+    def _apply(self, wanted: Desired, seen: Observed | None = None) -> list[Change]:
+        """Bring the kernel from `seen` (by default: what is there now) to `wanted`."""
+        self._seen = None
+        seen = seen or self.observe(wanted)
+        changes = plan(wanted, seen, self.state, have_chrony=self._have_chrony)
         for batch in _batches(changes):
             log.info("%s", "; ".join(_short(change) for change in batch))
             self._do(batch)
+        self._seen = settled(wanted, seen, self.state, have_chrony=self._have_chrony)
         return changes
+
+    def _apply_next(self, wanted: Desired) -> list[Change]:
+        """Apply on top of the last apply; if somebody has changed the kernel since, look again and mend."""
+        try:
+            return self._apply(wanted, self._seen)
+        except NetdError as error:
+            log.warning("%s; looking again", error.text)
+            return self._apply(wanted)
 
     def _do(self, batch: list[Change]) -> None:
         kind = batch[0].kind
@@ -129,6 +164,7 @@ class Node:
         for name in daemons.NAMES:
             daemons.stop(name, self.state)
         kernel.delete_bridge(instance_bridge)
+        kernel.delete_unreachable(site(self.spec) if self.spec else ())
         nft.delete(table)
 
 

@@ -15,11 +15,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 SCHEMA = 1
 MAX_SPEC_BYTES = 16 * 1024 * 1024  # 20,000 machines are about 5 MB
 
-Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")]
 """One DNS label (RFC 1123, lower case)."""
-Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
-IfName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{1,14}$")]
+Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")]
+IfName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{1,14}\Z")]
 """A Linux interface name: at most 15 bytes (IFNAMSIZ - 1)."""
+Ipv4 = Annotated[str, msgspec.Meta(pattern=r"^[0-9.]{7,15}\Z")]
+Ipv6 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f:.]{2,45}\Z")]
+"""Digits and dots or colons alone: these texts reach rule sets and configurations, and a scope ("%…") could hold anything."""
+Prefix4 = Annotated[str, msgspec.Meta(pattern=r"^[0-9.]{7,15}/[0-9]{1,2}\Z")]
+Prefix6 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f:.]{2,45}/[0-9]{1,3}\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 
 
@@ -28,21 +33,21 @@ class Bridge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: IfName
     mac: Mac
-    ipv4: str
-    ipv6: str
-    site_ipv4: str
+    ipv4: Ipv4
+    ipv6: Ipv6
+    site_ipv4: Prefix4
     """The site's whole prefix, e.g. "10.31.0.0/20": the only special-purpose range that machines reach."""
-    site_ipv6: str
+    site_ipv6: Prefix6
 
 
 class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A machine's place in the network of its node; complete before it boots."""
 
-    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}$")]
+    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}\Z")]
     tap: IfName
     mac: Mac
-    ipv4: str
-    ipv6: str
+    ipv4: Ipv4
+    ipv6: Ipv6
     name: Label
     project: Label
 
@@ -52,12 +57,12 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     schema: int = SCHEMA
     node: Label
-    instance: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{3}$")]
+    instance: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{3}\Z")]
     """Keeps several garages on one server apart: part of every interface, table and domain name. Of fixed length, so that no
     instance's "gtABC…" can begin another's."""
     version: Annotated[int, msgspec.Meta(ge=1)]
     bridge: Bridge
-    domain: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]+$", max_length=200)]
+    domain: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]+\Z", max_length=200)]
     """The site's domain, e.g. "home.garage.internal"; a machine is NAME.PROJECT.DOMAIN."""
     machines: tuple[MachineNet, ...] = ()
 

@@ -17,6 +17,8 @@ def check(spec: NodeSpec, *, instance: str, in_force: int, floor: Floor) -> None
         raise SpecError("version", f"version {spec.version} is older than {in_force}, which is in force")
     if spec.instance != instance:
         raise SpecError("content", f"the spec is for instance {spec.instance}, this is {instance}")
+    if spec.bridge.name != f"gb{instance}":
+        raise SpecError("content", f"the bridge {spec.bridge.name} is not of instance {instance}")
     prefixes = _prefixes(spec)
     _check_floor(prefixes, floor)
     _check_machines(spec, prefixes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ class Desired:
         return f"garage_{self.spec.instance}"
 
 
+@functools.lru_cache(4096)
 def link_local(mac: str) -> str:
     """The link-local address that a guest makes of its MAC (RFC 4291, appendix A: modified EUI-64)."""
     octets = [int(part, 16) for part in mac.split(":")]

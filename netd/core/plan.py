@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from netd.core import dnsmasq_text, nft_text
 from netd.core.desired import Desired, link_local
+from netd.wire import NodeSpec
+
+LAST = 4_000_000_000
+"""Metric of a route that any other one precedes (the largest is 2³² - 1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step. `kind` says who applies `text`: "nft" (a transaction), "ip" (a line of ip -batch), "sysctl" (KEY=VALUE),
+    """One step. `kind` says who applies `text`: "nft" (a transaction), "ip" (a line of ip -batch), "sysctl" (PATH=VALUE),
     "file" (content of `path`), "start", "reload" (a daemon's name)."""
 
     kind: str
@@ -42,7 +48,12 @@ class Observed:
     """Host routes over the bridge, without prefix length."""
     neighbours: frozenset[tuple[str, str]] = frozenset()
     """(address, MAC) of the permanent ones."""
+    unreachable: frozenset[str] = frozenset()
+    """Prefixes with an "unreachable" route."""
+    uplinks: frozenset[str] = frozenset()
+    """Devices that lead out of this server: with a default route, or a network card of its own."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Path below /proc/sys → value; a dot may be part of a device's name, hence no dots between parts."""
     files: Mapping[Path, str] = field(default_factory=dict)
     running: frozenset[str] = frozenset()
     """Of our daemons: "dns", "dhcp" (both dnsmasq), "ntp" (chronyd)."""
@@ -68,28 +79,53 @@ def _filters(wanted: Desired, seen: Observed) -> list[Change]:
     return [Change("nft", "".join(commands))] if commands else []
 
 
+def settled(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool = True) -> Observed:
+    """What is there once plan(wanted, seen) has been applied, so that the next spec needs no look at the kernel."""
+    bridge, files = wanted.spec.bridge, dict(seen.files)
+    readers = _readers(wanted, state, have_chrony)
+    for name, start_on, reload_on in readers:
+        files |= start_on | reload_on | _loaded(name, state, start_on | reload_on)
+    return replace(
+        seen,
+        skeleton=nft_text.skeleton_id(wanted),
+        elements=nft_text.elements(wanted.spec.machines),
+        bridge_mac=bridge.mac,
+        bridge_up=True,
+        addresses=addresses(wanted),
+        routes=_routes(wanted),
+        neighbours=_neighbours(wanted),
+        unreachable=seen.unreachable | site(wanted.spec),
+        sysctls={**seen.sysctls, **_uplink_sysctls(seen), **sysctls(wanted)},
+        files=files,
+        running=seen.running | {name for name, *_ in readers},
+    )
+
+
 def sysctls(wanted: Desired) -> dict[str, str]:
     """Needed kernel settings. Forwarding is only ever switched on. The bridge's own are set when it exists."""
     name = wanted.spec.bridge.name
     return {
-        "net.ipv4.ip_forward": "1",
-        "net.ipv6.conf.all.forwarding": "1",
-        f"net.ipv4.conf.{name}.send_redirects": "0",
-        f"net.ipv4.conf.{name}.rp_filter": "1",
-        f"net.ipv6.conf.{name}.accept_ra": "0",
-        f"net.ipv6.conf.{name}.accept_dad": "0",
+        "net/ipv4/ip_forward": "1",
+        "net/ipv6/conf/all/forwarding": "1",
+        f"net/ipv4/conf/{name}/send_redirects": "0",
+        f"net/ipv4/conf/{name}/rp_filter": "1",
+        f"net/ipv4/conf/{name}/arp_ignore": "1",  # no word of the server's other addresses
+        f"net/ipv6/conf/{name}/accept_ra": "0",
+        f"net/ipv6/conf/{name}/accept_dad": "0",
     }
+
+
+def _uplink_sysctls(seen: Observed) -> dict[str, str]:
+    """An uplink that follows router advertisements must go on doing so: with forwarding on, only accept_ra=2 does (kernel,
+    ip-sysctl). Of no other device: a tap or a container's port must not become a router of this server."""
+    keys = {f"net/ipv6/conf/{device}/accept_ra" for device in seen.uplinks}
+    return {key: "2" for key in sorted(keys) if seen.sysctls.get(key) == "1"}
 
 
 def _sysctls(wanted: Desired, seen: Observed) -> list[Change]:
-    """Uplinks that follow router advertisements must go on doing so: with forwarding on, only accept_ra=2 does (kernel ip-sysctl)."""
-    own = f".{wanted.spec.bridge.name}."
-    shared = {
-        key: "2"
-        for key, value in seen.sysctls.items()
-        if key.endswith(".accept_ra") and value == "1" and own not in key
-    }
-    shared |= {key: value for key, value in sysctls(wanted).items() if own not in key}
+    """The server's own; uplinks before forwarding."""
+    own = f"/{wanted.spec.bridge.name}/"
+    shared = _uplink_sysctls(seen) | {key: value for key, value in sysctls(wanted).items() if own not in key}
     return [Change("sysctl", f"{key}={value}") for key, value in shared.items() if seen.sysctls.get(key) != value]
 
 
@@ -103,7 +139,7 @@ def _bridge(wanted: Desired, seen: Observed) -> list[Change]:
     elif seen.bridge_mac != bridge.mac:
         lines.append(f"link set {bridge.name} address {bridge.mac}")
     changes = [Change("ip", line) for line in lines]
-    own = {key: value for key, value in sysctls(wanted).items() if f".{bridge.name}." in key}
+    own = {key: value for key, value in sysctls(wanted).items() if f"/{bridge.name}/" in key}
     changes += [Change("sysctl", f"{key}={value}") for key, value in own.items() if seen.sysctls.get(key) != value]
     changes += [Change("ip", line) for line in _addresses(wanted, seen)]
     if not seen.bridge_up:
@@ -125,13 +161,29 @@ def _addresses(wanted: Desired, seen: Observed) -> list[str]:
     return lines + [f"addr add {address} dev {name} noprefixroute" for address in sorted(addresses(wanted) - present)]
 
 
+def _routes(wanted: Desired) -> frozenset[str]:
+    return frozenset(_plain(address) for m in wanted.spec.machines for address in (m.ipv4, m.ipv6))
+
+
+def _neighbours(wanted: Desired) -> frozenset[tuple[str, str]]:
+    machines = wanted.spec.machines
+    return frozenset((_plain(a), m.mac) for m in machines for a in (m.ipv4, m.ipv6, link_local(m.mac)))
+
+
+def site(spec: NodeSpec) -> frozenset[str]:
+    """The site's prefixes."""
+    bridge = spec.bridge
+    return frozenset({str(ipaddress.ip_network(net)) for net in (bridge.site_ipv4, bridge.site_ipv6)})
+
+
 def _hosts(wanted: Desired, seen: Observed) -> list[Change]:
-    """Host routes, and fixed neighbours: nobody can answer ARP or ND in another's place."""
+    """Host routes, and fixed neighbours: nobody can answer ARP or ND in another's place. What has no host route is unreachable,
+    so that nothing meant for a machine ever leaves by the uplink."""
     name = wanted.spec.bridge.name
-    routes = {_plain(address) for m in wanted.spec.machines for address in (m.ipv4, m.ipv6)}
-    neighbours = {(_plain(a), m.mac) for m in wanted.spec.machines for a in (m.ipv4, m.ipv6, link_local(m.mac))}
+    routes, neighbours = _routes(wanted), _neighbours(wanted)
     gone = {address for address, _ in seen.neighbours} - {address for address, _ in neighbours}
-    lines = [f"route del {address} dev {name}" for address in sorted(seen.routes - routes)]
+    lines = [f"route replace unreachable {net} metric {LAST}" for net in sorted(site(wanted.spec) - seen.unreachable)]
+    lines += [f"route del {address} dev {name}" for address in sorted(seen.routes - routes)]
     lines += [f"neigh del {address} dev {name}" for address in sorted(gone)]
     lines += [
         f"neigh replace {address} lladdr {mac} dev {name} nud permanent"
@@ -141,18 +193,33 @@ def _hosts(wanted: Desired, seen: Observed) -> list[Change]:
     return [Change("ip", line) for line in lines]
 
 
+@functools.lru_cache(8192)
 def _plain(address: str) -> str:
     return str(ipaddress.ip_address(address))
 
 
 def _daemons(wanted: Desired, seen: Observed, state: Path, have_chrony: bool) -> list[Change]:
-    """Files that differ, then their reader: names are read again by a running daemon, the others want a fresh start."""
+    """Files that differ, then their reader: names are read again by a running daemon, the others want a fresh start. What has
+    been read is noted last, so that netd may die in between. A new bridge wants new sockets."""
     steps: list[Change] = []
     for name, start_on, reload_on in _readers(wanted, state, have_chrony):
-        changed = {path for path, text in {**start_on, **reload_on}.items() if seen.files.get(path) != text}
-        steps += [Change("file", text, path) for path, text in {**start_on, **reload_on}.items() if path in changed]
-        steps += _daemon(name, seen, restart=bool(changed & start_on.keys()), reload=bool(changed & reload_on.keys()))
+        noted = _differing(_loaded(name, state, start_on | reload_on), seen)
+        steps += [Change("file", text, path) for path, text in _differing(start_on | reload_on, seen).items()]
+        reload = bool(_differing(reload_on, seen))
+        restart = bool(_differing(start_on, seen)) or not seen.bridge_mac or (bool(noted) and not reload)
+        steps += _daemon(name, seen, restart=restart, reload=reload)
+        steps += [Change("file", text, path) for path, text in noted.items()]
     return steps
+
+
+def _differing(texts: dict[Path, str], seen: Observed) -> dict[Path, str]:
+    return {path: text for path, text in texts.items() if seen.files.get(path) != text}
+
+
+def _loaded(name: str, state: Path, texts: dict[Path, str]) -> dict[Path, str]:
+    """The note that a daemon has read these texts."""
+    digest = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()
+    return {state / f"{name}.loaded": f"{digest}\n"}
 
 
 def _readers(wanted: Desired, state: Path, have_chrony: bool) -> list[tuple[str, dict[Path, str], dict[Path, str]]]:

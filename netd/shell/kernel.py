@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from netd.core.plan import Change
+from netd.core.plan import LAST, Change
 from netd.shell.run import run
 
-PROC = Path("/proc/sys")
+PROC, SYS = Path("/proc/sys"), Path("/sys/class/net")
 
 
 def ip_json(*words: str) -> list[dict[str, Any]]:
@@ -64,38 +65,51 @@ def connected_networks(*, without: str) -> list[str]:
 
 
 def has_ipv6_uplink() -> bool:
-    return any(row.get("dst") == "default" for row in ip_json("-6", "route", "show", "default"))
+    return bool(_default_devices("-6"))
+
+
+def uplinks() -> frozenset[str]:
+    """Devices with a default route, and network cards that are no bridge's port."""
+    cards = {path.parent.name for path in SYS.glob("*/device") if not (path.parent / "master").exists()}
+    return frozenset(cards | _default_devices("-4") | _default_devices("-6"))
+
+
+def _default_devices(family: str) -> set[str]:
+    return {row["dev"] for row in ip_json(family, "route", "show", "default") if "dev" in row}
+
+
+def unreachable() -> frozenset[str]:
+    """Prefixes with an unreachable route of the main table."""
+    rows = [row for family in ("-4", "-6") for row in ip_json(family, "route", "show", "type", "unreachable")]
+    return frozenset(row["dst"] for row in rows)
 
 
 def read_sysctls(keys: list[str]) -> dict[str, str]:
-    """Values of those that exist, and accept_ra of every device."""
+    """Values of those that exist, and accept_ra of every device; keys are paths below /proc/sys."""
     found = {}
-    for key in keys:
+    devices = [str(path.relative_to(PROC)) for path in (PROC / "net/ipv6/conf").glob("*/accept_ra")]
+    for key in (*keys, *devices):
         with contextlib.suppress(OSError):
-            found[key] = _sysctl_path(key).read_text().strip()
-    for path in (PROC / "net/ipv6/conf").glob("*/accept_ra"):
-        if path.parent.name in ("all", "default", "lo"):
-            continue
-        with contextlib.suppress(OSError):
-            found[f"net.ipv6.conf.{path.parent.name}.accept_ra"] = path.read_text().strip()
+            found[key] = (PROC / key).read_text().strip()
     return found
 
 
 def set_sysctl(text: str) -> None:
     key, _, value = text.partition("=")
     with contextlib.suppress(FileNotFoundError):  # a device that has just gone, or a kernel without IPv6
-        _sysctl_path(key).write_text(value)
-
-
-def _sysctl_path(key: str) -> Path:
-    return PROC / key.replace(".", "/")
+        (PROC / key).write_text(value)
 
 
 def apply_ip(changes: list[Change]) -> None:
-    """All lines in one `ip -batch`; -force goes on after a line whose object is gone already."""
-    if changes:
-        run(["ip", "-force", "-batch", "-"], input="".join(f"{change.text}\n" for change in changes), check=False)
+    """All lines in one `ip -batch`; -force does the others after one that fails, and tells."""
+    run(["ip", "-force", "-batch", "-"], input="".join(f"{change.text}\n" for change in changes))
 
 
 def delete_bridge(name: str) -> None:
     run(["ip", "link", "delete", name, "type", "bridge"], check=False)
+
+
+def delete_unreachable(prefixes: Iterable[str]) -> None:
+    for prefix in prefixes:
+        family = "-6" if ":" in prefix else "-4"
+        run(["ip", family, "route", "del", "unreachable", prefix, "metric", str(LAST)], check=False)

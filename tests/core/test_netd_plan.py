@@ -1,0 +1,167 @@
+"""netd's decisions: state in, exact changes out; a second plan is empty."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netd.core import nft_text
+from netd.core.desired import Desired, link_local
+from netd.core.floor import Allowed, make_floor
+from netd.core.plan import LAST, Change, Observed, plan, settled
+from netd.wire import Bridge, MachineNet, NodeSpec
+
+STATE = Path("/state")
+BRIDGE = Bridge(
+    name="gbtst",
+    mac="52:67:00:00:00:00",
+    ipv4="10.31.0.1",
+    ipv6="fd31:4:5::1",
+    site_ipv4="10.31.0.0/20",
+    site_ipv6="fd31:4:5::/48",
+)
+FLOOR = make_floor(["192.168.77.0/24"], [Allowed("192.168.77.7", "tcp", 8443)])
+
+
+def machine(number: int) -> MachineNet:
+    return MachineNet(
+        id=f"id{number}",
+        tap=f"gttst{number}",
+        mac=f"52:67:00:00:{number >> 8:02x}:{number & 255:02x}",
+        ipv4=f"10.31.{number >> 8}.{number & 255}",
+        ipv6=f"fd31:4:5::{number:x}",
+        name=f"m{number}",
+        project="alice",
+    )
+
+
+def desired(*numbers: int, domain: str = "home.garage.internal") -> Desired:
+    machines = tuple(machine(n) for n in numbers)
+    spec = NodeSpec(node="node1", instance="tst", version=1, bridge=BRIDGE, domain=domain, machines=machines)
+    return Desired(spec, FLOOR)
+
+
+def after(wanted: Desired, seen: Observed | None = None) -> Observed:
+    return settled(wanted, seen or Observed(), STATE)
+
+
+def texts(changes: list[Change], kind: str) -> list[str]:
+    return [change.text for change in changes if change.kind == kind]
+
+
+numbers = st.sets(st.integers(16, 4000), max_size=8)
+
+
+@given(numbers, numbers)
+def test_applied_once_nothing_is_left_to_do(before: set[int], wanted: set[int]) -> None:
+    """Whatever was there: after a plan the next one is empty. This is what lets netd skip the look at the kernel."""
+    seen = after(desired(*before))
+    assert plan(desired(*wanted), after(desired(*wanted), seen), STATE) == []
+
+
+def test_filters_stand_before_the_bridge_exists() -> None:
+    changes = plan(desired(16), Observed(), STATE)
+    kinds = [change.kind for change in changes]
+    bridge = next(i for i, change in enumerate(changes) if change.text.startswith("link add gbtst"))
+    up = next(i for i, change in enumerate(changes) if change.text == "link set gbtst up")
+    assert kinds[0] == "nft"
+    assert bridge < up
+    accept_ra = next(i for i, change in enumerate(changes) if change.text == "net/ipv6/conf/gbtst/accept_ra=0")
+    assert bridge < accept_ra < up
+    assert all(i > up for i, kind in enumerate(kinds) if kind == "start")
+
+
+def test_one_more_machine_is_a_small_change() -> None:
+    changes = plan(desired(16, 17), after(desired(16)), STATE)
+    assert texts(changes, "nft") == [
+        "add element bridge garage_tst macs { gttst17 . 52:67:00:00:00:11 }\n"
+        "add element bridge garage_tst own4 { gttst17 . 52:67:00:00:00:11 . 0.0.0.0, "
+        "gttst17 . 52:67:00:00:00:11 . 10.31.0.17 }\n"
+        "add element bridge garage_tst own6 { gttst17 . 52:67:00:00:00:11 . ::, "
+        "gttst17 . 52:67:00:00:00:11 . fd31:4:5::11, gttst17 . 52:67:00:00:00:11 . fe80::5067:ff:fe00:11 }\n"
+    ]
+    assert texts(changes, "ip") == [
+        "neigh replace 10.31.0.17 lladdr 52:67:00:00:00:11 dev gbtst nud permanent",
+        "neigh replace fd31:4:5::11 lladdr 52:67:00:00:00:11 dev gbtst nud permanent",
+        "neigh replace fe80::5067:ff:fe00:11 lladdr 52:67:00:00:00:11 dev gbtst nud permanent",
+        "route replace 10.31.0.17 dev gbtst",
+        "route replace fd31:4:5::11 dev gbtst",
+    ]
+    assert texts(changes, "reload") == ["dns"]
+    assert not texts(changes, "sysctl")
+
+
+def test_a_machine_that_is_gone_loses_its_elements_before_its_routes() -> None:
+    changes = plan(desired(), after(desired(16)), STATE)
+    assert changes[0].text.startswith("delete element bridge garage_tst macs { gttst16 ")
+    assert texts(changes, "ip") == [
+        "route del 10.31.0.16 dev gbtst",
+        "route del fd31:4:5::10 dev gbtst",
+        "neigh del 10.31.0.16 dev gbtst",
+        "neigh del fd31:4:5::10 dev gbtst",
+        "neigh del fe80::5067:ff:fe00:10 dev gbtst",
+    ]
+
+
+def test_a_changed_floor_replaces_the_tables_in_one_transaction() -> None:
+    wanted = desired(16)
+    tighter = dataclasses.replace(wanted, floor=make_floor(["203.0.114.0/24"], []))
+    changes = plan(tighter, after(wanted), STATE)
+    assert [change.kind for change in changes] == ["nft"]
+    text = changes[0].text
+    for family in ("bridge", "inet"):
+        assert f"delete table {family} garage_tst\n" in text
+    assert "203.0.114.0/24" in text
+    assert "add element bridge garage_tst macs { gttst16 . " in text, "the machines are in the same transaction"
+    assert "flush ruleset" not in text
+
+
+def test_what_dies_or_was_not_noted_as_read_is_started() -> None:
+    wanted = desired(16)
+    seen = after(wanted)
+    assert plan(wanted, dataclasses.replace(seen, running=seen.running - {"dns"}), STATE) == [Change("start", "dns")]
+    unread = {path: text for path, text in seen.files.items() if path.name != "dns.loaded"}
+    changes = plan(wanted, dataclasses.replace(seen, files=unread), STATE)
+    assert [(c.kind, c.path.name if c.path else c.text) for c in changes] == [("start", "dns"), ("file", "dns.loaded")]
+
+
+def test_a_new_bridge_wants_new_sockets() -> None:
+    wanted = desired(16)
+    bare = dataclasses.replace(after(wanted), bridge_mac="", bridge_up=False, addresses=frozenset())
+    assert texts(plan(wanted, bare, STATE), "start") == ["dns", "dhcp", "ntp"]
+
+
+def test_only_uplinks_go_on_following_router_advertisements() -> None:
+    """Forwarding makes the kernel ignore them unless accept_ra is 2; a tap or a container's port must not become a router."""
+    settings = {f"net/ipv6/conf/{device}/accept_ra": "1" for device in ("eth0.100", "gttst16", "docker0")}
+    seen = Observed(uplinks=frozenset({"eth0.100"}), sysctls=settings)
+    found = texts(plan(desired(), seen, STATE), "sysctl")
+    assert [text for text in found if "gbtst" not in text] == [
+        "net/ipv6/conf/eth0.100/accept_ra=2",
+        "net/ipv4/ip_forward=1",
+        "net/ipv6/conf/all/forwarding=1",
+    ], "the uplink first, or the route goes that forwarding needs"
+    assert plan(desired(), after(desired(), seen), STATE) == []
+
+
+def test_what_has_no_machine_never_leaves_by_the_uplink() -> None:
+    found = texts(plan(desired(), Observed(), STATE), "ip")
+    assert f"route replace unreachable 10.31.0.0/20 metric {LAST}" in found
+    assert f"route replace unreachable fd31:4:5::/48 metric {LAST}" in found
+
+
+def test_nothing_of_another_instance_is_spoken_of() -> None:
+    text = nft_text.skeleton(desired(16))
+    assert 'iifname != "gttst*" accept' in text
+    tables = [
+        line.rstrip(" {").split()[-1] for line in text.splitlines() if line.startswith(("table ", "delete table "))
+    ]
+    assert set(tables) == {"garage_tst"}
+
+
+def test_the_link_local_address_is_the_one_that_guests_make() -> None:
+    assert link_local("52:67:00:00:00:01") == "fe80::5067:ff:fe00:1"
+    assert link_local("00:16:3e:aa:bb:cc") == "fe80::216:3eff:feaa:bbcc"
