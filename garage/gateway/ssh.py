@@ -81,21 +81,22 @@ async def _carry(
 
 
 async def _pump(socket: WebSocket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the client is gone, or both have said that they will send no more."""
+    said_all = asyncio.Event()
+    up = asyncio.create_task(_up(socket, writer, said_all))
     down = asyncio.create_task(_down(socket, reader))
+    last_word = asyncio.create_task(said_all.wait())
     try:
-        up = asyncio.create_task(_up(socket, writer))
-        try:
-            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            if not up.done():
-                await asyncio.wait({up}, timeout=LINGER_SECONDS)
-        finally:
-            up.cancel()
+        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+        if not up.done():
+            await asyncio.wait({up, last_word}, timeout=LINGER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        down.cancel()
-        await asyncio.gather(up, down, return_exceptions=True)
+        for task in (up, down, last_word):
+            task.cancel()
+        await asyncio.gather(up, down, last_word, return_exceptions=True)
 
 
-async def _up(socket: WebSocket, writer: asyncio.StreamWriter) -> None:
+async def _up(socket: WebSocket, writer: asyncio.StreamWriter, said_all: asyncio.Event) -> None:
     """Client to machine, until the client is gone or the machine takes no more."""
     while (message := await socket.receive())["type"] == "websocket.receive":
         if data := message.get("bytes"):
@@ -103,6 +104,7 @@ async def _up(socket: WebSocket, writer: asyncio.StreamWriter) -> None:
             await writer.drain()
         elif message.get("text") == EOF and writer.can_write_eof():
             writer.write_eof()
+            said_all.set()
 
 
 async def _down(socket: WebSocket, reader: asyncio.StreamReader) -> None:

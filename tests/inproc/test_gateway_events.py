@@ -91,11 +91,12 @@ def test_pruning_never_gives_a_number_out_twice(ctx: Context, alice: Caller, clo
     assert events.latest(ctx) > before
 
 
-@pytest.mark.parametrize("last", ["x", "-1", "9" * 30, "²"])
-def test_a_bad_last_event_id_is_refused(served: Served, alice: Caller, last: str) -> None:
-    headers = {b"Authorization": served.as_(alice)["Authorization"].encode(), b"Last-Event-ID": last.encode()}
-    answer = served.http.get("/api/v1/events", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+def test_a_bad_last_event_id_is_refused(served: Served, alice: Caller) -> None:
+    authorization = served.as_(alice)["Authorization"].encode()
+    for last in ("x", "-1", "9" * 30, "²"):
+        headers = {b"Authorization": authorization, b"Last-Event-ID": last.encode()}
+        answer = served.http.get("/api/v1/events", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
 
 
 def test_rights_widen_and_end_while_streaming(served: Served, ctx: Context, alice: Caller, bob: Caller) -> None:

@@ -61,7 +61,16 @@ def test_bytes_go_both_ways_and_half_close_is_kept(served: Served, ctx: Context,
         stream.send("eof")
         assert stream.recv(5) == b"total 5"
         assert stream.recv(5) == "eof"
+        began = time.monotonic()
+        assert closed_normally(stream)
+        assert time.monotonic() - began < 1
     assert served.dialled == [HERE]
+
+
+def closed_normally(stream: ClientConnection) -> bool:
+    with pytest.raises(ConnectionClosed) as caught:
+        stream.recv(5)
+    return bool(caught.value.rcvd and caught.value.rcvd.code == 1000)
 
 
 def test_only_who_sees_the_machine_gets_to_it(served: Served, ctx: Context, alice: Caller, bob: Caller) -> None:
