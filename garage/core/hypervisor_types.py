@@ -97,6 +97,9 @@ class Hypervisor(Protocol):
 
     def undefine(self, machine_id: str) -> None: ...
 
+    def write_file(self, machine_id: str, path: str, data: bytes) -> None:
+        """Replace a file in the running guest, by its agent; the folder must be there."""
+
     def console(self, machine_id: str) -> bytes:
         """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""
 

@@ -38,6 +38,7 @@ class Wanted:
     ipv4: str
     mac: str
     tap: str
+    keys_applied: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,11 @@ class RemoveFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class PushKeys:
+    """Tell the running guest who may log in now."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarkStarted:
     """Record that this boot's domain was started."""
 
@@ -161,6 +167,7 @@ Change = (
     | Destroy
     | Undefine
     | RemoveFiles
+    | PushKeys
     | MarkStarted
     | Fire
     | Probe
@@ -252,6 +259,8 @@ def _keep(machine: Wanted, seen: Seen) -> list[Change]:
         return [Fire(Event.STOP)]
     if domain is None or not domain.active or domain.crashed:
         return _gone_off(domain)
+    if domain.power is Power.RUNNING and not machine.keys_applied:
+        return [PushKeys()]
     return _unpause(domain)
 
 

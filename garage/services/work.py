@@ -84,7 +84,15 @@ class Moved:
     console: str = ""
 
 
-Note = Step | Started | Moved
+@dataclass(frozen=True, slots=True)
+class KeysPushed:
+    """The guest knows exactly these keys; stale if others are wanted by now."""
+
+    machine: str
+    keys: tuple[str, ...]
+
+
+Note = Step | Started | KeysPushed | Moved
 
 
 def nodes(ctx: Context) -> dict[str, str]:
@@ -165,6 +173,7 @@ def _wanted(machine: Machine, project: str, sha256: str, manifest: dict[str, Any
         ipv4=machine.ipv4,
         mac=machine.mac,
         tap=machine.tap,
+        keys_applied=machine.keys_applied,
     )
 
 
@@ -184,6 +193,9 @@ def _note(session: Session, ctx: Context, node: Node, note: Note) -> bool:
             show_step(session, ctx, machine, note.step)
         case Started():
             machine.started = True
+        case KeysPushed():
+            machine.keys_applied = tuple(machine.authorized_keys) == note.keys
+            return machine.keys_applied
         case Moved():
             return _move(session, ctx, node, machine, note)
     return True
@@ -285,6 +297,12 @@ class Identity:
     host_key_public: str
     authorized_keys: list[str]
     user_data: str | None
+
+
+def authorized_keys(ctx: Context, machine_id: str) -> tuple[str, ...]:
+    """Who may log in, as its project's members' keys say."""
+    with ctx.db.read() as session:
+        return tuple(session.get_one(Machine, machine_id).authorized_keys)
 
 
 def identity(ctx: Context, machine_id: str) -> Identity:

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from garage.core.hypervisor_types import DiskSpace
@@ -17,7 +17,7 @@ from garage.shell.run import run
 MACHINE_ID = re.compile(r"[0-9a-f]{20}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 QEMU_IMG_TIMEOUT = 60.0
-SeedWriter = Callable[[Path, dict[str, bytes]], None]
+SeedWriter = Callable[[Path, Mapping[str, bytes]], None]
 
 
 class LocalDisks:
@@ -80,8 +80,7 @@ class LocalDisks:
         draft = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             _make_folder(path.parent)
-            for left in path.parent.glob(f"{path.name}.*.part"):
-                left.unlink(missing_ok=True)
+            _remove_drafts(path)
             yield draft
             _sync(draft)
             draft.rename(path)
@@ -103,6 +102,14 @@ def virtual_size(image: Path) -> int:
 def _make_folder(path: Path) -> None:
     path.parent.mkdir(mode=0o711, exist_ok=True)
     path.mkdir(mode=0o711, exist_ok=True)
+
+
+def _remove_drafts(path: Path) -> None:
+    """What a worker that was killed left of its attempt, secrets among it."""
+    for left in path.parent.glob(f"{path.name}.*.part"):
+        left.unlink(missing_ok=True)
+    for folder in path.parent.glob(".seed-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _checked(pattern: re.Pattern[str], text: str) -> str:

@@ -30,6 +30,7 @@ class _Guest:
     started_at: float = 0.0
     console: bytes = b""
     stops_at: float | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -144,6 +145,18 @@ class FakeHypervisor:
             guest = self._guests.get(machine_id)
             if guest and not self._now(guest).active:
                 del self._guests[machine_id]
+
+    def write_file(self, machine_id: str, path: str, data: bytes) -> None:
+        with self._changing("write_file", machine_id):
+            guest = self._guest(machine_id)
+            if guest.domain.power is not Power.RUNNING:
+                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="it does not run")
+            guest.files[path] = data
+
+    def read_file(self, machine_id: str, path: str) -> bytes:
+        """What the guest has there; for tests."""
+        with self._lock:
+            return self._guests[machine_id].files[path]
 
     def console(self, machine_id: str) -> bytes:
         with self._lock:

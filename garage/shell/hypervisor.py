@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import libvirt
+import libvirt_qemu
 
 from garage.core import names
 from garage.core.domain_xml import DomainSpec, render
@@ -21,7 +24,9 @@ from garage.shell.deadline import Deadline
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 DEADLINE = 15.0
-"""Seconds that a call may take; a start of a large guest included."""
+"""Seconds that a call may take."""
+SLOW_DEADLINE = 60.0
+"""Of define and start: the first of them after an upgrade of QEMU waits for libvirt to ask QEMU what it can (8-16 s on 2 cores)."""
 AGENT_TIMEOUT = 3
 KEEPALIVE = (5, 3)
 """Seconds between keepalive messages, and how many may stay unanswered before libvirt gives the connection up."""
@@ -70,6 +75,8 @@ class LibvirtHypervisor:
     def facts(self) -> HostFacts:
         info, memory = self._call(lambda connection: (connection.getInfo(), _memory_mib(connection)))
         works = self._uri.startswith("qemu:") and kvm.works()
+        if self._uri.startswith("qemu:///") and kvm.open_to_qemu():
+            log.info("/dev/kvm could not be opened by QEMU: its mode is 0666 now")
         return HostFacts(int(info[2]), memory, "kvm" if works else "tcg", _boot_id())
 
     def observe(self) -> dict[str, Domain]:
@@ -100,10 +107,10 @@ class LibvirtHypervisor:
     def define(self, spec: DomainSpec) -> None:
         xml = render(spec)
         console_file.prepare(spec.console_log)
-        self._call(lambda connection: connection.defineXML(xml))
+        self._call(lambda connection: connection.defineXML(xml), seconds=SLOW_DEADLINE)
 
     def start(self, machine_id: str) -> None:
-        self._on(machine_id, lambda domain: None if domain.isActive() else domain.create())
+        self._on(machine_id, lambda domain: None if domain.isActive() else domain.create(), seconds=SLOW_DEADLINE)
         console_file.keep_readable(self._log(machine_id))
 
     def resume(self, machine_id: str) -> None:
@@ -131,6 +138,9 @@ class LibvirtHypervisor:
                 domain.undefineFlags(flags)
 
         self._call(work, ignore=(libvirt.VIR_ERR_NO_DOMAIN,))
+
+    def write_file(self, machine_id: str, path: str, data: bytes) -> None:
+        self._on(machine_id, lambda domain: _write_in_guest(domain, path, data))
 
     def console(self, machine_id: str) -> bytes:
         return console_file.tail(self._log(machine_id))
@@ -162,16 +172,17 @@ class LibvirtHypervisor:
                 return None
             raise
 
-    def _on(self, machine_id: str, work: Callable[[Any], None]) -> None:
-        self._call(lambda connection: work(connection.lookupByName(names.domain(self._instance, machine_id))))
+    def _on(self, machine_id: str, work: Callable[[Any], None], *, seconds: float | None = None) -> None:
+        name = names.domain(self._instance, machine_id)
+        self._call(lambda connection: work(connection.lookupByName(name)), seconds=seconds)
 
-    def _call(self, work: Callable[[Any], T], *, ignore: tuple[int, ...] = ()) -> T:
-        connection = self._connected()
+    def _call(self, work: Callable[[Any], T], *, ignore: tuple[int, ...] = (), seconds: float | None = None) -> T:
+        connection, seconds = self._connected(), seconds or self._seconds
         try:
-            return self._deadline.run(lambda: work(connection), self._seconds)
+            return self._deadline.run(lambda: work(connection), seconds)
         except TimeoutError:
             self._lose(connection)
-            raise _away(f"no answer within {self._seconds:g} s") from None
+            raise _away(f"no answer within {seconds:g} s") from None
         except libvirt.libvirtError as error:
             if error.get_error_code() in ignore:
                 return None  # type: ignore[return-value]
@@ -251,6 +262,23 @@ def _ask_to_shut_down(domain: Any) -> None:
     except libvirt.libvirtError:
         with contextlib.suppress(libvirt.libvirtError):  # it went off by itself meanwhile; or it does not hear
             domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+
+def _write_in_guest(domain: Any, path: str, data: bytes) -> None:
+    """By qemu-guest-agent's guest-file commands (QEMU's documentation, "QEMU Guest Agent Protocol Reference")."""
+    handle = _agent(domain, "guest-file-open", path=path, mode="w")
+    try:
+        text = base64.b64encode(data).decode()
+        _agent(domain, "guest-file-write", **{"handle": handle, "buf-b64": text})
+    finally:
+        _agent(domain, "guest-file-close", handle=handle)
+
+
+def _agent(domain: Any, command: str, **arguments: Any) -> Any:
+    answer = libvirt_qemu.qemuAgentCommand(
+        domain, json.dumps({"execute": command, "arguments": arguments}), AGENT_TIMEOUT, 0
+    )
+    return json.loads(answer)["return"]
 
 
 def _away(reason: str) -> GarageError:

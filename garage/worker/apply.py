@@ -13,9 +13,10 @@ from garage.core.console import tail
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Disks, Hypervisor
 from garage.core.plan import Change, Fault, Wanted
+from garage.core.seed import AUTHORIZED_KEYS, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError
-from garage.services.work import Hold, Moved, Note, Started, Step
+from garage.services.work import Hold, KeysPushed, Moved, Note, Started, Step
 from garage.worker import failpoint
 from garage.worker.recorder import Recorder
 
@@ -30,6 +31,8 @@ class Tools:
     recorder: Recorder
     seed_files: Callable[[str], dict[str, bytes]]
     """The seed of a machine id; reads secrets, so nothing keeps it."""
+    keys: Callable[[str], tuple[str, ...]]
+    """Who may log in to a machine id."""
     kvm: Callable[[], bool]
     may_act: Callable[[], bool]
     """The hold on the node is still sure."""
@@ -71,6 +74,10 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
         case p.RemoveFiles():
             tools.disks.remove(machine.id)
             tools.hypervisor.forget_console(machine.id)
+        case p.PushKeys():
+            keys = tools.keys(machine.id)
+            tools.hypervisor.write_file(machine.id, AUTHORIZED_KEYS, authorized_keys_text(keys).encode())
+            _write(tools, hold, KeysPushed(machine.id, keys))
         case p.MarkStarted():
             _write(tools, hold, Started(machine.id))
         case p.Fire(event, fault):

@@ -95,8 +95,15 @@ class NodeLoop:
         self._look_at = 0.0
         self._stale = True
         self._tools = Tools(
-            self._config, backend.hypervisor, backend.disks, recorder, seed_files, self._kvm, keeper.valid
-        )  # fmt: skip
+            self._config,
+            backend.hypervisor,
+            backend.disks,
+            recorder,
+            seed_files,
+            lambda machine_id: work.authorized_keys(ctx, machine_id),
+            self._kvm,
+            keeper.valid,
+        )
         self._recorder = recorder
         backend.hypervisor.listen(self._heard)
 

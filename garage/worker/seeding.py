@@ -1,17 +1,23 @@
-"""A machine's seed: its identity as cloud-init reads it."""
+"""A machine's seed: its identity as the guest reads it at its first boot."""
 
 from __future__ import annotations
 
-import json
-
+from garage.core import seed
 from garage.services import work
 from garage.services.context import Context
 
 
 def seed_files(ctx: Context, machine_id: str) -> dict[str, bytes]:
-    """File name → content of the machine's NoCloud seed. Holds secrets."""
+    """File name → content of the machine's seed disk. Holds secrets."""
     who = work.identity(ctx, machine_id)
-    return {
-        "meta-data": json.dumps({"instance-id": who.id, "local-hostname": who.name}).encode(),
-        "user-data": b"#cloud-config\n",
-    }
+    return seed.seed_files(
+        seed.Identity(
+            machine_id=who.id,
+            hostname=who.name,
+            fqdn=who.fqdn,
+            host_key_private=who.host_key_private.decode(),
+            host_key_public=who.host_key_public,
+            authorized_keys=who.authorized_keys,
+            user_data=who.user_data,
+        )
+    )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import select
 
 from garage.core.hypervisor_types import Domain, Power, Reason
+from garage.core.seed import AUTHORIZED_KEYS
 from garage.core.states import Event
 from garage.db.models import Audit, EventRow, Machine, Node
 from garage.errors import GarageError
-from garage.services import machines, nodes, work
+from garage.services import keys, machines, nodes, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
@@ -22,7 +23,7 @@ from garage.worker.ownership import TTL, Keeper, ServerLock
 from garage.worker.park import park
 from garage.worker.recorder import Recorder
 from netd import wire
-from tests.conftest import Clock
+from tests.conftest import ALICE_KEY, Clock
 
 HOUR, DAY = 3600.0, 86_400.0
 NODE = "node1"
@@ -60,8 +61,9 @@ class Rig:
         self.prober = FakeProber(self.fake, lambda: None)
         self.keeper = Keeper(self.ctx, NODE, self.lock, self.monotonic)
         backend = Backend(self.fake, self.disks, self.prober, lambda _: self.network)
-        seeds: Callable[[str], dict[str, bytes]] = lambda _: {"meta-data": b""}
-        self.loop = NodeLoop(self.ctx, NODE, self.keeper, backend, self.recorder, seeds, monotonic=self.monotonic)
+        self.loop = NodeLoop(
+            self.ctx, NODE, self.keeper, backend, self.recorder, lambda _: {"meta-data": b""}, monotonic=self.monotonic
+        )
 
     def end(self) -> None:
         self.loop.close()
@@ -80,7 +82,8 @@ class Rig:
     def until(self, ref: str, *states: str) -> None:
         """Turns until the machine is in the last of `states`; it may go through nothing else."""
         seen = [self.row(ref).state]
-        for _ in range(400):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
             if seen[-1] == states[-1]:
                 self.turn()
                 assert set(seen) <= set(states)
@@ -283,6 +286,16 @@ def test_libvirt_away_and_back(rig: Rig) -> None:
     rig.fake.faults.away = False
     rig.until(ref, "stopping", "stopped", "booting", "ready")
     assert rig.node().hypervisor_error == ""
+
+
+def test_a_key_that_is_added_later_reaches_the_guest(rig: Rig) -> None:
+    ref = rig.ready()
+    keys.add(rig.ctx, rig.caller, "laptop", ALICE_KEY)
+    rig.settle()
+    assert rig.row(ref).keys_applied
+    assert rig.fake.read_file(ref, AUTHORIZED_KEYS).decode() == ALICE_KEY + "\n"
+    rig.settle()
+    assert [call for call, _ in rig.fake.calls].count("write_file") == 1
 
 
 def test_an_old_epoch_is_refused(rig: Rig) -> None:

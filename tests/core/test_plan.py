@@ -1,0 +1,97 @@
+"""core.plan: state in, exact changes out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from garage.core import plan as p
+from garage.core.hypervisor_types import Domain, Power, Reason
+from garage.core.plan import Change, Fault, Fire, Limits, Seen, Show, Wait, Wanted, plan
+from garage.core.states import TABLE, Event, State
+
+LIMITS = Limits(boot_timeout=300.0, stop_timeout=60.0)
+WANTED = Wanted(
+    id="0" * 20, name="one", project="alice", state=State.PREPARING, state_since=0.0, wants_running=True, started=True,
+    spec_version=7, step="", image="ab" * 32, cmdline="quiet", vcpus=1, memory_mib=512, disk_gib=5, ipv4="10.31.0.16",
+    mac="52:67:00:00:00:01", tap="gttst1",
+)  # fmt: skip
+NOTHING = Seen(domain=None, disk=False, seed=False, network_version=7, age=0.0)
+FILES = replace(NOTHING, disk=True, seed=True)
+RUNNING, OFF = Domain(Power.RUNNING), Domain(Power.OFF)
+BY_GUEST, BY_CRASH = Domain(Power.OFF, Reason.GUEST), Domain(Power.OFF, Reason.CRASH)
+PANICKED, FULL = Domain(Power.CRASHED, Reason.CRASH), Domain(Power.PAUSED, Reason.FULL)
+PAUSED = Domain(Power.PAUSED)
+DISK: list[Change] = [Show("disk"), p.MakeDisk(), p.WriteSeed()]
+ON: list[Change] = [Show("starting"), p.Define(), p.Start()]
+PROBING: list[Change] = [Show("waiting_ssh"), p.Probe(), Wait("ssh", 300.0)]
+
+S = State
+CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
+    ("all at once when the rules stand", S.PREPARING, {}, NOTHING, [*DISK, *ON, Fire(Event.STARTED)]),
+    ("files while the rules are awaited", S.PREPARING, {}, replace(NOTHING, network_version=6), DISK),
+    ("killed after the disk", S.PREPARING, {}, replace(NOTHING, disk=True), [Show("disk"), p.WriteSeed(), *ON, Fire(Event.STARTED)]),
+    ("no tap before the rules", S.PREPARING, {}, replace(FILES, network_version=6), [Show("network"), Wait("network")]),
+    ("killed after define", S.PREPARING, {}, replace(FILES, domain=OFF), [*ON, Fire(Event.STARTED)]),
+    ("killed after start", S.PREPARING, {}, replace(FILES, domain=RUNNING), [Fire(Event.STARTED)]),
+    ("probe", S.BOOTING, {}, replace(FILES, domain=RUNNING), PROBING),
+    ("answered", S.BOOTING, {}, replace(FILES, domain=RUNNING, answered=True), [Fire(Event.ANSWERED)]),
+    ("time over", S.BOOTING, {}, replace(FILES, domain=RUNNING, age=300.0), [Fire(Event.ERROR, Fault.BOOT_TIMEOUT)]),
+    ("panic", S.BOOTING, {}, replace(FILES, domain=PANICKED), [Fire(Event.ERROR, Fault.CRASH)]),
+    ("QEMU died", S.BOOTING, {}, replace(FILES, domain=BY_CRASH), [Fire(Event.ERROR, Fault.CRASH)]),
+    ("guest went off while booting", S.BOOTING, {}, replace(FILES, domain=BY_GUEST), [Fire(Event.POWERED_OFF)]),
+    ("node went down while booting", S.BOOTING, {}, replace(FILES, domain=OFF), [Fire(Event.SILENT)]),
+    ("definition lost while booting", S.BOOTING, {}, FILES, [Fire(Event.SILENT)]),
+    ("no space while booting", S.BOOTING, {}, replace(FILES, domain=FULL), [p.Resume(), *PROBING]),
+    ("lease ended while it was silent", S.BOOTING, {"wants_running": False}, replace(FILES, domain=RUNNING), [Fire(Event.STOP)]),
+    ("start again", S.BOOTING, {"started": False}, replace(FILES, domain=BY_GUEST), [*ON, p.MarkStarted()]),
+    ("start again after a failed preparation", S.BOOTING, {"started": False}, NOTHING, [*DISK, *ON, p.MarkStarted()]),
+    ("start again, rules missing", S.BOOTING, {"started": False}, replace(FILES, domain=OFF, network_version=0), [Show("network"), Wait("network")]),
+    ("start again, killed after start", S.BOOTING, {"started": False}, replace(FILES, domain=RUNNING), [p.MarkStarted()]),
+    ("start again, panicked one still there", S.BOOTING, {"started": False}, replace(FILES, domain=PANICKED), [p.Destroy()]),
+    ("wake up", S.BOOTING, {"started": False}, replace(FILES, domain=PAUSED), [p.Resume(), p.MarkStarted()]),
+    ("fine", S.READY, {}, replace(FILES, domain=RUNNING), []),
+    ("keys changed", S.READY, {"keys_applied": False}, replace(FILES, domain=RUNNING), [p.PushKeys()]),
+    ("paused by an admin", S.READY, {}, replace(FILES, domain=PAUSED), []),
+    ("paused because the disk was full", S.READY, {}, replace(FILES, domain=FULL), [p.Resume()]),
+    ("guest went off", S.READY, {}, replace(FILES, domain=BY_GUEST), [Fire(Event.POWERED_OFF)]),
+    ("crashed", S.READY, {}, replace(FILES, domain=PANICKED), [Fire(Event.ERROR, Fault.CRASH)]),
+    ("node lost power", S.READY, {}, replace(FILES, domain=OFF), [Fire(Event.SILENT)]),
+    ("definition lost", S.READY, {}, FILES, [Fire(Event.SILENT)]),
+    ("ask", S.STOPPING, {}, replace(FILES, domain=RUNNING), [p.Shutdown()]),
+    ("wait", S.STOPPING, {}, replace(FILES, domain=RUNNING, age=4.0, asked_ago=3.0), [Wait("shutdown", 7.0)]),
+    ("ask again", S.STOPPING, {}, replace(FILES, domain=RUNNING, age=11.0, asked_ago=10.0), [p.Shutdown()]),
+    ("the end is near", S.STOPPING, {}, replace(FILES, domain=RUNNING, age=59.0, asked_ago=1.0), [Wait("shutdown", 1.0)]),
+    ("pull the plug", S.STOPPING, {}, replace(FILES, domain=RUNNING, age=60.0, asked_ago=1.0), [p.Destroy()]),
+    ("cannot hear", S.STOPPING, {}, replace(FILES, domain=PANICKED), [p.Destroy()]),
+    ("off", S.STOPPING, {}, replace(FILES, domain=BY_GUEST), [Fire(Event.OFF)]),
+    ("off because it is gone", S.STOPPING, {}, FILES, [Fire(Event.OFF)]),
+    ("a reboot goes on", S.STOPPED, {}, replace(FILES, domain=BY_GUEST), [Fire(Event.START)]),
+    ("stopped", S.STOPPED, {"wants_running": False}, replace(FILES, domain=BY_GUEST), []),
+    ("somebody started it by hand", S.STOPPED, {"wants_running": False}, replace(FILES, domain=RUNNING), [p.Shutdown()]),
+    ("failed holds no memory", S.FAILED, {}, replace(FILES, domain=PANICKED), [p.Destroy()]),
+    ("failed", S.FAILED, {}, replace(FILES, domain=OFF), []),
+    ("found running", S.UNREACHABLE, {}, replace(FILES, domain=RUNNING), [Fire(Event.FOUND_RUNNING)]),
+    ("found off", S.UNREACHABLE, {}, replace(FILES, domain=BY_GUEST), [Fire(Event.FOUND_OFF)]),
+    ("disk gone", S.UNREACHABLE, {}, NOTHING, [Fire(Event.DISK_GONE)]),
+    ("delete", S.DELETING, {}, replace(FILES, domain=RUNNING), [p.Destroy(), p.Undefine(), p.RemoveFiles(), Fire(Event.DELETED)]),
+    ("delete, killed after destroy", S.DELETING, {}, replace(FILES, domain=OFF), [p.Undefine(), p.RemoveFiles(), Fire(Event.DELETED)]),
+    ("delete, killed after undefine", S.DELETING, {}, FILES, [p.RemoveFiles(), Fire(Event.DELETED)]),
+    ("lost", S.LOST, {}, replace(FILES, domain=RUNNING), []),
+    ("suspended", S.SUSPENDED, {}, replace(FILES, domain=PAUSED), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "row", "seen", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_plan(state: State, row: dict[str, object], seen: Seen, expected: list[Change]) -> None:
+    assert plan(replace(WANTED, state=state, **row), seen, LIMITS) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+def test_only_events_that_the_table_lists(case: tuple[str, State, dict[str, object], Seen, list[Change]]) -> None:
+    for change in case[4]:
+        if isinstance(change, Fire):
+            assert (case[1], change.event) in TABLE
