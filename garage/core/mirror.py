@@ -3,42 +3,65 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 PUBLIC = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+OFF = (["no"], ["false"], ["without"], ["off"], ["disable"])
+"""What apt takes for "no" (StringToBool in its strutl.cc)."""
+FETCHING = re.compile(
+    r"^Acquire::(Check-Valid-Until|Check-Date|https?::(Proxy|CaInfo|Verify-Peer|Verify-Host)(::[\w.:-]+)?) ",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A Debian mirror's URL and the keyring that its releases are checked with."""
+    """A Debian mirror's URL, the keyring that its releases are checked with, and the apt options (`Name "value";`) that
+    this server needs to fetch from it."""
 
     url: str
     keyring: str = KEYRING
+    apt_options: tuple[str, ...] = ()
 
 
-def choose_mirror(environ: Mapping[str, str], os_release: str, sources: Iterable[str]) -> Mirror:
+def choose_mirror(environ: Mapping[str, str], os_release: str, sources: Iterable[str], apt_config: str = "") -> Mirror:
     """GARAGE_DEBIAN_MIRROR, else the server's own mirror if the server is a Debian, else the public one.
 
-    `sources` are the texts of the server's sources.list and *.sources files.
+    `sources` are the texts of the server's sources.list and *.sources files, `apt_config` what `apt-config dump` prints.
     """
+    options = fetching_options(apt_config)
     if given := environ.get("GARAGE_DEBIAN_MIRROR"):
-        return Mirror(given.rstrip("/"))
+        return Mirror(given.rstrip("/"), apt_options=options)
     if re.search(r'^ID="?debian"?$', os_release, re.MULTILINE):
         for text in sources:
             for url in _urls(text):
                 if url.rstrip("/").endswith("/debian"):
-                    return Mirror(url.rstrip("/"))
-    return Mirror(PUBLIC)
+                    return Mirror(url.rstrip("/"), apt_options=options)
+    return Mirror(PUBLIC, apt_options=options)
 
 
-def _urls(text: str) -> list[str]:
+def fetching_options(apt_config: str) -> tuple[str, ...]:
+    """What of the server's apt configuration is about reaching a mirror: proxies, certificates, expired indexes of a snapshot.
+
+    A build uses nothing else of it, and the guest gets none of it.
+    """
+    return tuple(line for line in apt_config.splitlines() if FETCHING.match(line) and not line.endswith(' "";'))
+
+
+def _urls(text: str) -> Iterator[str]:
     """URLs of binary packages in one-line (`deb URL …`) and deb822 (`URIs: URL …`) form (sources.list(5))."""
-    found = []
-    for line in text.splitlines():
-        if match := re.match(r"deb\s+(?:\[[^]]*\]\s+)?(https?://\S+)", line):
-            found.append(match[1])
-        elif line.lower().startswith("uris:"):
-            found += [word for word in line.split()[1:] if word.startswith(("http://", "https://"))]
-    return found
+    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
+    for match in re.finditer(r"^deb\s+(?:\[[^]]*\]\s+)?(https?://\S+)", text, re.MULTILINE):
+        yield match[1]
+    for stanza in re.split(r"\n\s*\n", text):
+        fields = dict(_fields(stanza))
+        if "deb" in fields.get("types", []) and fields.get("enabled", []) not in OFF:
+            yield from (word for word in fields.get("uris", []) if word.startswith(("http://", "https://")))
+
+
+def _fields(stanza: str) -> Iterator[tuple[str, list[str]]]:
+    """Name and words of each deb822 field; it goes on in the lines that begin with a blank."""
+    for name, value in re.findall(r"^([\w-]+):(.*\n?(?:[ \t].*\n?)*)", stanza, re.MULTILINE):
+        yield name.lower(), value.lower().split() if name.lower() == "enabled" else value.split()

@@ -15,6 +15,7 @@ from garage.errors import N_, GarageError
 CMDLINE = "root=LABEL=root rw console=ttyS0 net.ifnames=0"
 """Of every image that boots directly; a recipe may add words."""
 SUITES = ("bookworm", "trixie")
+APT_LEFTOVER = "etc/apt/apt.conf.d/99mmdebstrap"
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 PATH = re.compile(r"/[A-Za-z0-9._@/+-]+")
 
@@ -99,8 +100,13 @@ def _check(recipe: Recipe) -> None:
             raise _bad("files", f"“{path[:60]}” is no absolute path")
 
 
-def mmdebstrap_argv(recipe: Recipe, *, mirror: str, keyring: str, target: str) -> list[str]:
-    """The command that makes the root file system as a tar file. Only minimal apt options: the server's own configuration is not used."""
+def mmdebstrap_argv(recipe: Recipe, *, mirror: str, keyring: str, target: str, apt_conf: str = "") -> list[str]:
+    """The command that makes the root file system as a tar file.
+
+    `apt_conf` is a file with what this server needs to reach the mirror (a file, since a proxy's URL may hold a password);
+    nothing else of its configuration is used. mmdebstrap leaves all of it in the guest's APT_LEFTOVER, which must be removed:
+    a guest that takes expired indexes could be held on old packages.
+    """
     return [
         "mmdebstrap",
         "--quiet",
@@ -109,8 +115,8 @@ def mmdebstrap_argv(recipe: Recipe, *, mirror: str, keyring: str, target: str) -
         f"--include={','.join(recipe.packages)}",
         *([f"--keyring={keyring}"] if keyring else []),
         '--aptopt=Acquire::Languages "none"',
-        '--aptopt=Acquire::Check-Valid-Until "false"',
         '--aptopt=Acquire::Retries "3"',
+        *([f"--aptopt={apt_conf}"] if apt_conf else []),
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
 from garage.core.mirror import Mirror
-from garage.core.recipe import Recipe, mmdebstrap_argv
+from garage.core.recipe import APT_LEFTOVER, Recipe, mmdebstrap_argv
 from garage.core.seed import LOGIN
 from garage.errors import N_, GarageError
 from garage.shell.run import run
@@ -36,7 +37,11 @@ def make_rootfs(recipe: Recipe, mirror: Mirror, work: Path) -> Path:
 def bootstrap(recipe: Recipe, mirror: Mirror, target: Path) -> None:
     """mmdebstrap, its own errors told apart: no mirror, no space, anything else."""
     argv = mmdebstrap_argv(
-        recipe, mirror=mirror.url, keyring=mirror.keyring if Path(mirror.keyring).exists() else "", target=str(target)
+        recipe,
+        mirror=mirror.url,
+        keyring=mirror.keyring if Path(mirror.keyring).exists() else "",
+        target=str(target),
+        apt_conf=str(_apt_conf(mirror, target.parent)),
     )
     done = run(
         argv,
@@ -57,6 +62,14 @@ def bootstrap(recipe: Recipe, mirror: Mirror, target: Path) -> None:
     raise GarageError(
         "image_build_failed", N_("the image {name} could not be built: {reason}"), name=recipe.name, reason=last
     )
+
+
+def _apt_conf(mirror: Mirror, work: Path) -> Path:
+    """The apt options of `mirror` as a file of ours alone."""
+    path = work / "apt.conf"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.writelines(f"{option}\n" for option in mirror.apt_options)
+    return path
 
 
 def needed_gib(recipe: Recipe) -> float:
@@ -80,6 +93,7 @@ def disk_full(folder: Path, recipe: Recipe) -> GarageError:
 def _apply(recipe: Recipe, root: Path) -> None:
     chroot = ["chroot", str(root)]
     run([*chroot, "useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo,adm", LOGIN], timeout=60)
+    (root / APT_LEFTOVER).unlink(missing_ok=True)
     for pattern in recipe.removed:
         for path in root.glob(pattern.lstrip("/")):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,0 +1,122 @@
+"""A recipe says what is in an image; what it does not say or says wrongly is told by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from garage.core.recipe import Recipe, mmdebstrap_argv, parse_recipe
+from garage.errors import GarageError
+
+IMAGES = Path(__file__).parents[2] / "images"
+SMALL = """
+name = "small"
+title = "Small"
+suite = "bookworm"
+packages = ["systemd-sysv", "openssh-server"]
+sources = "Types: deb"
+"""
+
+
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("*.toml")), ids=lambda path: path.stem)
+def test_our_own_recipes_are_valid(path: Path) -> None:
+    assert parse_recipe(path.read_text()).name == path.stem
+
+
+def test_the_plain_image_has_all_packages_of_the_default_one() -> None:
+    """Else the benchmark would compare two different things."""
+    ours, plain = (parse_recipe((IMAGES / f"{name}.toml").read_text()) for name in ("debian-12", "debian-12-plain"))
+    assert set(ours.packages) <= set(plain.packages)
+    assert not plain.masked
+
+
+def test_the_default_image_holds_nobodys_keys() -> None:
+    assert "/etc/ssh/ssh_host_*" in parse_recipe((IMAGES / "debian-12.toml").read_text()).removed
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ("surprise = 1", "surprise"),
+        ('disk_gib = "3"', "disk_gib"),
+        ("disk_gib = 0", "disk_gib"),
+        ("disk_gib = 65", "disk_gib"),
+        ('modules = "ext4"', "modules"),
+        ("masked = [1]", "masked"),
+        ('initrd = "none"', "initrd"),
+        ('removed = ["etc/motd"]', "files"),
+        ('removed = ["/etc/../../root"]', "files"),
+        ('[files]\n"relative" = ""', "files"),
+        ("= broken", "file"),
+    ],
+)
+def test_a_wrong_field_is_named(change: str, field: str) -> None:
+    with pytest.raises(GarageError) as caught:
+        parse_recipe(SMALL + change)
+    assert caught.value.code == "invalid_field"
+    assert caught.value.pointer == f"/{field}"
+
+
+@pytest.mark.parametrize("field", ["name", "title", "suite", "packages", "sources"])
+def test_a_missing_field_is_named(field: str) -> None:
+    text = "\n".join(line for line in SMALL.splitlines() if not line.startswith(field))
+    with pytest.raises(GarageError) as caught:
+        parse_recipe(text)
+    assert caught.value.pointer == f"/{field}"
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("name", "../etc"),
+        ("name", "Upper"),
+        ("suite", "sid; reboot"),
+        ("packages", ("--hook-dir=/tmp",)),
+        ("packages", ("a b",)),
+    ],
+)
+def test_what_reaches_a_command_line_or_a_path_is_checked(field: str, bad: str | tuple[str, ...]) -> None:
+    value = list(bad) if isinstance(bad, tuple) else bad
+    text = "\n".join(line for line in SMALL.splitlines() if not line.startswith(field)) + f"\n{field} = {value!r}"
+    with pytest.raises(GarageError) as caught:
+        parse_recipe(text)
+    assert caught.value.pointer == f"/{field}"
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Recipe)])
+def test_the_hash_changes_with_every_field(field: str) -> None:
+    """Else a changed recipe would not be built again."""
+    recipe = parse_recipe(SMALL)
+    value = getattr(recipe, field)
+    other = (
+        value + 1 if isinstance(value, int) else {"/x": "y"} if isinstance(value, dict) else value + type(value)("z")
+    )
+    assert dataclasses.replace(recipe, **{field: other}).hash != recipe.hash
+    assert parse_recipe(SMALL).hash == recipe.hash
+
+
+def test_the_command_line_boots_from_the_label() -> None:
+    assert parse_recipe(SMALL + 'cmdline = "quiet"').kernel_command_line == (
+        "root=LABEL=root rw console=ttyS0 net.ifnames=0 quiet"
+    )
+
+
+def test_the_bootstrap_command() -> None:
+    argv = mmdebstrap_argv(
+        parse_recipe(SMALL), mirror="http://mirror/debian", keyring="/k.gpg", target="/work/root.tar"
+    )
+    assert argv[0] == "mmdebstrap"
+    assert argv[-3:] == ["bookworm", "/work/root.tar", "http://mirror/debian"]
+    assert "--include=systemd-sysv,openssh-server" in argv
+    assert "--keyring=/k.gpg" in argv
+
+
+def test_apt_options_are_the_servers_own_and_no_others() -> None:
+    """An image built where nothing needs them must check how old the mirror's indexes are."""
+    recipe = parse_recipe(SMALL)
+    plain = mmdebstrap_argv(recipe, mirror="http://m/debian", keyring="", target="t")
+    assert not [word for word in plain if "Check-" in word or "Proxy" in word]
+    argv = mmdebstrap_argv(recipe, mirror="http://m/debian", keyring="", target="t", apt_conf="/work/apt.conf")
+    assert set(argv) - set(plain) == {"--aptopt=/work/apt.conf"}
