@@ -124,13 +124,25 @@ def _of_environment(environ: Mapping[str, str], saved: Mapping[str, Profile]) ->
 
 
 def with_environment(profile: Profile, environ: Mapping[str, str]) -> Profile:
-    """GARAGE_TOKEN, GARAGE_TOKEN_FILE (a token) and GARAGE_CA (a PEM file) override what was saved."""
+    """GARAGE_TOKEN, GARAGE_TOKEN_FILE (a token), GARAGE_CA (a PEM file) and GARAGE_FINGERPRINT override what was saved."""
     token = environ.get("GARAGE_TOKEN", "")
     if not token and (path := environ.get("GARAGE_TOKEN_FILE")):
         token = _read(Path(path)).strip()
     if ca := environ.get("GARAGE_CA"):
         profile = replace(profile, certificate=_read(Path(ca)))
+    if (wanted := environ.get("GARAGE_FINGERPRINT")) and profile.url.startswith("https"):
+        profile = replace(profile, certificate=_with_fingerprint(profile.url, wanted))
     return replace(profile, token=token) if token else profile
+
+
+def _with_fingerprint(url: str, wanted: str) -> str:
+    """The certificate that the server shows, if it has this fingerprint; raises `forbidden` otherwise."""
+    from garage.client import tls
+
+    shown, _trusted = tls.offered(url)
+    if tls.same_fingerprint(wanted, shown):
+        return shown
+    raise tls.other_fingerprint(shown)
 
 
 def _of_server(environ: Mapping[str, str]) -> Profile | None:

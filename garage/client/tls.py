@@ -8,7 +8,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from garage.client.errors import local_error
+from garage.client.errors import ClientError, local_error
 
 CONNECT_SECONDS = 10.0
 
@@ -34,6 +34,12 @@ def same_fingerprint(given: str, certificate: str) -> bool:
     """Compares forgivingly: with or without `sha256:`, colons and capitals."""
     plain = given.strip().lower().removeprefix("sha256:").replace(":", "")
     return hmac.compare_digest(plain.encode(), fingerprint(certificate).removeprefix("sha256:").encode())
+
+
+def other_fingerprint(shown: str) -> ClientError:
+    """The error of a certificate that is not the one that was asked for."""
+    hint = "the server shows {shown}; ask its admin before you believe it"
+    return local_error("forbidden", "the certificate has another fingerprint", hint=hint, shown=fingerprint(shown))
 
 
 def offered(url: str) -> tuple[str, bool]:

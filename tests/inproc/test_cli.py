@@ -126,6 +126,10 @@ def test_a_self_signed_certificate_is_pinned_and_a_changed_one_refused(
         assert shown in refused.stderr
         assert secret not in refused.stderr
         assert login(url, "--fingerprint", "sha256:" + "0" * 64).returncode == KINDS["forbidden"].exit
+        direct = {"GARAGE_URL": url, "GARAGE_TOKEN": secret}
+        assert shell("status", **direct, GARAGE_FINGERPRINT=shown).returncode == 0
+        assert shell("status", **direct, GARAGE_FINGERPRINT="sha256:" + "0" * 64).returncode == KINDS["forbidden"].exit
+        assert shell("status", **direct, GARAGE_CA=str(key_folder / "tls.crt")).returncode == 0
         assert login(url, "--fingerprint", shown.upper().replace("SHA256:", "")).returncode == 0
         assert shell("status").returncode == 0
     renew()

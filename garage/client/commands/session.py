@@ -67,10 +67,7 @@ def _certificate(url: str, fingerprint: str | None, known: Profile | None) -> st
     shown, trusted = tls.offered(url)
     if fingerprint:
         if not tls.same_fingerprint(fingerprint, shown):
-            hint = "the server shows {shown}; ask its admin before you believe it"
-            raise local_error(
-                "forbidden", "the certificate has another fingerprint", hint=hint, shown=tls.fingerprint(shown)
-            )
+            raise tls.other_fingerprint(shown)
         return shown
     if known and known.certificate and known.url == url:
         if known.certificate == shown:
