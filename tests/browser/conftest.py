@@ -113,5 +113,5 @@ def sign_in(page: Page, name: str, password: str) -> None:
 def shoot(page: Page, name: str, *, full: bool = True) -> None:
     """Keep a screenshot under test-output/screenshots/."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    page.wait_for_timeout(150)
+    page.wait_for_timeout(60)
     page.screenshot(path=SHOTS / f"{name}.png", full_page=full, caret="initial")

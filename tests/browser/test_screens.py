@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -10,16 +12,11 @@ from playwright.sync_api import Page
 
 from garage.services import accounts, projects
 from garage.services.context import Caller
-from tests.browser.conftest import Opener, shoot
+from tests.browser.conftest import SHOTS, Opener, shoot
 from tests.browser.site import PASSWORD, Site, populate
 
-LOOKS = [
-    ("en-GB", "light", False),
-    ("ja-JP", "light", False),
-    ("ja-JP", "dark", False),
-    ("ja-JP", "dark", True),
-    ("en-GB", "light", True),
-]
+IMAGES = SHOTS.parents[1] / "docs" / "images"
+LOOKS = [("en-GB", "light", False), ("ja-JP", "dark", False), ("ja-JP", "light", True), ("en-GB", "dark", True)]
 PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machine-failed": "/machines/bad-driver",
          "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects",
          "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit", "help": "/help", "not-found": "/nothing"}  # fmt: skip
@@ -90,7 +87,10 @@ def checked(page: Page, name: str, look_name: str, phone: bool) -> list[str]:
 
 
 def test_pictures_for_the_readme(site: Site, people: tuple[Caller, Caller], open_tab: Opener) -> None:
-    """Kept beside the others; `make` copies them to docs/images/ when they are to be renewed."""
+    """With GARAGE_PICTURES=1 they are renewed in docs/images/, too."""
     for language in ("en-GB", "ja-JP"):
         page = open_tab(people[0], language=language).page
         shoot(page, f"readme-{language[:2]}", full=False)
+        if os.environ.get("GARAGE_PICTURES"):
+            IMAGES.mkdir(parents=True, exist_ok=True)
+            shutil.copy(SHOTS / f"readme-{language[:2]}.png", IMAGES / f"machines-{language[:2]}.png")
