@@ -25,7 +25,7 @@ from garage.services.live import Credential
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.025
-"""Half of the 50 ms within which a node learns of a change; one look costs about 30 µs."""
+"""Half of the 50 ms within which a node learns of a change; one look costs about 40 µs, so an idle process spends 0.2 % of a CPU on it."""
 RECHECK_SECONDS = 1.0
 """How often rights are read when nothing was committed: a token's expiry is no commit."""
 STREAMS_PER_USER = 64
