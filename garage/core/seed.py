@@ -29,6 +29,9 @@ class Identity:
     host_key_private: str
     host_key_public: str
     authorized_keys: Sequence[str]
+    ipv4: str = ""
+    gateway: str = ""
+    """Set by the initrd, so that SSH answers before the DHCP lease, which says the same, is there. Empty: wait for DHCP."""
     user_data: str | None = None
 
 
@@ -40,6 +43,7 @@ def seed_files(who: Identity) -> dict[str, bytes]:
         "vendor-data": _vendor_data(who).encode(),
         "network-config": b"version: 2\nethernets: {}\n",
         "instance": who.machine_id.encode(),
+        "ipv4": f"{who.ipv4} {who.gateway}\n".encode() if who.ipv4 else b"",
         "identity.tar": _tar(_identity(who)),
     }
 

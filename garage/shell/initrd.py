@@ -42,6 +42,9 @@ if seed=$(findfs LABEL=cidata 2>/dev/null) && mount -t iso9660 -o ro "$seed" /se
   if [ "$(cat /seed/instance)" != "$(cat /root/var/lib/garage/instance 2>/dev/null)" ]; then
     tar -xf /seed/identity.tar -C /root && mkdir -p /root/var/lib/garage && cp /seed/instance /root/var/lib/garage/instance
   fi
+  while read -r address gateway; do
+    ip link set eth0 up; ip addr add "$address/32" dev eth0; ip route add "$gateway" dev eth0; ip route add default via "$gateway"
+  done </seed/ipv4
   umount /seed
 else
   echo "garage: no seed disk; the machine has no identity and stays closed"
