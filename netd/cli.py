@@ -106,7 +106,7 @@ def _plan(config: Config, arguments: argparse.Namespace) -> None:
 
 
 def _down(config: Config, _arguments: argparse.Namespace) -> None:
-    Node(config).down(f"gb{config.instance}", f"garage_{config.instance}")
+    Node(config).down()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import time
@@ -20,6 +21,12 @@ WAIT = 5.0
 REPORT_EVERY = 10.0
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between tries while the controller is away."""
+RETRY_REFUSED = 30.0
+"""Seconds after which a refused spec is asked for again: an admin may have mended what stood against it."""
+
+
+class _EndedError(Exception):
+    """SIGTERM came while nothing was being done."""
 
 
 class Daemon:
@@ -30,39 +37,62 @@ class Daemon:
         self._controller = Controller(config)
         self._config = config
         self._refusal: Refusal | None = None
+        self._refused_at = 0.0
+        self._trouble = ""
+        """Why the last round failed on this node, e.g. a policy file that cannot be read."""
         self._failures = 0
-        self._reported = 0.0
-        self._stop = False
+        self._reported = -REPORT_EVERY
+        self._stop = self._idle = False
 
     def run(self) -> None:
+        """Until SIGTERM or SIGINT; what is being applied is finished first."""
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
-        self.node.restore()
+        self._restore()
         log.info("version %s in force", self.node.version)
-        while not self._stop:
-            self._round()
+        with contextlib.suppress(_EndedError):
+            while not self._stop:
+                self._round()
 
     def _end(self, *_: object) -> None:
         self._stop = True
-        self._controller.close()
+        if self._idle:
+            raise _EndedError
+
+    def _restore(self) -> None:
+        try:
+            self.node.restore()
+        except NetdError as error:
+            log.warning("the last good spec is not in force: %s", error)
+            self._trouble = str(error)
 
     def _round(self) -> None:
         try:
             if time.monotonic() - self._reported >= REPORT_EVERY:
                 self._report()
-            if (sealed := self._controller.fetch(self._after(), WAIT)) is not None:
+            if (sealed := self._fetch()) is not None:
                 self._take(sealed)
-                self._report()
             else:
                 self._refresh()
+            if self._trouble or sealed is not None:
+                self._trouble = ""
+                self._report()
             self._failures = 0
         except NetdError as error:
-            if not self._stop:
-                self._wait(error)
+            self._wait(error)
+
+    def _fetch(self) -> bytes | None:
+        self._idle = True
+        try:
+            return self._controller.fetch(self._after(), WAIT)
+        finally:
+            self._idle = False
 
     def _after(self) -> int:
-        """A refused version is not asked for again."""
-        return max(self.node.version, self._refusal.version if self._refusal else 0)
+        """A refused version is not asked for again at once."""
+        if self._refusal and time.monotonic() - self._refused_at < RETRY_REFUSED:
+            return max(self.node.version, self._refusal.version)
+        return self.node.version
 
     def _take(self, sealed: bytes) -> None:
         try:
@@ -71,15 +101,17 @@ class Daemon:
         except SpecError as error:
             log.warning("spec refused: %s: %s", error.code, error.text)
             self._refusal = Refusal(version=error.version, code=error.code, text=error.text[:2000])
-            time.sleep(
-                0 if error.version else WAIT
-            )  # without a version to wait beyond, the same spec comes again at once
+            self._refused_at = time.monotonic()
+            if not error.version:  # without a version to wait beyond, the same spec would come again at once
+                self._report()
+                self._sleep(WAIT)
 
     def _refresh(self) -> None:
         if changes := self.node.refresh():
             log.warning("brought back to version %s: %s changes", self.node.version, len(changes))
 
     def _report(self) -> None:
+        problems = (*self.node.problems(), self._trouble) if self._trouble else self.node.problems()
         self._controller.report(
             Report(
                 node=self._config.node,
@@ -87,23 +119,31 @@ class Daemon:
                 refusal=self._refusal,
                 boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
                 ipv6_uplink=has_ipv6_uplink(),
-                problems=self.node.problems(),
+                problems=tuple(problem[:200] for problem in problems),
             )
         )
         self._reported = time.monotonic()
 
     def _wait(self, error: NetdError) -> None:
+        """Without a controller the last good spec is kept up all the same; what is wrong here is told to the controller."""
         delay = BACKOFF[min(self._failures, len(BACKOFF) - 1)]
         self._failures += 1
         level = logging.WARNING if self._failures in (1, 5) or error.code != "controller" else logging.DEBUG
         log.log(level, "%s; next try in %s s", error, delay)
-        time.sleep(delay)
-        if error.code == "controller":
-            self._try_refresh()
-
-    def _try_refresh(self) -> None:
-        """Without a controller the last good spec is kept up all the same."""
         try:
-            self._refresh()
-        except NetdError as error:
-            log.warning("%s", error)
+            if error.code == "controller":
+                self._refresh()
+            else:
+                self._trouble = str(error)
+                self._report()
+        except NetdError as other:
+            log.log(level, "%s", other)
+        self._sleep(delay)
+
+    def _sleep(self, seconds: float) -> None:
+        self._idle = True
+        try:
+            if not self._stop:
+                time.sleep(seconds)
+        finally:
+            self._idle = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -41,12 +43,15 @@ class Node:
         self.spec: NodeSpec | None = None
         self.state = config.state_dir
         self._cache = config.state_dir / "last-good.json"
-        self._key = _load_key(config.controller_key)
         self._have_chrony = daemons.have_chrony()
         self._networks: list[str] = []
         self._connected_at = -CONNECTED_FOR
         self._seen: Observed | None = None
         """What our last apply left: lets a spec be applied without a look at the kernel, which takes longer than the change."""
+
+    @functools.cached_property
+    def _key(self) -> Ed25519PublicKey:
+        return _load_key(self.config.controller_key)
 
     @property
     def version(self) -> int:
@@ -87,8 +92,11 @@ class Node:
             self.spec = unseal(sealed.encode(), self._key, node=self.config.node)
 
     def refresh(self) -> list[Change]:
-        """Bring the kernel back to the spec in force, with the floor as it is now."""
-        return self._apply(Desired(self.spec, self.floor(self.spec.bridge.name))) if self.spec else []
+        """Bring the kernel back to the spec in force (or come up from the last good one), with the floor as it is now."""
+        if self.spec is None:
+            self.restore()
+            return []
+        return self._apply(Desired(self.spec, self.floor(self.spec.bridge.name)))
 
     def preview(self, sealed: bytes | None) -> list[Change]:
         """What `take` (or `refresh`) would do; changes nothing."""
@@ -159,13 +167,15 @@ class Node:
         for change in batch:
             _DO[kind](change, self.state)
 
-    def down(self, instance_bridge: str, table: str) -> None:
-        """Remove everything of ours: the bridge before its rules."""
+    def down(self) -> None:
+        """Remove everything of ours: the bridge before its rules. Works without the controller's key, too."""
+        with contextlib.suppress(NetdError, SpecError):
+            self.adopt()
         for name in daemons.NAMES:
             daemons.stop(name, self.state)
-        kernel.delete_bridge(instance_bridge)
+        kernel.delete_bridge(f"gb{self.config.instance}")
         kernel.delete_unreachable(site(self.spec) if self.spec else ())
-        nft.delete(table)
+        nft.delete(f"garage_{self.config.instance}")
 
 
 _DO: dict[str, Callable[[Change, Path], None]] = {

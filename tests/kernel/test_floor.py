@@ -238,6 +238,29 @@ def test_a_port_that_is_no_tap_gets_nowhere(node: NodeUnderTest, guests: tuple[s
     node.lab.exec(node.lab.node, "ip link delete vnet8")
 
 
+def test_what_is_meant_for_a_machine_that_is_gone_never_leaves_by_the_uplink(
+    node: NodeUnderTest, guests: tuple[str, str]
+) -> None:
+    """The node's default route would take it; the controls go the same way."""
+    code = f"""
+        import socket
+        for family, there, gone in ((socket.AF_INET, "{NEIGHBOUR}", "10.31.0.99"), (socket.AF_INET6, "2a0f:2::1", "fd31:4:5::99")):
+            s = socket.socket(family, socket.SOCK_DGRAM)
+            s.sendto(b"<control>", (there, 4000))
+            try: s.sendto(b"<lost>", (gone, 4000))
+            except OSError as error: print(error)
+    """
+    own = frame(0x0800, f.udp4(ONE.ipv4, "10.31.0.99", 4000, 4000, marked("lost")))
+
+    def act() -> None:
+        assert node.lab.python(node.lab.node, code).count("No route") == 2
+        send(node, guests[0], own)
+
+    seen = sniff_while(node, node.lab.node, "up0", act)
+    assert seen.count(b"<control>") >= 2
+    assert b"<lost>" not in seen
+
+
 def test_a_network_that_becomes_office_is_closed_for_open_connections_too(
     node: NodeUnderTest, guests: tuple[str, str]
 ) -> None:

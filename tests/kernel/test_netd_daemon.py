@@ -58,6 +58,7 @@ class World:
         self.controller = self.lab.popen(self.lab.node, [sys.executable, "-c", CONTROLLER, str(self.folder)])
 
     def start(self) -> None:
+        (self.folder / "report").unlink(missing_ok=True)
         self.netd = self.node.netd("run")
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -123,6 +124,32 @@ def test_killed_it_leaves_all_in_force_and_adopts_it_again(world: World) -> None
     assert world.dnsmasq() == before
 
 
+def test_sigterm_ends_it_at_once_and_leaves_all_in_force(world: World) -> None:
+    before, began = world.dnsmasq(), time.monotonic()
+    world.kill(signal.SIGTERM)
+    assert time.monotonic() - began < 2, "also in the middle of a long poll"
+    assert world.netd is not None
+    assert world.netd.returncode == 0
+    assert Path(f"/proc/{before}").exists()
+    assert "gttst2" in world.lab.exec(world.lab.node, "nft list table bridge garage_tst")
+    world.start()
+    world.wait(lambda: world.report().get("applied_version") == 4)
+
+
+def test_a_damaged_policy_file_is_told_and_the_rules_stay(world: World) -> None:
+    office = world.node.config.parent.parent / "office.networks"
+    good = office.read_text()
+    office.write_text("192.168.77.0/24\nnot a network\n")
+    world.wait(lambda: "line 2" in str(world.report().get("problems")), 20)
+    assert world.report()["applied_version"] == 4
+    world.kill()
+    world.start()
+    world.wait(lambda: "line 2" in str(world.report().get("problems")), 20)
+    assert "192.168.0.0/16" in world.lab.exec(world.lab.node, "nft list table inet garage_tst")
+    office.write_text(good)
+    world.wait(lambda: not world.report().get("problems"), 20)
+
+
 def test_without_a_controller_it_comes_up_from_the_last_good_spec(world: World) -> None:
     world.kill(signal.SIGTERM)
     assert world.controller is not None
@@ -132,6 +159,8 @@ def test_without_a_controller_it_comes_up_from_the_last_good_spec(world: World) 
     assert done.wait(timeout=20) == 0
     assert world.lab.exec(world.lab.node, "nft list tables").strip() == ""
     assert "gbtst" not in world.lab.exec(world.lab.node, "ip link")
+    assert "10.31.0.0/20" not in world.lab.exec(world.lab.node, "ip route")
+    assert "fd31:4:5::/48" not in world.lab.exec(world.lab.node, "ip -6 route")
     world.start()
     world.wait(lambda: "gbtst" in world.lab.exec(world.lab.node, "ip link"))
     world.wait(lambda: "gttst2" in world.lab.exec(world.lab.node, "nft list table bridge garage_tst", check=False))
