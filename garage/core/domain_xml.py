@@ -52,9 +52,9 @@ def domain_uuid(instance: str, machine_id: str) -> str:
     return str(uuid.uuid5(NAMESPACE, names.domain(instance, machine_id)))
 
 
-def render(spec: DomainSpec) -> str:
-    """The XML of `spec`, the same text for the same spec."""
-    root = ET.Element("domain", type="kvm" if spec.kvm else "qemu")
+def render(spec: DomainSpec, *, driver: str = "") -> str:
+    """The XML of `spec`, the same text for the same spec. `driver`: a domain type of another libvirt driver, e.g. "test"."""
+    root = ET.Element("domain", type=driver or ("kvm" if spec.kvm else "qemu"))
     _add(root, "name", spec.name)
     _add(root, "uuid", domain_uuid(spec.instance, spec.machine_id))
     _add(root, "title", spec.title)

@@ -105,7 +105,7 @@ class LibvirtHypervisor:
     # --- what is done --------------------------------------------------------------------------------------------
 
     def define(self, spec: DomainSpec) -> None:
-        xml = render(spec)
+        xml = render(spec, driver="test" if self._uri.startswith("test:") else "")
         console_file.prepare(spec.console_log)
         self._call(lambda connection: connection.defineXML(xml), seconds=SLOW_DEADLINE)
 
@@ -256,12 +256,12 @@ def _ask_to_shut_down(domain: Any) -> None:
     """The agent first (it works without a login manager in the guest), else ACPI's power button."""
     if not domain.isActive():
         return
-    try:
+    with contextlib.suppress(libvirt.libvirtError):
         domain.agentSetResponseTimeout(AGENT_TIMEOUT)
-        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
-    except libvirt.libvirtError:
-        with contextlib.suppress(libvirt.libvirtError):  # it went off by itself meanwhile; or it does not hear
-            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+    for flags in (libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, 0):
+        with contextlib.suppress(libvirt.libvirtError):  # no agent, no such way with this driver, or off meanwhile
+            domain.shutdownFlags(flags)
+            return
 
 
 def _write_in_guest(domain: Any, path: str, data: bytes) -> None:

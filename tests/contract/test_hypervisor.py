@@ -1,0 +1,233 @@
+"""One contract, three hypervisors: the fake, libvirt's test driver and real QEMU with a guest of a few bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from garage.core import names
+from garage.core.domain_xml import DomainSpec
+from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
+from garage.core.tiny_guest import Kind, build
+from garage.errors import GarageError
+from garage.shell.fake_hypervisor import FakeHypervisor
+from garage.shell.hypervisor import LibvirtHypervisor, domain_of
+from tests.realms import IMAGE, libvirt_answers, realm
+
+ONE, TWO = "1" * 20, "2" * 20
+RUNNING, OFF = Domain(Power.RUNNING), Domain(Power.OFF)
+
+
+@dataclass
+class Subject:
+    """A hypervisor under test, with machines that it can run."""
+
+    name: str
+    hypervisor: Hypervisor
+    spec: Callable[[str], DomainSpec]
+    home: Path
+
+    def settles(self, machine_id: str, expected: Domain | None) -> None:
+        end = time.monotonic() + 20
+        while (seen := self.hypervisor.look(machine_id)) != expected and time.monotonic() < end:
+            time.sleep(0.02)
+        assert seen == expected
+
+
+def spec_in(home: Path, instance: str) -> Callable[[str], DomainSpec]:
+    def make(machine_id: str) -> DomainSpec:
+        folder = home / "machines" / machine_id
+        return DomainSpec(
+            instance=instance, machine_id=machine_id, title="tiny", vcpus=1, memory_mib=32, kvm=False,
+            image=home / "images" / IMAGE, cmdline="tiny", disk=folder / "disk.qcow2", seed=folder / "seed.iso",
+            bridge=names.bridge(instance), tap=names.tap(instance, int(machine_id[0])), mac=f"52:67:00:00:00:0{machine_id[0]}",
+            console_log=home / "console" / f"{machine_id}.log", initrd=False,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Subject:
+    return Subject("fake", FakeHypervisor(), spec_in(tmp_path, "tfk"), tmp_path)
+
+
+@pytest.fixture
+def test_driver(tmp_path: Path) -> Iterator[Subject]:
+    hypervisor = LibvirtHypervisor("test:///default", instance="ttd", home=tmp_path)
+    yield Subject("test", hypervisor, spec_in(tmp_path, "ttd"), tmp_path)
+    hypervisor.close()
+
+
+@pytest.fixture
+def qemu() -> Iterator[Subject]:
+    if not libvirt_answers():
+        pytest.skip("needs root and libvirt")
+    with realm(Kind.SIT) as made:
+        hypervisor = LibvirtHypervisor("qemu:///system", instance=made.instance, home=made.home)
+        for machine_id in (ONE, TWO):
+            folder = made.home / "machines" / machine_id
+            folder.mkdir(parents=True)
+            (folder / "seed.iso").write_bytes(bytes(65536))
+            (folder / "disk.qcow2").write_bytes((made.home / "images" / IMAGE / "disk.qcow2").read_bytes())
+        hypervisor.facts()
+        yield Subject("qemu", hypervisor, spec_in(made.home, made.instance), made.home)
+        hypervisor.close()
+
+
+@pytest.fixture(params=["fake", "test_driver", pytest.param("qemu", marks=pytest.mark.machine)])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    made: Subject = request.getfixturevalue(request.param)
+    return made
+
+
+def test_a_whole_life(subject: Subject) -> None:
+    hv = subject.hypervisor
+    assert hv.observe() == {}
+    assert hv.look(ONE) is None
+    heard: list[str] = []
+    hv.listen(heard.append)
+    for _ in range(2):
+        hv.define(subject.spec(ONE))
+    assert hv.look(ONE) == OFF
+    for _ in range(2):
+        hv.start(ONE)
+    assert hv.observe() == {ONE: RUNNING}
+    hv.resume(ONE)
+    subject.settles(ONE, RUNNING)
+    for _ in range(2):
+        hv.destroy(ONE)
+    assert hv.observe() == {ONE: OFF}
+    hv.shutdown(ONE)
+    hv.start(ONE)
+    if subject.name == "qemu":
+        end = time.monotonic() + 20
+        while b"tiny guest" not in hv.console(ONE) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert b"\x1b[32mtiny guest" in hv.console(ONE)
+        time.sleep(0.2)  # its ACPI registers are set after the line
+    hv.shutdown(ONE)
+    subject.settles(ONE, Domain(Power.OFF, Reason.GUEST))
+    for _ in range(2):
+        hv.undefine(ONE)
+    hv.forget_console(ONE)
+    assert hv.console(ONE) == b""
+    assert hv.observe() == {}
+    assert set(heard) == {ONE}
+
+
+def test_what_is_not_there(subject: Subject) -> None:
+    hv = subject.hypervisor
+    hv.destroy(TWO)
+    hv.undefine(TWO)
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.start(TWO)
+
+
+def test_facts(subject: Subject) -> None:
+    facts = subject.hypervisor.facts()
+    assert facts.vcpus > 0
+    assert facts.memory_mib > 0
+    assert facts.virtualisation in ("kvm", "tcg")
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Kind.POWER_OFF, Domain(Power.OFF, Reason.GUEST)),
+        (Kind.PANIC, Domain(Power.CRASHED, Reason.CRASH)),
+    ],
+)
+def test_what_guests_do_to_themselves(qemu: Subject, kind: Kind, expected: Domain) -> None:
+    (qemu.home / "images" / IMAGE / "vmlinuz").write_bytes(build(kind))
+    qemu.hypervisor.define(qemu.spec(ONE))
+    qemu.hypervisor.start(ONE)
+    qemu.settles(ONE, expected)
+
+
+@pytest.mark.machine
+def test_qemu_cannot_write_the_image(qemu: Subject) -> None:
+    image = qemu.home / "images" / IMAGE / "disk.qcow2"
+    qemu.hypervisor.define(qemu.spec(ONE))
+    qemu.hypervisor.start(ONE)
+    assert image.stat().st_uid == 0
+    assert (qemu.home / "console" / f"{ONE}.log").stat().st_mode & 0o777 == 0o640
+
+
+def test_domains_of_others_are_not_ours(test_driver: Subject) -> None:
+    other = LibvirtHypervisor("test:///default", instance="ttdx", home=test_driver.home)
+    other.define(spec_in(test_driver.home, "ttdx")(ONE))
+    try:
+        assert other.observe() == {ONE: OFF}
+        assert test_driver.hypervisor.observe() == {}, "neither theirs nor the test driver's own domain"
+    finally:
+        other.undefine(ONE)
+        other.close()
+
+
+def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
+    uri = f"qemu+unix:///system?socket={tmp_path}/none"
+    hypervisor = LibvirtHypervisor(uri, instance="tno", home=tmp_path)
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_away"):
+        hypervisor.observe()
+
+
+def test_a_daemon_that_hangs(tmp_path: Path) -> None:
+    """It accepts and never says a word: the call ends all the same, and so does the next one."""
+    with socket.socket(socket.AF_UNIX) as server, contextlib.ExitStack() as kept:
+        server.bind(f"{tmp_path}/hung")
+        server.listen()
+        threading.Thread(target=_accept_for_ever, args=(server, kept), daemon=True).start()
+        uri = f"qemu+unix:///system?socket={tmp_path}/hung"
+        hypervisor = LibvirtHypervisor(uri, instance="thg", home=tmp_path, deadline=0.3)
+        for _ in range(2):
+            begun = time.monotonic()
+            with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_away"):
+                hypervisor.observe()
+            assert time.monotonic() - begun < 2.0
+
+
+def _accept_for_ever(server: socket.socket, kept: contextlib.ExitStack) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            kept.enter_context(server.accept()[0])
+
+
+def test_the_fake_outlives_its_process(tmp_path: Path) -> None:
+    uri = f"fake://{tmp_path}/fleet.json?vcpus=64"
+    first = FakeHypervisor.from_uri(uri)
+    first.define(spec_in(tmp_path, "tfk")(ONE))
+    first.start(ONE)
+    again = FakeHypervisor.from_uri(uri)
+    assert again.observe() == {ONE: RUNNING}
+    assert again.facts().vcpus == 64
+    with pytest.raises(GarageError, match="not known"):
+        FakeHypervisor.from_uri("fake://?colour=red")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "expected"),
+    [
+        (libvirt.VIR_DOMAIN_RUNNING, 1, RUNNING),
+        (libvirt.VIR_DOMAIN_SHUTDOWN, 1, RUNNING),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN, OFF),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED, OFF),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED, OFF),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN, Domain(Power.OFF, Reason.GUEST)),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, Domain(Power.OFF, Reason.CRASH)),
+        (libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_CRASHED_PANICKED, Domain(Power.CRASHED, Reason.CRASH)),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Domain(Power.PAUSED, Reason.FULL)),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER, Domain(Power.PAUSED)),
+    ],
+)
+def test_states(state: int, reason: int, expected: Domain) -> None:
+    assert domain_of(state, reason) == expected
