@@ -40,24 +40,12 @@ def make_context(config: Config) -> Context:
     return Context(Database(config.sqlalchemy_url), config, time.time, random.SystemRandom(), vault, signer)  # type: ignore[arg-type]
 
 
-def make_hypervisor(config: Config) -> Any:
-    """The node's hypervisor by its URI."""
-    if config.hypervisor.startswith("fake:"):
-        from garage.shell.fake_hypervisor import FakeHypervisor
-
-        return FakeHypervisor.from_uri(config.hypervisor)
-    from garage.shell.hypervisor import LibvirtHypervisor
-
-    return LibvirtHypervisor(config.hypervisor, instance=config.instance, home=config.home)
-
-
 def make_web(ctx: Context) -> Any:
     """The whole ASGI app: gateway, API and pages."""
-    from web.i18n import translate_error
-
     import web
     from garage.api.app import make_flask
     from garage.gateway.app import make_asgi
+    from web.i18n import translate_error
 
     flask_app = make_flask(ctx, translate=translate_error)
     web.register(flask_app, ctx)
@@ -113,10 +101,11 @@ def worker_command() -> None:
 @click.option("--seconds", default=60.0, show_default=True, help="How long guests may take to shut down.")
 def park_command(seconds: float) -> None:
     """Shut all machines down so that they start again with the garage (the worker must be stopped)."""
+    from garage.worker.backends import open_hypervisor
     from garage.worker.park import park
 
     config = configuration.load()
-    _emit({"parked": park(make_context(config), make_hypervisor(config), seconds)})
+    _emit({"parked": park(make_context(config), open_hypervisor(config.hypervisor, config), seconds)})
 
 
 @main.command("build-image")

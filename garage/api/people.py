@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, request
+from flask import Response, jsonify, make_response, request
 
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate
@@ -31,7 +31,7 @@ def login(body: s.LoginIn) -> Response:
     """Exchange name and password for an API token."""
     who, cookie = accounts.sign_in(context(), body.name, body.password, request.remote_addr or "")
     accounts.sign_out(context(), cookie)
-    return mutate(201, lambda ctx: {"token": accounts.create_token(ctx, who, body.token_name)[1]})
+    return make_response(jsonify({"token": accounts.create_token(context(), who, body.token_name)[1]}), 201)
 
 
 @api.get("/keys", responses={200: s.KeyList})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -67,9 +68,14 @@ def _check_attempts(session: OrmSession, ctx: Context, name: str, address: str) 
             )
 
 
+_HASHING = threading.BoundedSemaphore(2)
+"""argon2 takes 64 MiB a time: many sign-ins at once wait instead of filling the server."""
+
+
 def _verify(stored: str, password: str) -> bool:
     try:
-        return _HASHER.verify(stored, password[:MAX_PASSWORD])
+        with _HASHING:
+            return _HASHER.verify(stored, password[:MAX_PASSWORD])
     except (VerifyMismatchError, InvalidHashError):
         return False
 
@@ -186,7 +192,8 @@ def invitation_name(ctx: Context, token: str) -> str:
 def accept_invitation(ctx: Context, token: str, password: str, address: str) -> tuple[Caller, str]:
     """Set the password and sign in: (caller, session cookie). The link is used up, all older sessions of the user end."""
     _check_password(password)
-    hashed = _HASHER.hash(password)
+    with _HASHING:
+        hashed = _HASHER.hash(password)
     with ctx.db.write() as session:
         invitation = _invitation(session, ctx, token)
         user = session.get_one(User, invitation.user_id)

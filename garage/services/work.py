@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from garage.core.names import fqdn
@@ -275,17 +275,6 @@ def silence(ctx: Context, node: str) -> list[str]:
         return list(session.scalars(every))
 
 
-EVENTS_KEPT = 86_400.0
-"""Seconds: pages and CLIs that were away longer reload everything."""
-
-
-def prune_events(ctx: Context) -> int:
-    """Remove events older than EVENTS_KEPT; returns how many."""
-    with ctx.db.write() as session:
-        done = session.execute(delete(EventRow).where(EventRow.at < ctx.clock() - EVENTS_KEPT))
-        return int(done.rowcount)  # type: ignore[attr-defined]
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a machine is told about itself at its first boot. Holds secrets: used and forgotten."""
@@ -296,6 +285,7 @@ class Identity:
     host_key_private: bytes
     host_key_public: str
     authorized_keys: list[str]
+    ipv4: str
     user_data: str | None
 
 
@@ -317,5 +307,6 @@ def identity(ctx: Context, machine_id: str) -> Identity:
             host_key_private=ctx.vault.unlock(machine.host_key_private),
             host_key_public=machine.host_key_public,
             authorized_keys=list(machine.authorized_keys),
+            ipv4=machine.ipv4,
             user_data=ctx.vault.unlock(machine.user_data).decode() if machine.user_data else None,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from garage.services import work
+from garage.services import events
 from garage.services.context import Context
 
 EVERY = 3600.0
@@ -21,4 +21,4 @@ class Housekeeper:
         """Cheap when nothing is due."""
         if self._monotonic() >= self._next:
             self._next = self._monotonic() + EVERY
-            work.prune_events(self._ctx)
+            events.prune(self._ctx)
