@@ -60,7 +60,9 @@ class Node:
 
     def problems(self) -> tuple[str, ...]:
         """What an admin should mend."""
-        return () if self._have_chrony else ("chronyd is missing: machines have no time from their node",)
+        chains = nft.dropping_elsewhere(f"garage_{self.config.instance}")
+        found = [f"the firewall chain “{chain}” drops what machines send to the internet" for chain in chains]
+        return (*found, *([] if self._have_chrony else ["chronyd is missing: machines have no time from their node"]))
 
     def take(self, sealed: bytes) -> list[Change]:
         """Check, apply and remember a spec; raises SpecError (refused, the last good one stays) or NetdError (could not be applied)."""

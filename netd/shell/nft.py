@@ -21,6 +21,17 @@ def observe(table: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return _mark(bridge), frozenset(found)
 
 
+def dropping_elsewhere(table: str) -> list[str]:
+    """Others' chains that drop what is forwarded by default ("ip filter FORWARD", as Docker leaves it): an accept of ours does not
+    overrule them, so machines would have no internet."""
+    text = run(["nft", "-j", "list", "chains"], check=False)
+    rows = [row["chain"] for row in json.loads(text)["nftables"] if "chain" in row] if text.strip() else []
+    found = [
+        row for row in rows if row.get("hook") == "forward" and row.get("policy") == "drop" and row["table"] != table
+    ]
+    return sorted(f"{row['family']} {row['table']} {row['name']}" for row in found)
+
+
 def _list(family: str, table: str) -> list[dict[str, Any]]:
     text = run(["nft", "-j", "list", "table", family, table], check=False)
     rows: list[dict[str, Any]] = json.loads(text)["nftables"] if text.strip() else []
