@@ -40,6 +40,8 @@ class Daemon:
         self._refused_at = 0.0
         self._trouble = ""
         """Why the last round failed on this node, e.g. a policy file that cannot be read."""
+        self._ipv6_uplink = False
+        self._problems: tuple[str, ...] = ()
         self._failures = 0
         self._reported = -REPORT_EVERY
         self._stop = self._idle = False
@@ -69,6 +71,7 @@ class Daemon:
     def _round(self) -> None:
         try:
             if time.monotonic() - self._reported >= REPORT_EVERY:
+                self._look()
                 self._report()
             if (sealed := self._fetch()) is not None:
                 self._take(sealed)
@@ -110,15 +113,19 @@ class Daemon:
         if changes := self.node.refresh():
             log.warning("brought back to version %s: %s changes", self.node.version, len(changes))
 
+    def _look(self) -> None:
+        """What a report says besides; apart from it, since a machine's creation waits for the report of its spec."""
+        self._ipv6_uplink, self._problems = has_ipv6_uplink(), self.node.problems()
+
     def _report(self) -> None:
-        problems = (*self.node.problems(), self._trouble) if self._trouble else self.node.problems()
+        problems = (*self._problems, self._trouble) if self._trouble else self._problems
         self._controller.report(
             Report(
                 node=self._config.node,
                 applied_version=self.node.version,
                 refusal=self._refusal,
                 boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-                ipv6_uplink=has_ipv6_uplink(),
+                ipv6_uplink=self._ipv6_uplink,
                 problems=tuple(problem[:200] for problem in problems),
             )
         )
