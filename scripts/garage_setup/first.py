@@ -18,8 +18,9 @@ PATIENCE = 300.0
 def first_machine(place: Place, runner: Runner, controller: Controller, tell: Tell) -> str:
     """Create it unless it is there, follow it to `ready`, log in. Returns how long that took."""
     started = time.monotonic()
-    garage(place, runner, controller, "key", "list")
-    machine = _existing(controller) or controller.post("/machines", {"name": NAME})
+    if (machine := _existing(controller)) is None:
+        garage(place, runner, controller, "machine", "create", NAME, "--no-wait")
+        machine = controller.get(f"/machines/{NAME}")
     machine = _follow(controller, machine["id"], runner, tell)
     tell("logging in with ssh")
     said = garage(place, runner, controller, "ssh", NAME, "--", "uname -sr").strip().splitlines()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from garage.client import output, progress
+from garage.client import keys, output, progress
 from garage.client.commands.ssh import ssh
 from garage.client.errors import ClientError, local_error
 from garage.client.output import Item, local_time
@@ -49,6 +49,7 @@ def create(
     if user_data:
         wanted["user_data"] = _user_data(user_data)
     api = cli.api()
+    keys.ensure(api)  # before the request, so that the machine knows this computer from its first boot on
     made = api.post("/machines", {key: value for key, value in wanted.items() if value})
     if no_wait:
         output.done(cli, made, _("{name}: {state}").format(name=made["name"], state=state_word(made["state"])))
