@@ -21,6 +21,8 @@ def first_machine(place: Place, runner: Runner, controller: Controller, tell: Te
     if (machine := _existing(controller)) is None:
         garage(place, runner, controller, "machine", "create", NAME, "--no-wait")
         machine = controller.get(f"/machines/{NAME}")
+    elif machine["state"] in ("failed", "stopped", "suspended"):
+        controller.post(f"/machines/{machine['id']}/start", {})
     machine = _follow(controller, machine["id"], runner, tell)
     tell("logging in with ssh")
     said = garage(place, runner, controller, "ssh", NAME, "--", "uname -sr").strip().splitlines()

@@ -13,6 +13,10 @@ from garage_setup.steps import Tell
 PYTHON = "/usr/bin/python3"
 DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
 COMPLETE = ".complete"
+PIP = {
+    **{"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_PROGRESS_BAR": "off"},
+    **{"PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_WARN_SCRIPT_LOCATION": "1"},
+}
 PIP_HINT = "is a Python package index reachable? pip's settings are used: pip config list"
 
 
@@ -25,7 +29,8 @@ class Environments:
     """Makes environments with the pip of a `tools` environment, so that the others need none."""
 
     def __init__(self, runner: Runner, tools: Path, cache: Path) -> None:
-        self._runner, self._tools, self._cache = runner, tools, cache
+        self._runner, self._tools = runner, tools
+        self._environ = {**PIP, "PIP_CACHE_DIR": str(cache)}
 
     def make_tools(self, requirements: Path, tell: Tell) -> None:
         """The environment that builds: pip, setuptools, node, babel."""
@@ -50,12 +55,14 @@ class Environments:
 
     def install_editable(self, path: Path, source: Path, tell: Tell) -> None:
         arguments = ("install", "--no-index", "--no-deps", "--no-build-isolation", "-e", source)
-        self._runner.run([path / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell))
+        self._runner.run([path / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell), env=self._environ)
 
     def wheel(self, source: Path, destination: Path, tell: Tell) -> None:
         """Build the wheel of a source folder with the pinned setuptools, without any index."""
         arguments = ("wheel", "--no-index", "--no-deps", "--no-build-isolation", "-w", destination, source)
-        self._runner.run([self._tools / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell))
+        self._runner.run(
+            [self._tools / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell), env=self._environ
+        )
 
     def _fresh(self, path: Path, options: list[str], tell: Tell) -> None:
         if path.exists():
@@ -65,17 +72,8 @@ class Environments:
         self._runner.run([PYTHON, "-m", "venv", *options, path])
 
     def _pip(self, path: Path, arguments: list[str | Path], tell: Tell) -> None:
-        pip: list[str | Path] = [
-            self._tools / "bin" / "python",
-            "-m",
-            "pip",
-            "--python",
-            path / "bin" / "python",
-            "--cache-dir",
-            self._cache,
-        ]
-        quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--root-user-action", "ignore"]
-        self._runner.run([*pip, *arguments[:1], *quiet, *arguments[1:]], on_line=_short(tell), hint=PIP_HINT)
+        pip: list[str | Path] = [self._tools / "bin" / "python", "-m", "pip", "--python", path / "bin" / "python"]
+        self._runner.run([*pip, *arguments], on_line=_short(tell), env=self._environ, hint=PIP_HINT)
 
 
 def is_complete(path: Path) -> bool:
