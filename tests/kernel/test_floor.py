@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -149,27 +149,26 @@ EVIL = {
 }
 
 SNIFFER = """
-import socket, sys, time
-devices = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) for _ in sys.argv[1:]]
-for s, name in zip(devices, sys.argv[1:]): s.bind((name, 0)); s.settimeout(0.05)
-print("up", flush=True); seen = b""; end = time.time() + 3
-while time.time() < end:
-    for s in devices:
-        try: seen += s.recv(4000)
-        except TimeoutError: pass
+import select, socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind((sys.argv[1], 0))
+print("up", flush=True); seen = b""
+while sys.stdin not in (ready := select.select([s, sys.stdin], [], [])[0]):
+    seen += s.recv(4000)
 sys.stdout.buffer.write(seen); sys.stdout.flush()
 """
+SETTLE = 0.4
+"""Seconds that frames get to arrive; a control in the same run tells whether they were enough."""
 
 
-def sniff_while(node: NodeUnderTest, place: str, device: str, act: object) -> bytes:
+def sniff_while(node: NodeUnderTest, place: str, device: str, act: Callable[[], None]) -> bytes:
     """All frames that `device` saw while `act()` ran."""
     argv = ["ip", "netns", "exec", place, sys.executable, "-c", SNIFFER, device]
-    sniffer = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    sniffer = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert sniffer.stdout is not None
     assert sniffer.stdout.readline() == b"up\n"
-    act()  # type: ignore[operator]
-    seen = sniffer.stdout.read()
-    sniffer.wait()
+    act()
+    time.sleep(SETTLE)
+    seen, _ = sniffer.communicate()
     return seen
 
 
@@ -215,7 +214,15 @@ def test_a_port_without_a_machine_is_mute(node: NodeUnderTest, guests: tuple[str
     packet = f.ethernet(
         "52:67:00:00:00:09", BRIDGE.mac, 0x0800, f.udp4("10.31.0.24", INTERNET, 4000, 4000, marked("stray"))
     )
-    assert b"<stray>" not in sniff_while(node, node.lab.node, "gbtst", lambda: send(node, stray, packet))
+    own = frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, marked("own")))
+
+    def act() -> None:
+        send(node, stray, packet)
+        send(node, guests[0], own)
+
+    seen = sniff_while(node, node.lab.node, "gbtst", act)
+    assert b"<own>" in seen
+    assert b"<stray>" not in seen
 
 
 def test_a_port_that_is_no_tap_gets_nowhere(node: NodeUnderTest, guests: tuple[str, str]) -> None:
@@ -314,8 +321,11 @@ def test_the_rules_stand_while_they_are_replaced(node: NodeUnderTest, guests: tu
             assert any("nft table" in change for change in node.refresh())
         flood.kill()
         flood.wait()
+        send(node, guests[0], frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, marked("own"))))
 
-    assert b"<slip>" not in sniff_while(node, node.lab.node, "gbtst", act)
+    seen = sniff_while(node, node.lab.node, "gbtst", act)
+    assert b"<own>" in seen
+    assert b"<slip>" not in seen
 
 
 FLOOD = """
