@@ -22,7 +22,7 @@ from garage_setup.steps import Step, Tell
 ROLES_FIRST = "controller build"
 ROLES_ALL = "controller build hypervisor network"
 RECIPE = CHECKOUT / "images" / "debian-12.toml"
-SAID = ("installing ", "starting ", "adding ", "no AppArmor")
+SAID = ("installing ", "starting ", "adding ", "changing ")
 """How the lines of node-setup begin that tell a change."""
 INIT_VARIABLES = ("GARAGE_DATABASE_URL",)
 
