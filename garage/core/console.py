@@ -24,6 +24,14 @@ def clean(raw: bytes) -> str:
     return _CONTROL.sub("", _ESCAPES.sub("", text))
 
 
+_PANIC = re.compile(rb"Kernel panic - not syncing|end Kernel panic|VFS: Unable to mount root fs")
+
+
+def panicked(raw: bytes) -> bool:
+    """The log says that the guest's kernel gave up: early panics reach no pvpanic driver, and a guest that then resets looks alive."""
+    return _PANIC.search(raw[-MAX_BYTES:]) is not None
+
+
 def tail(raw: bytes, *, lines: int = TAIL_LINES) -> str:
     """The last `lines` lines that hold something, each at most LINE_CHARS characters."""
     kept = [line.rstrip() for line in clean(raw).split("\n")]

@@ -14,6 +14,8 @@ from garage.core.states import Event, State
 
 ASK_AGAIN = 10.0
 """Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
+CONSOLE_LOOK = 3.0
+"""Seconds between looks at the console of a machine that boots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Seen:
     """SSH sent a banner in this state."""
     asked_ago: float | None = None
     """Seconds since the guest was asked to shut down in this state."""
+    panicked: bool = False
+    """Its console says so; looked at while it boots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +233,16 @@ def _boot(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
         return _gone_off(domain)
     if seen.answered:
         return [Fire(Event.ANSWERED)]
+    if seen.panicked:
+        return [Fire(Event.ERROR, Fault.CRASH)]
     if seen.age >= limits.boot_timeout:
         return [Fire(Event.ERROR, Fault.BOOT_TIMEOUT)]
-    return [*_unpause(domain), Show("waiting_ssh"), Probe(), Wait("ssh", limits.boot_timeout - seen.age)]
+    return [
+        *_unpause(domain),
+        Show("waiting_ssh"),
+        Probe(),
+        Wait("ssh", min(CONSOLE_LOOK, limits.boot_timeout - seen.age)),
+    ]
 
 
 def _boot_anew(machine: Wanted, seen: Seen) -> list[Change]:

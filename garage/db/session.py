@@ -100,7 +100,9 @@ class ChangeWatch:
     def __init__(self, database: Database) -> None:
         self._connection: Connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         self._cursor = self._connection.connection.cursor()  # the driver's own: 20 looks a second should cost nothing
-        self._query = "PRAGMA data_version" if database.is_sqlite else "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+        self._query = (
+            "PRAGMA data_version" if database.is_sqlite else "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+        )
         self._seen = self._look()
 
     def _look(self) -> int:

@@ -58,6 +58,8 @@ class Faults:
     start_refused: str = ""
     deaf: bool = False
     """Guests ignore requests to shut down."""
+    agent_away: bool = False
+    """Nothing can be written in guests."""
     mute: bool = False
     """Guests never open port 22."""
 
@@ -149,8 +151,10 @@ class FakeHypervisor:
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         with self._changing("write_file", machine_id):
             guest = self._guest(machine_id)
-            if guest.domain.power is not Power.RUNNING:
-                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="it does not run")
+            if self.faults.agent_away or guest.domain.power is not Power.RUNNING:
+                raise GarageError(
+                    "hypervisor_error", N_("libvirt refused: {reason}"), reason="the agent is not connected"
+                )
             guest.files[path] = data
 
     def read_file(self, machine_id: str, path: str) -> bytes:

@@ -218,6 +218,9 @@ class LibvirtHypervisor:
         with contextlib.suppress(libvirt.libvirtError):  # drivers without a daemon have no keepalive
             connection.setKeepAlive(*KEEPALIVE)
         connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
+        with contextlib.suppress(libvirt.libvirtError):  # not every driver has guest agents
+            agent = libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
+            connection.domainEventRegisterAny(None, agent, self._on_lifecycle, None)
         with contextlib.suppress(libvirt.libvirtError):
             connection.registerCloseCallback(self._on_close, None)
         return connection

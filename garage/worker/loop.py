@@ -53,6 +53,16 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class _Retry:
+    """When something that failed is tried again."""
+
+    at: float
+    pause: float
+    for_guest: bool
+    """It waits for the guest's agent: news of the domain is a reason to try at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """A node's outside world."""
 
@@ -85,10 +95,10 @@ class NodeLoop:
         self._dirty: SimpleQueue[str] = SimpleQueue()
         self._done: SimpleQueue[Done] = SimpleQueue()
         self._pool = ThreadPoolExecutor(EFFECTS, thread_name_prefix=f"effect-{node}")
-        self._observer = Observer(backend.disks, ctx.clock, monotonic)
+        self._observer = Observer(backend.disks, backend.hypervisor.console, ctx.clock, monotonic)
         self._limits = Limits(self._config.boot_timeout, self._config.stop_timeout)
         self._busy: set[str] = set()
-        self._retry: dict[str, tuple[float, float]] = {}
+        self._retry: dict[str, _Retry] = {}
         self._facts: HostFacts | None = None
         self._recorded: NodeFacts | None = None
         self._work: NodeWork | None = None
@@ -184,6 +194,8 @@ class NodeLoop:
         for machine_id in set(_drain(self._dirty)):
             if machine_id:
                 self._observer.note(machine_id, self._backend.hypervisor.look(machine_id))
+                if (retry := self._retry.get(machine_id)) and retry.for_guest:
+                    del self._retry[machine_id]
             else:
                 self._look_at = 0.0
 
@@ -195,8 +207,9 @@ class NodeLoop:
             if p.Shutdown() in done.changes:
                 self._observer.asked(machine_id)
             return
-        pause = min(BACKOFF_MAX, self._retry.get(machine_id, (0.0, BACKOFF_FIRST / 2))[1] * 2)
-        self._retry[machine_id] = (self._monotonic() + pause, pause)
+        before = self._retry.get(machine_id)
+        pause = min(BACKOFF_MAX, before.pause * 2) if before else BACKOFF_FIRST
+        self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, p.PushKeys() in done.changes)
         if done.error.code == "hypervisor_away":
             self._look_at = 0.0
 
@@ -261,9 +274,8 @@ class NodeLoop:
         effects = [c for c in changes if not _is_idle(c, machine)]
         if not effects:
             return wait
-        pause = self._retry.get(machine.id, (0.0, 0.0))[0] - self._monotonic()
-        if pause > 0:
-            return pause
+        if (retry := self._retry.get(machine.id)) and retry.at > self._monotonic():
+            return retry.at - self._monotonic()
         self._busy.add(machine.id)
         log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))
         self._pool.submit(self._carry_out, hold, machine, effects)

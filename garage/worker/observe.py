@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from garage.core.console import panicked
 from garage.core.hypervisor_types import Disks, Domain
-from garage.core.plan import Seen, Wanted
+from garage.core.plan import CONSOLE_LOOK, Seen, Wanted
 from garage.core.states import State
 
 NEEDS_FILES = frozenset({State.PREPARING, State.BOOTING, State.UNREACHABLE})
@@ -21,13 +22,21 @@ class _Stay:
     state: State
     began: float
     asked: float | None = None
+    console_at: float = 0.0
+    panicked: bool = False
 
 
 class Observer:
     """Kept by the node's thread."""
 
-    def __init__(self, disks: Disks, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        self._disks, self._clock, self._monotonic = disks, clock, monotonic
+    def __init__(
+        self,
+        disks: Disks,
+        console: Callable[[str], bytes],
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._disks, self._console, self._clock, self._monotonic = disks, console, clock, monotonic
         self.domains: dict[str, Domain] = {}
         self._stays: dict[str, _Stay] = {}
 
@@ -58,7 +67,14 @@ class Observer:
             age=now - stay.began,
             answered=answered,
             asked_ago=None if stay.asked is None else now - stay.asked,
+            panicked=self._panicked(machine, stay, now),
         )
+
+    def _panicked(self, machine: Wanted, stay: _Stay, now: float) -> bool:
+        """Looks at the console of a machine that boots, but not at every turn."""
+        if machine.state is State.BOOTING and machine.started and now >= stay.console_at + CONSOLE_LOOK:
+            stay.console_at, stay.panicked = now, panicked(self._console(machine.id))
+        return stay.panicked
 
     def _stay(self, machine: Wanted) -> _Stay:
         """At first sight the age comes from the wall clock, if that is possible at all; from then on from ours."""

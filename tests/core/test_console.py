@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garage.core.console import LINE_CHARS, MAX_BYTES, TAIL_LINES, clean, tail
+from garage.core.console import LINE_CHARS, MAX_BYTES, TAIL_LINES, clean, panicked, tail
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ from garage.core.console import LINE_CHARS, MAX_BYTES, TAIL_LINES, clean, tail
 )
 def test_tail(raw: bytes, expected: str) -> None:
     assert tail(raw) == expected
+
+
+def test_a_panic_is_seen() -> None:
+    assert panicked(b"[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)")
+    assert not panicked(b"[    1.2] Command line: panic=-1 quiet\r\nno panic here")
 
 
 def test_it_is_bounded() -> None:

@@ -25,7 +25,7 @@ PANICKED, FULL = Domain(Power.CRASHED, Reason.CRASH), Domain(Power.PAUSED, Reaso
 PAUSED = Domain(Power.PAUSED)
 DISK: list[Change] = [Show("disk"), p.MakeDisk(), p.WriteSeed()]
 ON: list[Change] = [Show("starting"), p.Define(), p.Start()]
-PROBING: list[Change] = [Show("waiting_ssh"), p.Probe(), Wait("ssh", 300.0)]
+PROBING: list[Change] = [Show("waiting_ssh"), p.Probe(), Wait("ssh", p.CONSOLE_LOOK)]
 
 S = State
 CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
@@ -39,6 +39,8 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("answered", S.BOOTING, {}, replace(FILES, domain=RUNNING, answered=True), [Fire(Event.ANSWERED)]),
     ("time over", S.BOOTING, {}, replace(FILES, domain=RUNNING, age=300.0), [Fire(Event.ERROR, Fault.BOOT_TIMEOUT)]),
     ("panic", S.BOOTING, {}, replace(FILES, domain=PANICKED), [Fire(Event.ERROR, Fault.CRASH)]),
+    ("early panic", S.BOOTING, {}, replace(FILES, domain=RUNNING, panicked=True), [Fire(Event.ERROR, Fault.CRASH)]),
+    ("nearly over", S.BOOTING, {}, replace(FILES, domain=RUNNING, age=299.0), [*PROBING[:2], Wait("ssh", 1.0)]),
     ("QEMU died", S.BOOTING, {}, replace(FILES, domain=BY_CRASH), [Fire(Event.ERROR, Fault.CRASH)]),
     ("guest went off while booting", S.BOOTING, {}, replace(FILES, domain=BY_GUEST), [Fire(Event.POWERED_OFF)]),
     ("node went down while booting", S.BOOTING, {}, replace(FILES, domain=OFF), [Fire(Event.SILENT)]),

@@ -219,6 +219,17 @@ def test_a_panic_fails_at_once(rig: Rig) -> None:
     assert "Kernel panic" in rig.row(ref).console_tail
 
 
+def test_an_early_panic_is_read_from_the_console(rig: Rig) -> None:
+    rig.fake.faults.mute = True
+    ref = rig.make()
+    rig.until(ref, "preparing", "booting")
+    rig.settle()
+    rig.fake.happen(ref, Domain(Power.RUNNING), b"Kernel panic - not syncing: no init\r\nrebooting\r\n")
+    rig.pass_time(4)
+    rig.until(ref, "booting", "failed")
+    assert rig.row(ref).console_tail.endswith("no init\nrebooting")
+
+
 def test_stop_start_and_reboot(rig: Rig) -> None:
     ref = rig.ready()
     machines.stop(rig.ctx, rig.caller, ref)
@@ -425,3 +436,17 @@ def test_slow_machines_do_not_hold_up_others(rig: Rig) -> None:
     rig.until(quick, "preparing", "booting", "ready")
     assert time.monotonic() - begun < 0.5
     rig.until(slow, "preparing", "booting", "ready")
+
+
+def test_what_waits_for_the_agent_is_tried_when_the_guest_says_hello(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.fake.faults.agent_away = True
+    keys.add(rig.ctx, rig.caller, "laptop", ALICE_KEY)
+    rig.settle()
+    assert not rig.row(ref).keys_applied
+    rig.fake.faults.agent_away = False
+    rig.settle()
+    assert not rig.row(ref).keys_applied, "not before its time"
+    rig.fake.happen(ref, Domain(Power.RUNNING))
+    rig.settle()
+    assert rig.row(ref).keys_applied
