@@ -1,0 +1,154 @@
+"""A whole garage — libvirtd, netd, web, worker — inside the node of tests/netlab.py, apart from everything else on the server.
+
+It lives in the node's network namespace and in mount and pid namespaces of its own: own /run, /var/lib/libvirt and sysctls, no
+process that outlives the first one, and no packet that leaves the lab.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.machine.conftest import IMAGES
+from tests.netlab import NetLab
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+INNER = r"""
+set -eu
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run; mkdir -p /run/lock
+for folder in /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
+mkdir -p /var/lib/libvirt/qemu /var/lib/libvirt/images
+cp -a /etc/libvirt $HOME_/libvirt; mount --bind $HOME_/libvirt /etc/libvirt; rm -rf /etc/libvirt/qemu/networks/autostart/*
+printf 'cgroup_controllers = []\nsecurity_driver = "none"\n' >> /etc/libvirt/qemu.conf
+printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >> /etc/libvirt/libvirtd.conf
+virtlogd -d; libvirtd -d
+echo up; exec sleep infinity
+"""
+
+
+class GarageInside:
+    """Start with `GarageInside(image store)`, ask with `garage(...)`, end with `close()`."""
+
+    def __init__(self, store: Path) -> None:
+        self.lab = NetLab()
+        self.home = Path(tempfile.mkdtemp(prefix="garage-machine-"))
+        self.home.chmod(0o755)
+        self._shell = self._start_inner()
+        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.env = {**os.environ, "GARAGE_HOME": str(self.home), "HOME": str(self.home / "root"), "LANG": "C.UTF-8"}
+        (self.home / "root").mkdir()
+        self._initialise(store)
+        for part in ("netd", "web", "worker"):
+            self.start(part)
+        self.wait_ready()
+
+    def _start_inner(self) -> subprocess.Popen[str]:
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", INNER]
+        env = {**os.environ, "HOME_": str(self.home)}
+        shell = self.lab.popen(self.lab.node, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+        assert shell.stdout is not None
+        assert shell.stderr is not None
+        assert shell.stdout.readline() == "up\n", shell.stderr.read()
+        return shell
+
+    def _initialise(self, store: Path) -> None:
+        """init, with the cached image put where the build would have stored it."""
+        (self.home / "garage.toml").write_text(
+            'instance = "tmx"\nsite_ipv4 = "10.77.0.0/20"\nsite_ipv6 = "fd77:7:7::/48"\nlisten = "127.0.0.1:8077"\nboot_timeout = 600.0\n'
+        )
+        self.run([str(BIN / "garage-server"), "init"])
+        (self.home / "office.networks").write_text("192.168.77.0/24\n")
+        shutil.copytree(store, self.home / "images", dirs_exist_ok=True)
+        self.run([str(BIN / "garage-server"), "build-image", str(IMAGES / "debian-12.toml")])
+
+    @property
+    def _pid(self) -> int:
+        """Of the first process inside."""
+        children = subprocess.run(
+            ["pgrep", "-P", str(self._shell.pid)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        return int(children[0]) if children else self._shell.pid
+
+    def _enter(self, argv: Sequence[str]) -> list[str]:
+        return ["nsenter", "-t", str(self._pid), "--mount", "--net", "--pid", f"--wd={ROOT}", *argv]
+
+    def run(self, argv: Sequence[str], *, check: bool = True, seconds: float = 600, input: str | None = None) -> str:
+        """A command inside; its standard output."""
+        done = subprocess.run(
+            self._enter(argv), capture_output=True, text=True, env=self.env, timeout=seconds, check=False, input=input
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"{' '.join(argv)[:300]}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{self.logs()}"
+            )
+        return done.stdout
+
+    def garage(self, *words: str, check: bool = True) -> str:
+        """The `garage` command, as the admin on the server itself."""
+        return self.run([str(BIN / "garage"), *words], check=check)
+
+    def show(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.garage("-o", "json", "machine", "show", name))
+        return found
+
+    def ssh(self, name: str, command: str, *, check: bool = True, input: str | None = None) -> str:
+        return self.run([str(BIN / "garage"), "ssh", name, "--", command], check=check, input=input)
+
+    def wait_state(self, name: str, *states: str, seconds: float = 400) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while (found := self.show(name))["state"] not in states:
+            assert time.monotonic() < deadline, f"{found}\n{self.logs()}"
+            time.sleep(0.5)
+        return found
+
+    def start(self, part: str) -> None:
+        """Of "netd", "web", "worker"."""
+        argv = [str(BIN / "netd"), "run"] if part == "netd" else [str(BIN / "garage-server"), part]
+        log = (self.home / f"{part}.log").open("ab")
+        self._parts[part] = subprocess.Popen(
+            self._enter(argv), stdout=log, stderr=log, env=self.env, stdin=subprocess.DEVNULL
+        )
+
+    def stop(self, part: str, number: int = signal.SIGTERM) -> None:
+        """nsenter stays the parent of the real process, which is what gets the signal."""
+        process = self._parts.pop(part)
+        children = subprocess.run(
+            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for pid in (*map(int, children),):
+            os.kill(pid, number)
+        process.wait(timeout=60)
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + 90
+        while "all well" not in self.garage("status", check=False):
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.5)
+
+    def domains(self) -> list[str]:
+        return self.run(["virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name"]).split()
+
+    def logs(self) -> str:
+        paths = [*self.home.glob("*.log"), *self.home.glob("console/*.log")]
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths)
+
+    def close(self) -> None:
+        """The pid namespace ends with its first process, and everything in it."""
+        for process in self._parts.values():
+            process.kill()
+            process.wait()
+        self._shell.kill()
+        self._shell.wait()
+        self.lab.close()
+        shutil.rmtree(self.home, ignore_errors=True)

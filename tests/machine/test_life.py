@@ -1,0 +1,201 @@
+"""A real machine through its whole life, and the floor attacked from inside it with real packets (topology: tests/netlab.py)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from garage.shell.images import Manifest
+from tests.kernel import frames as f
+from tests.kernel.test_floor import SERVER, SNIFFER
+from tests.machine.garage_inside import GarageInside
+from tests.netlab import INTERNET, INTERNET6, NEIGHBOUR, NODE_UPLINK, NODE_UPLINK6, OFFICE
+
+pytestmark = pytest.mark.machine
+
+GATEWAY, GATEWAY6 = "10.77.0.1", "fd77:7:7::1"
+USER_DATA = """#cloud-config
+write_files:
+  - {path: /etc/hello, content: "from user-data"}
+"""
+
+
+@pytest.fixture(scope="module")
+def garage(image_store: tuple[Path, Manifest]) -> Iterator[GarageInside]:
+    """A garage with one machine, "one", made with the command line as a member would."""
+    made = GarageInside(image_store[0])
+    try:
+        made.garage("machine", "create", "one", "--size", "tiny")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def world(garage: GarageInside) -> Iterator[None]:
+    """TCP servers on the node, at the office, at a neighbour of the node and in the internet."""
+    lab, servers = garage.lab, []
+    for place, ports in ((lab.node, "23 8088"), (lab.uplink, "80"), (lab.office, "80"), (lab.internet, "80")):
+        server = lab.popen(place, [sys.executable, "-c", SERVER, *ports.split()], stdout=subprocess.PIPE)
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        servers.append(server)
+    yield
+    for server in servers:
+        server.kill()
+        server.wait()
+
+
+def test_it_is_ready_and_lets_its_owner_in_without_a_question(garage: GarageInside) -> None:
+    one = garage.show("one")
+    assert one["state"] == "ready"
+    assert one["virtualisation"] in ("tcg", "kvm")
+    said = garage.ssh(
+        "one", "hostname; id -un; sudo -n id -u; cat /etc/machine-id; cat /etc/ssh/ssh_host_ed25519_key.pub"
+    )
+    lines = said.split("\n")
+    assert lines[:3] == ["one", "debian", "0"]
+    assert len(lines[3]) == 32
+    assert lines[4].split()[1] == one["host_key"].split()[1]
+
+
+def test_its_addresses_are_those_fixed_before_it_booted(garage: GarageInside) -> None:
+    one = garage.show("one")
+    deadline = time.monotonic() + 90
+    while one["ipv6"] not in (said := garage.ssh("one", "ip -br addr show eth0; ip route; resolvectl dns eth0")):
+        assert time.monotonic() < deadline, said
+        time.sleep(1)
+    assert f"{one['ipv4']}/32" in said
+    assert f"default via {GATEWAY}" in said
+    assert GATEWAY in said.splitlines()[-1]
+
+
+def test_names_of_machines_and_of_the_node_resolve_inside(garage: GarageInside) -> None:
+    one = garage.show("one")
+    found = garage.ssh(
+        "one", f"getent hosts {one['fqdn']}; getent ahostsv4 one.admin.home.garage.internal; getent hosts {one['ipv4']}"
+    )
+    assert one["ipv4"] in found
+    assert one["fqdn"] in found
+
+
+def test_the_disk_has_grown_to_the_size_asked_for(garage: GarageInside) -> None:
+    deadline = time.monotonic() + 120
+    while int(garage.ssh("one", "df --output=size -BG / | tail -1").strip().rstrip("G")) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(2)
+
+
+PROBE = """
+import socket, sys, json, concurrent.futures
+def probe(target):
+    try:
+        with socket.create_connection(tuple(target), timeout=5) as s:
+            return s.recv(5) == b"hello"
+    except OSError:
+        return False
+targets = json.loads(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(16) as pool:
+    print(json.dumps(list(pool.map(probe, targets))))
+"""
+
+
+def reach(garage: GarageInside, *targets: tuple[str, int]) -> list[bool]:
+    said = garage.ssh("one", f"python3 - '{json.dumps(targets)}'", input=PROBE)
+    answers: list[bool] = json.loads(said)
+    return answers
+
+
+def test_from_inside_only_the_internet_answers(garage: GarageInside, world: None) -> None:
+    open_ = [(INTERNET, 80), (INTERNET6, 80)]
+    closed = [(OFFICE, 80), (NEIGHBOUR, 80), ("192.0.2.1", 80), ("169.254.169.254", 80)]
+    closed += [(a, p) for a in (GATEWAY, GATEWAY6, NODE_UPLINK, NODE_UPLINK6) for p in (23, 8088)]
+    assert reach(garage, *open_, *closed) == [True] * len(open_) + [False] * len(closed)
+    node = "import socket; print(socket.create_connection(('{}', {}), timeout=3).recv(5))"
+    for address, port in ((OFFICE, 80), (NEIGHBOUR, 80), (GATEWAY, 23)):
+        said = garage.lab.python(garage.lab.node, node.format(address, port))
+        assert said == "b'hello'", "the control: from the node they answer"
+
+
+SEND = """
+import socket, sys, json
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("eth0", 0))
+for packet in json.loads(sys.argv[1]): s.send(bytes.fromhex(packet))
+"""
+
+
+def test_frames_that_are_not_its_own_end_at_its_tap(garage: GarageInside) -> None:
+    one = garage.show("one")
+    mac = garage.ssh("one", "cat /sys/class/net/eth0/address").strip()
+    node_mac = garage.lab.exec(garage.lab.node, "cat /sys/class/net/gbtmx/address").strip()
+    packets = {
+        "own": f.ethernet(
+            mac, node_mac, 0x0800, f.udp4(one["ipv4"], INTERNET, 4000, 4000, b"<own>....................")
+        ),
+        "ip": f.ethernet(
+            mac, node_mac, 0x0800, f.udp4("10.77.0.99", INTERNET, 4000, 4000, b"<ip>....................")
+        ),
+        "mac": f.ethernet(
+            "52:54:00:99:99:99", node_mac, 0x0800, f.udp4(one["ipv4"], INTERNET, 4000, 4000, b"<mac>...............")
+        ),
+        "dhcp": f.ethernet(
+            mac, f.BROADCAST, 0x0800, f.udp4(one["ipv4"], "255.255.255.255", 67, 68, b"<dhcp>..............")
+        ),
+        "ra": f.ethernet(
+            mac, "33:33:00:00:00:01", 0x86DD, f.icmp6("fe80::1234", "ff02::1", 134, bytes(12) + b"<ra>............")
+        ),
+        "arp": f.ethernet(mac, f.BROADCAST, 0x0806, f.arp(2, mac, GATEWAY, "10.77.0.99", b"<arp>..............")),
+    }
+    sniffer = garage.lab.popen(
+        garage.lab.node, [sys.executable, "-c", SNIFFER.replace("+ 3", "+ 12"), "gbtmx"], stdout=subprocess.PIPE
+    )
+    assert sniffer.stdout is not None
+    assert sniffer.stdout.buffer.readline() == b"up\n"  # type: ignore[attr-defined]
+    payload = json.dumps([packet.hex() for packet in packets.values()])
+    garage.ssh("one", f"sudo python3 - '{payload}'", input=SEND)
+    seen = sniffer.stdout.buffer.read()  # type: ignore[attr-defined]
+    sniffer.wait()
+    assert {name for name in packets if f"<{name}>".encode() in seen} == {"own"}
+
+
+def test_a_killed_worker_and_web_leave_it_running_and_come_back(garage: GarageInside) -> None:
+    garage.stop("worker", 9)
+    garage.stop("web", 9)
+    garage.start("web")
+    garage.start("worker")
+    garage.wait_ready()
+    garage.wait_state("one", "ready", seconds=60)
+    assert garage.ssh("one", "echo still here").strip() == "still here"
+
+
+def test_stop_and_start_keep_disk_address_and_host_key(garage: GarageInside) -> None:
+    before = garage.show("one")
+    garage.ssh("one", "echo kept > note; sync")
+    garage.garage("machine", "stop", "one")
+    garage.wait_state("one", "stopped")
+    garage.garage("machine", "start", "one")
+    after = garage.wait_state("one", "ready", "failed")
+    assert after["state"] == "ready", after
+    assert garage.ssh("one", "cat note").strip() == "kept"
+    assert (after["ipv4"], after["host_key"]) == (before["ipv4"], before["host_key"])
+
+
+def test_deleted_it_leaves_nothing(garage: GarageInside, tmp_path: Path) -> None:
+    one = garage.show("one")
+    garage.garage("machine", "delete", "one", "--yes")
+    deadline = time.monotonic() + 60
+    while garage.domains():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    while "one" in garage.garage("machine", "list"):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    assert not (garage.home / "machines" / one["id"]).exists()
+    rules = garage.lab.exec(garage.lab.node, "nft list table bridge garage_tmx")
+    assert one["ipv4"] not in rules
