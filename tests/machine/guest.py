@@ -173,7 +173,7 @@ def _seed(folder: Path, name: str, user_data: str | None) -> str:
 def _banner(port: int) -> bytes:
     """What port 22 says first; QEMU itself accepts the connection at once and closes it when the guest refuses."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as stream:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
             return stream.recv(64)
     except OSError:
         return b""
