@@ -64,8 +64,8 @@ class Site:
             for key, value in values.items():
                 setattr(row, key, value)
 
-    def wait(self, machine_id: str, state: str) -> None:
-        end = time.monotonic() + 10
+    def wait(self, machine_id: str, state: str, seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
         while machines.get(self.ctx, self.admin, machine_id).state != state:
             assert time.monotonic() < end, f"never {state}"
             time.sleep(0.05)

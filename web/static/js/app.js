@@ -24,12 +24,24 @@ function listen() {
   const url = document.body.dataset.events;
   if (!url || stream || document.hidden) return;
   stream = new EventSource(url);
-  stream.addEventListener("machine", (event) => changed(JSON.parse(event.data).id));
+  stream.addEventListener("open", lookAgain); // what happened between the page and the stream
+  stream.addEventListener("machine", (event) => changed(JSON.parse(event.data)));
+  stream.addEventListener("reset", lookAgain);
   stream.addEventListener("error", () => stream?.readyState === EventSource.CLOSED && later());
 }
 
-function changed(id) {
+const told = new Map(); // machine → since when, by the stream, it is what it is
+
+function changed({ id, state, state_since }) {
+  told.set(id, state_since);
   for (const place of all(`[data-machine="${CSS.escape(id)}"]`)) htmx.trigger(place, "changed");
+  const quota = document.getElementById("quota");
+  if (quota && (state === "preparing" || state === "gone")) htmx.trigger(quota, "changed");
+}
+
+// a row may come into the page later than the news of it
+function catchUp() {
+  for (const place of all("[data-machine]")) if (told.get(place.dataset.machine) > Number(place.dataset.at)) htmx.trigger(place, "changed");
 }
 
 // a stream that the server closed for good (an old version, a restart) is tried again; meanwhile what moves is fetched
@@ -50,10 +62,16 @@ function refresh() {
   for (const place of all("[data-machine]")) if (moving.has(place.dataset.state)) htmx.trigger(place, "changed");
 }
 
+// after a gap: the list as a whole, or the one machine
+function lookAgain() {
+  if (document.getElementById("list")) htmx.ajax("GET", location.pathname + location.search, { target: "#list", select: "#list", selectOOB: "#quota", swap: "outerMorph" });
+  else for (const place of all("[data-machine]")) htmx.trigger(place, "changed");
+}
+
 // a hidden page holds no connection; seen again, it looks once and listens again
 on("visibilitychange", () => {
   if (document.hidden) return quiet();
-  for (const place of all("[data-machine]")) htmx.trigger(place, "changed");
+  lookAgain();
   listen();
 });
 
@@ -152,6 +170,7 @@ on("htmx:after:swap", () => {
   for (const menu of all("details.drop[open]")) if (!menu.matches(":hover, :focus-within")) menu.open = false;
   count();
   consoles();
+  catchUp();
 });
 
 document.body.append(spoken);
