@@ -13,6 +13,7 @@ from garage_setup.steps import Tell
 
 NAME = "first"
 PATIENCE = 300.0
+LEARN_SECONDS = 45.0
 
 
 def first_machine(place: Place, runner: Runner, controller: Controller, tell: Tell) -> str:
@@ -25,8 +26,20 @@ def first_machine(place: Place, runner: Runner, controller: Controller, tell: Te
         controller.post(f"/machines/{machine['id']}/start", {})
     machine = _follow(controller, machine["id"], runner, tell)
     tell("logging in with ssh")
-    said = garage(place, runner, controller, "ssh", NAME, "--", "uname -sr").strip().splitlines()
+    said = _log_in(place, runner, controller).strip().splitlines()
     return f"{NAME} is ready and lets us in ({said[-1] if said else ''}); {time.monotonic() - started:.0f} s from the request"
+
+
+def _log_in(place: Place, runner: Runner, controller: Controller) -> str:
+    """What the machine says; it may still have to learn our key, if it was there before the key."""
+    deadline = time.monotonic() + LEARN_SECONDS
+    while True:
+        try:
+            return garage(place, runner, controller, "ssh", NAME, "--", "uname -sr")
+        except SetupError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def _existing(controller: Controller) -> dict[str, Any] | None:
