@@ -86,7 +86,8 @@ def _summary(place: Place, runner: Runner, report: Report, seconds: float) -> No
     )
     rows = {
         "URL": controller.url,
-        "login": f"{admin}; to set the password: {_link(place, admin)}" if report.changed else admin,
+        # a link for who sets up; later ones are made on demand, so that a repeated `make up` resets nobody
+        "login": f"{admin}; to set the password: {_link(place, admin)}" if "machine" in report.results else admin,
         "token": f"{place.home}/admin.token",
         "ssh": f"{prefix}{command} ssh first",
     }
