@@ -34,6 +34,8 @@ from netd import wire
 
 RECORDS = Path("/run/garage-tests")
 """One file per realm: name = instance, content = the pid of its test and its folder."""
+TOMBSTONE = 600.0
+"""Seconds for which an ended realm is looked at again."""
 IMAGE = "ab" * 32
 URI = "qemu:///system"
 ROOT = Path(__file__).parent.parent
@@ -111,7 +113,7 @@ def realm(kind: Kind = Kind.DEAF) -> Iterator[Realm]:
         ctx.db.close()
     finally:
         _clear(instance, home)
-        record.unlink(missing_ok=True)
+        record.write_text(f"0 {home}")
 
 
 def _draw_instance() -> str:
@@ -166,12 +168,14 @@ def domains(instance: str) -> list[str]:
 
 
 def clear_dead() -> None:
-    """Remove what tests left that were killed."""
+    """Remove what tests left that were killed, and what libvirt did for a killed worker only after its realm was cleared."""
     for record in RECORDS.glob("*") if RECORDS.exists() else ():
-        pid, _, home = record.read_text().partition(" ")
-        if home and not Path("/proc", pid).exists():
-            _clear(record.name, Path(home))
-            record.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            pid, _, home = record.read_text().partition(" ")
+            if home and not Path("/proc", pid).exists():
+                _clear(record.name, Path(home))
+                if time.time() - record.stat().st_mtime > TOMBSTONE:
+                    record.unlink(missing_ok=True)
 
 
 def _clear(instance: str, home: Path) -> None:
