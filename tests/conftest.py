@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -36,6 +38,14 @@ class Clock:
         self.now += seconds
 
 
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """argon2's real cost, 64 MiB and three passes, would be most of the tests' time."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(accounts, "_HASHER", cheap)
+    monkeypatch.setattr(accounts, "_NOBODY", cheap.hash("nobody"))
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -49,11 +59,24 @@ def config(tmp_path: Path) -> Config:
     )
 
 
-@pytest.fixture
-def ctx(config: Config, clock: Clock) -> Iterator[Context]:
-    """An empty, migrated database with deterministic randomness."""
-    database = Database(config.sqlalchemy_url)
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file that tests copy: migrating takes longer than most of them."""
+    path = tmp_path_factory.mktemp("template") / "garage.db"
+    database = Database(f"sqlite:///{path}")
     migrate(database)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return path
+
+
+@pytest.fixture
+def ctx(config: Config, clock: Clock, empty_database: Path) -> Iterator[Context]:
+    """An empty, migrated database with deterministic randomness."""
+    (config.home / "db").mkdir()
+    shutil.copy(empty_database, config.home / "db" / "garage.db")
+    database = Database(config.sqlalchemy_url)
     yield Context(database, config, clock, random.Random(7), Vault(Fernet.generate_key()), Ed25519PrivateKey.generate())
     database.close()
 

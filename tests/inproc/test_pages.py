@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -29,14 +28,6 @@ from web.i18n import translate_error
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     catalogue.compile_all()
-
-
-@pytest.fixture(autouse=True)
-def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What argon2 costs is measured elsewhere; here it would be most of the time."""
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(accounts, "_HASHER", cheap)
-    monkeypatch.setattr(accounts, "_NOBODY", cheap.hash("nobody"))
 
 
 @pytest.fixture
