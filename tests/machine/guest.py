@@ -50,7 +50,8 @@ class Guest:
         raise AssertionError(f"no banner in {seconds:.0f} s\n{self.console()}")
 
     def console(self) -> str:
-        return (self.folder / "console").read_text(errors="replace")[-3000:]
+        path = self.folder / "console"
+        return path.read_text(errors="replace")[-3000:] if path.exists() else ""
 
     def ssh(self, command: str, *, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """`command` in the guest as its login user; the host key must be the seed's."""
@@ -72,10 +73,10 @@ class Guest:
         assert done.returncode == 0, f"{command}: {done.stderr}\n{done.stdout}"
         return done.stdout.strip()
 
-    def power_off(self) -> None:
-        """The way a person does it; the disk stays."""
-        self.ssh("sudo systemctl poweroff")
-        self.process.wait(timeout=120)
+    def again(self, image: tuple[Path, Manifest]) -> Guest:
+        """The same disk and seed once more, after `process` has ended."""
+        store, manifest = image
+        return start(self.folder, store / manifest.sha256, manifest.cmdline, self.host_key)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,184 @@
+"""The default image on plain QEMU: real build, real boots."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from garage.core.mirror import Mirror
+from garage.core.recipe import parse_recipe
+from garage.errors import GarageError
+from garage.shell.images import Manifest, build, verify
+from tests.machine.conftest import IMAGES
+from tests.machine.guest import Guest, guest
+
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
+
+USER_DATA = """#cloud-config
+hostname: chosen
+users:
+  - default
+  - name: carol
+    shell: /bin/sh
+write_files:
+  - path: /etc/motd
+    content: こんにちは
+ssh_authorized_keys:
+  - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmKSvnJgmSWEX7zVr/vRUgqAkpqKF0pCN0xzEuLBS1b of-the-user
+runcmd:
+  - [sh, -c, "id -un > /var/tmp/ran"]
+"""
+KEYS = "/etc/ssh/authorized_keys.d/debian"
+
+
+@pytest.fixture(scope="module")
+def plain(image_store: tuple[Path, Manifest]) -> Iterator[Guest]:
+    """A guest without user-data, its banner seen."""
+    with guest(*image_store) as made:
+        made.wait_for_banner()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def told(image_store: tuple[Path, Manifest]) -> Iterator[Guest]:
+    """A guest with user-data, at the end of cloud-init."""
+    with guest(*image_store, user_data=USER_DATA) as made:
+        made.wait_for_banner()
+        assert made.says("cloud-init status --wait | tail -1", seconds=400) == "status: done"
+        yield made
+
+
+def test_the_image_holds_no_identity(image_files: Path) -> None:
+    """What is in an image is everybody's."""
+    etc = image_files / "etc"
+    assert not list((etc / "ssh").glob("ssh_host_*"))
+    assert not (etc / "machine-id").exists()
+    assert not (etc / "apt/apt.conf.d/99mmdebstrap").exists()
+    passwords = [line.split(":")[1] for line in (etc / "shadow").read_text().splitlines()]
+    assert all(password.startswith(("*", "!")) for password in passwords)
+
+
+def test_stored_files_are_what_the_manifest_says(image_store: tuple[Path, Manifest]) -> None:
+    store, manifest = image_store
+    verify(store, manifest.sha256)
+    folder = store / manifest.sha256
+    assert json.loads((folder / "manifest.json").read_text()) == manifest.as_dict()
+    assert all(path.stat().st_mode & 0o004 for path in (folder, *folder.iterdir())), "QEMU's user must read them"
+
+
+def test_who_it_is(plain: Guest) -> None:
+    """The login itself proved the host key: only the seed's is known to ssh here."""
+    assert plain.says("hostname; hostname -f").split() == ["vm7", "vm7.alice.home.garage.internal"]
+    assert len(plain.says("cat /etc/machine-id")) == 32
+    assert plain.says("sudo id -un") == "root"
+    assert plain.says("ls /etc/ssh/ssh_host_*").split() == [
+        "/etc/ssh/ssh_host_ed25519_key",
+        "/etc/ssh/ssh_host_ed25519_key.pub",
+    ]
+
+
+def test_the_disk_is_grown_and_nothing_failed(plain: Guest) -> None:
+    assert plain.says("systemctl is-system-running --wait || systemctl --failed --no-legend", seconds=400) == "running"
+    assert int(plain.says("df --output=size -BG / | tail -1").rstrip("G")) >= 9
+    assert (
+        plain.says("systemctl is-active qemu-guest-agent systemd-networkd systemd-timesyncd").split() == ["active"] * 3
+    )
+
+
+def test_nothing_calls_out_by_itself(plain: Guest) -> None:
+    timers = plain.says(
+        "systemctl list-units --type=timer --all --no-legend --plain --state=loaded | cut -d' ' -f1"
+    ).split()
+    assert timers == ["systemd-tmpfiles-clean.timer"]
+    assert plain.says("grep -c . /etc/systemd/timesyncd.conf.d/garage.conf") != "0"
+    assert plain.says("timedatectl show-timesync -p FallbackNTPServers -p SystemNTPServers --value") == ""
+
+
+def test_the_agent_changes_the_garages_keys_only(plain: Guest) -> None:
+    """As the worker does: guest-file-write of one file; the user's own stays."""
+    plain.says("mkdir -p ~/.ssh && echo '# mine' > ~/.ssh/authorized_keys")
+    plain.says(f"sudo cp {KEYS} /tmp/keys && (cat /tmp/keys; echo '# later') | sudo tee {KEYS} >/dev/null")
+    assert plain.says(f"tail -1 {KEYS}; cat ~/.ssh/authorized_keys").splitlines() == ["# later", "# mine"]
+    agent = _agent(plain, "guest-info")
+    allowed = {entry["name"] for entry in agent["supported_commands"] if entry["enabled"]}
+    assert {"guest-file-open", "guest-file-write", "guest-file-close", "guest-shutdown"} <= allowed
+
+
+def test_user_data_has_its_way(told: Guest) -> None:
+    assert told.says("hostname") == "chosen"
+    assert told.says("cat /etc/motd; echo; cat /var/tmp/ran; id -un carol").split() == ["こんにちは", "root", "carol"]
+    assert told.says("grep -c of-the-user ~/.ssh/authorized_keys") == "1"
+
+
+def test_user_data_leaves_the_garages_part_alone(told: Guest) -> None:
+    """Each call logs in with the key that only the garage's file holds, and against the host key of the seed."""
+    own = told.says(f"cat {KEYS}").split()[1]
+    assert own not in told.says("cat ~/.ssh/authorized_keys"), "a key there could not be taken back"
+    assert told.says("systemctl show ssh -p NRestarts --value") == "0"
+
+
+def test_identity_stays_over_a_reboot_and_so_do_changed_keys(image_store: tuple[Path, Manifest]) -> None:
+    with guest(*image_store) as made:
+        made.wait_for_banner()
+        made.says(f"echo '# later' | sudo tee -a {KEYS} >/dev/null; sync")
+        before = made.says("cat /etc/machine-id")
+        made.process.kill()
+        made.process.wait()
+        again = made.again(image_store)
+        try:
+            again.wait_for_banner()
+            assert again.says("cat /etc/machine-id") == before
+            assert again.says(f"tail -1 {KEYS}") == "# later"
+        finally:
+            again.process.kill()
+            again.process.wait()
+
+
+def test_without_a_seed_the_port_stays_closed(image_store: tuple[Path, Manifest]) -> None:
+    with guest(*image_store, seeded=False) as made:
+        deadline = time.monotonic() + 120
+        while "stays closed" not in made.console() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert "no seed disk" in made.console()
+        with pytest.raises(AssertionError, match="no banner"):
+            made.wait_for_banner(time.monotonic() - made.started + 20)
+
+
+def test_a_full_disk_says_how_much_is_needed(tmp_path: Path) -> None:
+    recipe = parse_recipe((IMAGES / "debian-12.toml").read_text())
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=True)
+    try:
+        with pytest.raises(GarageError) as caught:
+            build(
+                recipe,
+                store=small / "s",
+                mirror=Mirror("http://127.0.0.1:9"),
+                work=small / "w",
+                progress=lambda *_: None,
+            )
+        assert caught.value.code == "disk_full"
+        assert caught.value.params["needed"] > 1
+        assert not list(small.glob("s/*"))
+        assert not list(small.glob("w/build-*"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def _agent(one: Guest, command: str) -> dict[str, list[dict[str, object]]]:
+    """One guest-agent call."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(60)
+        channel.connect(os.fspath(one.folder / "agent"))
+        channel.sendall(json.dumps({"execute": command}).encode() + b"\n")
+        with channel.makefile() as lines:
+            answer: dict[str, list[dict[str, object]]] = json.loads(lines.readline())["return"]
+            return answer
