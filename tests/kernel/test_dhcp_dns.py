@@ -26,7 +26,7 @@ def dhcp(node: NodeUnderTest, place: str) -> dict[str, str]:
     script = node.state / "udhcpc.sh"
     script.write_text(SCRIPT)
     script.chmod(0o755)
-    said = node.lab.exec(place, f"udhcpc -i eth0 -n -q -t 4 -T 1 -O staticroutes -O search -O ntpsrv -s {script}")
+    said = node.lab.exec(place, f"udhcpc -i eth0 -n -q -t 8 -T 2 -O staticroutes -O search -O ntpsrv -s {script}")
     line = next(line for line in said.splitlines() if line.startswith("bound"))
     return dict(word.split("=", 1) for word in line.split(" ")[1:] if "=" in word)
 

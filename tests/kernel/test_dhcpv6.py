@@ -81,7 +81,7 @@ def test_router_advertisements_make_nothing_on_link(node: NodeUnderTest, clients
 
 def test_addresses_are_given_after_many_changes(node: NodeUnderTest, clients: tuple[str, str]) -> None:
     """dnsmasq 2.90 dies of SIGHUP when its hosts carry tags and have been given an address."""
-    node.lab.exec(clients[1], "udhcpc -i eth0 -n -q -t 4 -T 1 -s /bin/true")
+    node.lab.exec(clients[1], "udhcpc -i eth0 -n -q -t 8 -T 2 -s /bin/true")
     for version in range(100, 106):
         node.take(spec(version, ONE, TWO, THREE) if version % 2 else spec(version, ONE, TWO))
-    assert "obtained" in node.lab.exec(clients[1], "udhcpc -i eth0 -n -q -t 4 -T 1 -s /bin/true 2>&1")
+    assert "obtained" in node.lab.exec(clients[1], "udhcpc -i eth0 -n -q -t 8 -T 2 -s /bin/true 2>&1")

@@ -75,7 +75,7 @@ def test_machines_of_one_reach_nothing_of_the_other(two: tuple[NodeUnderTest, No
     assert reach(one, guest, *closed) == dict.fromkeys(closed, False)
     closed = [(address, 80) for address in (ONE.ipv4, ONE.ipv6, BRIDGE.ipv4, BRIDGE.ipv6)]
     assert reach(other, other_guest, *closed) == dict.fromkeys(closed, False)
-    ask = "dig +time=1 +tries=1 one.alice.home.garage.internal @"
+    ask = "dig +time=2 +tries=2 one.alice.home.garage.internal @"
     assert "NOERROR" in other.lab.exec(other_guest, ask + OTHER_BRIDGE.ipv4)
     assert "no servers" in other.lab.exec(other_guest, ask + BRIDGE.ipv4, check=False)
 
