@@ -18,10 +18,11 @@ FETCHING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A Debian mirror's URL, the keyring that its releases are checked with, and the apt options (`Name "value";`) that
-    this server needs to fetch from it."""
+    """A Debian mirror, its security updates ("" where there are none), the keyring that both are checked with, and the apt
+    options (`Name "value";`) that this server needs to fetch from it."""
 
     url: str
+    security: str = ""
     keyring: str = KEYRING
     apt_options: tuple[str, ...] = ()
 
@@ -32,14 +33,18 @@ def choose_mirror(environ: Mapping[str, str], os_release: str, sources: Iterable
     `sources` are the texts of the server's sources.list and *.sources files, `apt_config` what `apt-config dump` prints.
     """
     options = fetching_options(apt_config)
-    if given := environ.get("GARAGE_DEBIAN_MIRROR"):
-        return Mirror(given.rstrip("/"), apt_options=options)
-    if re.search(r'^ID="?debian"?$', os_release, re.MULTILINE):
-        for text in sources:
-            for url in _urls(text):
-                if url.rstrip("/").endswith("/debian"):
-                    return Mirror(url.rstrip("/"), apt_options=options)
-    return Mirror(PUBLIC, apt_options=options)
+    if given := environ.get("GARAGE_DEBIAN_MIRROR", "").rstrip("/"):
+        return Mirror(given, _sibling(given), apt_options=options)
+    debian = re.search(r'^ID="?debian"?$', os_release, re.MULTILINE)
+    urls = [url.rstrip("/") for text in sources for url in _urls(text)] if debian else []
+    url = next((url for url in urls if url.endswith("/debian")), PUBLIC)
+    security = next((url for url in urls if url.endswith("/debian-security")), _sibling(url))
+    return Mirror(url, security, apt_options=options)
+
+
+def _sibling(url: str) -> str:
+    """Where a mirror of the whole archive keeps the security updates."""
+    return f"{url}-security" if url.endswith("/debian") else ""
 
 
 def fetching_options(apt_config: str) -> tuple[str, ...]:

@@ -100,16 +100,17 @@ def _check(recipe: Recipe) -> None:
             raise _bad("files", f"“{path[:60]}” is no absolute path")
 
 
-def mmdebstrap_argv(recipe: Recipe, *, mirror: str, keyring: str, target: str, apt_conf: str = "") -> list[str]:
+def mmdebstrap_argv(
+    recipe: Recipe, *, mirror: str, keyring: str, target: str, security: str = "", apt_conf: str = ""
+) -> list[str]:
     """The command that makes the root file system as a tar file.
 
-    `apt_conf` is a file with what this server needs to reach the mirror (a file, since a proxy's URL may hold a password);
-    nothing else of its configuration is used. mmdebstrap leaves all of it in the guest's APT_LEFTOVER, which must be removed:
-    a guest that takes expired indexes could be held on old packages.
+    `security` is the mirror of the security updates. `apt_conf` is a file with what this server needs to reach the mirror (a
+    file, since a proxy's URL may hold a password); nothing else of its configuration is used. mmdebstrap leaves all of it in the
+    guest's APT_LEFTOVER, which must be removed: a guest that takes expired indexes could be held on old packages.
     """
     return [
         "mmdebstrap",
-        "--quiet",
         "--variant=minbase",
         f"--architectures={recipe.architecture}",
         f"--include={','.join(recipe.packages)}",
@@ -123,6 +124,7 @@ def mmdebstrap_argv(recipe: Recipe, *, mirror: str, keyring: str, target: str, a
         recipe.suite,
         target,
         mirror,
+        *([f"deb {security} {recipe.suite}-security main"] if security else []),
     ]
 
 

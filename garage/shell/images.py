@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +20,15 @@ from typing import Any
 from garage.core.mirror import Mirror
 from garage.core.recipe import Recipe
 from garage.errors import N_, GarageError
-from garage.shell.initrd import make_initrd
-from garage.shell.rootfs import disk_full, make_rootfs, needed_gib
+from garage.shell.initrd import INIT, make_initrd
+from garage.shell.rootfs import FULL, disk_full, installed, make_rootfs, needed_gib
 from garage.shell.run import run
 
 FILES = ("disk.qcow2", "vmlinuz", "initrd.img", "manifest.json")
+BUILDER = 2
+"""Raise it when this code makes other images than before of the same recipes, so that they are built again."""
+END_SECONDS = 10.0
+"""How long programs of a killed build may take to end."""
 Progress = Callable[[str, float], None]
 
 
@@ -33,7 +40,7 @@ class Manifest:
     title: str
     suite: str
     recipe: str
-    """Hash of the recipe it was built from."""
+    """`image_hash` of the recipe it was built from."""
     sha256: str
     """Of disk.qcow2."""
     kernel_sha256: str
@@ -49,15 +56,19 @@ class Manifest:
 
 def build(recipe: Recipe, *, store: Path, mirror: Mirror, work: Path, progress: Progress) -> Manifest:
     """The image of `recipe`, built unless it stands already. Interrupted anywhere, the next call begins anew and leaves nothing behind."""
-    if found := find(store, recipe.hash):
+    wanted = image_hash(recipe)
+    if found := find(store, wanted):
         progress("stands already", 1.0)
         return found
     with _workplace(work, recipe) as place:
+        if found := find(store, wanted):  # another process built it while this one waited for the work folder
+            return found
         progress("packages", 0.05)
         root = make_rootfs(recipe, mirror, place)
         progress("disk", 0.75)
         out = place / "image"
         out.mkdir(mode=0o755)
+        (out / "packages.txt").write_text(installed(root))
         release = _kernel(recipe, root, place, out)
         _disk(recipe, root, place, out)
         progress("checksums", 0.95)
@@ -68,12 +79,20 @@ def build(recipe: Recipe, *, store: Path, mirror: Mirror, work: Path, progress: 
     return manifest
 
 
-def find(store: Path, recipe_hash: str) -> Manifest | None:
-    """A complete stored image of this recipe."""
+def image_hash(recipe: Recipe) -> str:
+    """Changes with anything that changes the image: the recipe, and what this builder adds to it."""
+    ours = INIT if recipe.initrd == "garage" else ""
+    return hashlib.sha256(f"{BUILDER} {recipe.hash} {ours}".encode()).hexdigest()
+
+
+def find(store: Path, wanted: str) -> Manifest | None:
+    """The complete stored image with this `image_hash`."""
     for path in sorted(store.glob("*/manifest.json")):
-        manifest = load(path.parent)
-        if manifest.recipe == recipe_hash and all((path.parent / name).exists() for name in FILES):
-            return manifest
+        with contextlib.suppress(OSError, ValueError, TypeError):  # damaged: it is as if it were not there
+            manifest = load(path.parent)
+            complete = all((path.parent / name).exists() for name in FILES)
+            if manifest.recipe == wanted and manifest.sha256 == path.parent.name and complete:
+                return manifest
     return None
 
 
@@ -97,27 +116,58 @@ def verify(store: Path, sha256: str) -> None:
 
 @contextmanager
 def _workplace(work: Path, recipe: Recipe) -> Iterator[Path]:
-    """A folder of this process; those of dead ones are removed first. A full disk is told as such, whoever met it."""
+    """A folder for one build at a time; what a killed one left is removed. A full disk is told as such, whoever met it."""
     work.mkdir(parents=True, exist_ok=True)
-    for old in work.glob("build-*"):
-        if not Path(f"/proc/{old.name.removeprefix('build-')}").exists():
-            shutil.rmtree(old)
-    place = work / f"build-{os.getpid()}"
-    try:
-        if shutil.disk_usage(work).free < needed_gib(recipe) * (1 << 30):
-            raise disk_full(work, recipe)
-        place.mkdir(mode=0o755)
-        yield place
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise disk_full(work, recipe) from None
-        raise
-    except GarageError as error:
-        if "No space left" in error.message:
-            raise disk_full(work, recipe) from None
-        raise
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with (work / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when its process dies, however that happens
+        place = work / "build"
+        _remove(place)
+        try:
+            if shutil.disk_usage(work).free < needed_gib(recipe) * (1 << 30):
+                raise disk_full(work, recipe)
+            place.mkdir(mode=0o755)
+            yield place
+        except (OSError, GarageError) as error:
+            raise _told(error, work, recipe) from None
+        finally:
+            _remove(place)
+
+
+def _told(error: OSError | GarageError, work: Path, recipe: Recipe) -> Exception:
+    """`error`, or "disk full" where that is what it says."""
+    if isinstance(error, OSError):
+        full = error.errno == errno.ENOSPC
+    else:
+        full = error.code == "disk_full" or any(sign in error.message for sign in FULL)
+    return disk_full(work, recipe) if full else error
+
+
+def _remove(place: Path) -> None:
+    """Remove the folder, after ending programs that work in it: those of a killed builder go on without it.
+
+    They are looked for until a whole look finds none, since one that is about to be ended may have started another.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    while (pids := _programs(place)) or place.exists():
+        if time.monotonic() > deadline:
+            return shutil.rmtree(place)  # as far as it goes; what is in its way is told
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not pids:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(place)
+        time.sleep(0.02)
+
+
+def _programs(place: Path) -> list[int]:
+    """Processes on whose command line a path below `place` stands, as on those of all that a build starts."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{place}/".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
 
 
 def _kernel(recipe: Recipe, root: Path, place: Path, out: Path) -> str:
@@ -146,7 +196,7 @@ def _manifest(recipe: Recipe, release: str, out: Path) -> Manifest:
         name=recipe.name,
         title=recipe.title,
         suite=recipe.suite,
-        recipe=recipe.hash,
+        recipe=image_hash(recipe),
         sha256=_sha256(out / "disk.qcow2"),
         kernel_sha256=_sha256(out / "vmlinuz"),
         initrd_sha256=_sha256(out / "initrd.img"),
@@ -158,13 +208,26 @@ def _manifest(recipe: Recipe, release: str, out: Path) -> Manifest:
 
 
 def _keep(out: Path, store: Path, manifest: Manifest) -> None:
-    """Readable by QEMU's user, writable by nobody, in place by one rename."""
+    """Readable by QEMU's user, writable by nobody, in place by one rename, and on the disk before that: servers lose power."""
     store.mkdir(parents=True, exist_ok=True)
-    for path in out.iterdir():
+    draft = store / f".{manifest.sha256}"
+    for path in (draft, store / manifest.sha256):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.move(out, draft)
+    for path in draft.iterdir():
         path.chmod(0o444)
-    target = store / manifest.sha256
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.move(out, target)
+        _sync(path)
+    _sync(draft)
+    draft.rename(store / manifest.sha256)
+    _sync(store)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sha256(path: Path) -> str:

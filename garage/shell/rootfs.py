@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from garage.core.mirror import Mirror
@@ -15,9 +17,12 @@ from garage.shell.run import run
 
 BOOTSTRAP_SECONDS = 1800.0
 UNREACHABLE = (
-    *("Could not resolve", "Failed to fetch", "Connection refused", "Connection timed out", "Unable to connect"),
-    "does not have a Release file",
+    *("Could not resolve", "Could not connect", "Failed to fetch", "Connection refused", "Connection timed out"),
+    *("Unable to connect", "does not have a Release file"),
 )
+FULL = ("No space left", "have enough free space")
+"""What programs say when a disk is full; the second is apt's."""
+log = logging.getLogger(__name__)
 
 
 def make_rootfs(recipe: Recipe, mirror: Mirror, work: Path) -> Path:
@@ -35,33 +40,62 @@ def make_rootfs(recipe: Recipe, mirror: Mirror, work: Path) -> Path:
 
 
 def bootstrap(recipe: Recipe, mirror: Mirror, target: Path) -> None:
-    """mmdebstrap, its own errors told apart: no mirror, no space, anything else."""
+    """mmdebstrap, its own errors told apart: no mirror, no space, anything else.
+
+    A mirror without the security updates still gives an image: its machines update themselves from the recipe's sources.
+    """
+    stderr = _mmdebstrap(recipe, mirror, target)
+    if (
+        mirror.security
+        and _unreachable(stderr)
+        and f" {mirror.security}/" in stderr
+        and f" {mirror.url}/" not in stderr
+    ):
+        log.warning("%s does not give security updates: %s is built without them", mirror.security, recipe.name)
+        stderr = _mmdebstrap(recipe, replace(mirror, security=""), target)
+    if not stderr:
+        return
+    if any(sign in stderr for sign in FULL):
+        raise disk_full(target.parent, recipe)
+    if _unreachable(stderr):
+        hint = N_("name another with GARAGE_DEBIAN_MIRROR")
+        raise GarageError(
+            "mirror_unreachable", N_("the mirror {mirror} does not give the packages"), hint=hint, mirror=mirror.url
+        )
+    raise GarageError(
+        "image_build_failed",
+        N_("the image {name} could not be built: {reason}"),
+        name=recipe.name,
+        reason=stderr[-600:],
+    )
+
+
+def _mmdebstrap(recipe: Recipe, mirror: Mirror, target: Path) -> str:
+    """Nothing, or why it failed: its lines that tell an error, or else its last ones."""
     argv = mmdebstrap_argv(
         recipe,
         mirror=mirror.url,
         keyring=mirror.keyring if Path(mirror.keyring).exists() else "",
         target=str(target),
+        security=mirror.security,
         apt_conf=str(_apt_conf(mirror, target.parent)),
     )
-    done = run(
-        argv,
-        timeout=BOOTSTRAP_SECONDS,
-        check=False,
-        env={"TMPDIR": str(target.parent), "DEBIAN_FRONTEND": "noninteractive"},
-    )
+    environ = {"TMPDIR": str(target.parent), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    done = run(argv, timeout=BOOTSTRAP_SECONDS, check=False, env=environ)
     if done.returncode == 0:
-        return
-    if "No space left" in done.stderr:
-        raise disk_full(target.parent, recipe)
-    if any(sign in done.stderr for sign in UNREACHABLE):
-        hint = N_("name another with GARAGE_DEBIAN_MIRROR")
-        raise GarageError(
-            "mirror_unreachable", N_("the mirror {mirror} does not give the packages"), hint=hint, mirror=mirror.url
-        )
-    last = "\n".join(line for line in done.stderr.splitlines() if line.startswith("E:"))[-600:] or done.stderr[-600:]
-    raise GarageError(
-        "image_build_failed", N_("the image {name} could not be built: {reason}"), name=recipe.name, reason=last
-    )
+        return ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("E:") or any(sign in line for sign in FULL)]
+    return "\n".join(errors) or done.stderr[-600:] or f"exit {done.returncode}"
+
+
+def _unreachable(stderr: str) -> bool:
+    return any(sign in stderr for sign in UNREACHABLE)
+
+
+def installed(root: Path) -> str:
+    """A line "package version" for each package of the tree (dpkg-query(1))."""
+    show = "--showformat=${binary:Package} ${Version}\\n"
+    return run(["chroot", str(root), "dpkg-query", "--show", show], timeout=60).stdout
 
 
 def _apt_conf(mirror: Mirror, work: Path) -> Path:
@@ -97,6 +131,8 @@ def _apply(recipe: Recipe, root: Path) -> None:
     for pattern in recipe.removed:
         for path in root.glob(pattern.lstrip("/")):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for path in (root / "etc/apt/sources.list.d").glob("*"):
+        path.unlink()
     for name, text in {**recipe.files, "/etc/apt/sources.list.d/debian.sources": recipe.sources}.items():
         _write(root, name, text)
     (root / "etc/ssh/authorized_keys.d").mkdir(exist_ok=True)

@@ -22,6 +22,8 @@ from garage_setup.steps import Step, Tell
 ROLES_FIRST = "controller build"
 ROLES_ALL = "controller build hypervisor network"
 RECIPE = CHECKOUT / "images" / "debian-12.toml"
+IMAGE_BUILDERS = [CHECKOUT / "garage" / "shell" / f"{name}.py" for name in ("images", "initrd", "rootfs")]
+"""An image is built again when what builds it has changed; it says itself when that makes no difference."""
 SAID = ("installing ", "starting ", "adding ", "changing ")
 """How the lines of node-setup begin that tell a change."""
 INIT_VARIABLES = ("GARAGE_DATABASE_URL",)
@@ -49,7 +51,10 @@ class Plan:
     def steps(self) -> list[Step]:
         """Listed so that each comes after those it needs. Slow ones that don't need each other run side by side."""
         program = self.program_digest
-        image = of_files([RECIPE] if RECIPE.exists() else [], self.place.environ.get("GARAGE_DEBIAN_MIRROR", ""))
+        image = of_files(
+            [path for path in (RECIPE, *IMAGE_BUILDERS) if path.exists()],
+            self.place.environ.get("GARAGE_DEBIAN_MIRROR", ""),
+        )
         return [
             Step("basics", self.basics),
             Step("tools", self.make_tools, (), lambda: self.tools_digest, lambda: pythons.is_complete(self.tools)),

@@ -96,3 +96,17 @@ DPkg::Post-Invoke:: "rm -rf /";
     )
     assert choose_mirror({}, DEBIAN, [DEB822], dump).apt_options == fetching_options(dump)
     assert choose_mirror({}, DEBIAN, [DEB822]).apt_options == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "sources", "security"),
+    [
+        ({"GARAGE_DEBIAN_MIRROR": "http://given.example/debian/"}, [DEB822], "http://given.example/debian-security"),
+        ({"GARAGE_DEBIAN_MIRROR": "http://given.example/odd"}, [DEB822], ""),
+        ({}, [DEB822], "http://security.example/debian-security"),
+        ({}, [ONE_LINE], "https://one.example/debian-security"),
+        ({}, [], f"{PUBLIC}-security"),
+    ],
+)
+def test_security_updates_come_from_beside_it(environ: dict[str, str], sources: list[str], security: str) -> None:
+    assert choose_mirror(environ, DEBIAN, sources).security == security

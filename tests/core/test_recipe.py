@@ -120,3 +120,8 @@ def test_apt_options_are_the_servers_own_and_no_others() -> None:
     assert not [word for word in plain if "Check-" in word or "Proxy" in word]
     argv = mmdebstrap_argv(recipe, mirror="http://m/debian", keyring="", target="t", apt_conf="/work/apt.conf")
     assert set(argv) - set(plain) == {"--aptopt=/work/apt.conf"}
+
+
+def test_an_image_is_built_with_the_security_updates() -> None:
+    argv = mmdebstrap_argv(parse_recipe(SMALL), mirror="http://m/debian", keyring="", target="t", security="http://s/x")
+    assert argv[-2:] == ["http://m/debian", "deb http://s/x bookworm-security main"]
