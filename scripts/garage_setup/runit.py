@@ -39,16 +39,20 @@ class Runit:
         self._folder = place.home / "sv"
         self._pid_file = place.run / "runsvdir.pid"
 
+    def files(self) -> dict[Path, str]:
+        return {path: text for service in SERVICES for path, text in self._files(service).items()}
+
+    def _files(self, service: Service) -> dict[Path, str]:
+        home, folder = str(self._place.home), self._folder / service.name
+        command = service.command.replace("@HOME@", home)
+        run = RUN.format(home=home, user=service.user, command=command)
+        return {folder / "log" / "run": LOG.format(home=home, name=service.name), folder / "run": run}
+
     def install(self) -> None:
         for service in SERVICES:
-            self._install(service)
-
-    def _install(self, service: Service) -> None:
-        home, folder = str(self._place.home), self._folder / service.name
-        (self._place.home / "log" / service.name).mkdir(parents=True, exist_ok=True)
-        write(folder / "log" / "run", LOG.format(home=home, name=service.name), 0o755)
-        command = service.command.replace("@HOME@", home)
-        write(folder / "run", RUN.format(home=home, user=service.user, command=command), 0o755)
+            (self._place.home / "log" / service.name).mkdir(parents=True, exist_ok=True)
+        for path, text in self.files().items():
+            write(path, text, 0o755)
 
     def running(self) -> dict[str, int]:
         return {service.name: pid for service in SERVICES if (pid := self._pid(service.name))}

@@ -36,6 +36,9 @@ PASSED = ("GARAGE_DATABASE_URL",)
 class Supervisor(Protocol):
     """Keeps services up, also after a crash."""
 
+    def files(self) -> dict[Path, str]:
+        """What `install` writes: path → text."""
+
     def install(self) -> None:
         """Make its files; starts nothing."""
 
@@ -93,7 +96,7 @@ def _quote(key: str, value: str) -> str:
     return f"'{value}'"
 
 
-def wanted_state(place: Place) -> str:
+def wanted_state(place: Place, keeper: Supervisor) -> str:
     """What the running processes depend on: program, settings, environment, and the files of the supervisor."""
     paths = (place.home / "garage.toml", place.service_env, place.home / "netd" / "netd.toml")
-    return of_files([path for path in paths if path.exists()], str(place.venv.resolve()))
+    return of_files([path for path in paths if path.exists()], str(place.venv.resolve()), *keeper.files().values())

@@ -26,7 +26,7 @@ def start_services(place: Place, runner: Runner, stamps: Stamps, tell: Tell) -> 
     """None when all three ran already, with what is installed now, and answer."""
     service_environment(place)
     keeper = supervisor(place)
-    wanted = wanted_state(place)
+    wanted = wanted_state(place, keeper)
     running = keeper.running()
     if len(running) == len(NAMES) and stamps.get("running") == wanted and not _silent(place):
         return None
@@ -36,7 +36,7 @@ def start_services(place: Place, runner: Runner, stamps: Stamps, tell: Tell) -> 
     keeper.start(*NAMES)
     runner.note(f"started {', '.join(NAMES)}; restarted {', '.join(stale) or 'none'}")
     _wait(place, keeper, runner, tell)
-    stamps.set("running", wanted_state(place))
+    stamps.set("running", wanted_state(place, keeper))
     return f"{'restarted' if stale else 'started'} netd, web, worker"
 
 

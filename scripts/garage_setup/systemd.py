@@ -33,12 +33,12 @@ class Systemd:
     def _unit(self, name: str) -> str:
         return f"garage-{self._place.instance}-{name}.service"
 
+    def files(self) -> dict[Path, str]:
+        names = [service.name for service in SERVICES]
+        return {UNITS / self._unit(name): unit_text(name, self._place.home, self._place.instance) for name in names}
+
     def install(self) -> None:
-        changed = [
-            write(UNITS / self._unit(service.name), unit_text(service.name, self._place.home, self._place.instance))
-            for service in SERVICES
-        ]
-        if any(changed):
+        if any([write(path, text) for path, text in self.files().items()]):
             self._systemctl("daemon-reload")
 
     def running(self) -> dict[str, int]:
