@@ -38,7 +38,8 @@ class Systemd:
         return {UNITS / self._unit(name): unit_text(name, self._place.home, self._place.instance) for name in names}
 
     def install(self) -> None:
-        if any([write(path, text) for path, text in self.files().items()]):
+        changed = [write(path, text) for path, text in self.files().items()]
+        if any(changed):
             self._systemctl("daemon-reload")
 
     def running(self) -> dict[str, int]:
