@@ -9,26 +9,16 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.kernel import frames as f
 from tests.kernel.conftest import BRIDGE, ONE, TWO, NodeUnderTest, spec
+from tests.kernel.probes import SERVER, sniff_while
 from tests.netlab import INTERNET, INTERNET6, NEIGHBOUR, NODE_UPLINK, NODE_UPLINK6, OFFICE
 
 pytestmark = pytest.mark.kernel
-
-SERVER = """
-import socket, sys, threading
-def serve(port):
-    s = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
-    while True:
-        c, _ = s.accept(); c.sendall(b"hello"); c.close()
-for port in map(int, sys.argv[1:]):
-    threading.Thread(target=serve, args=(port,), daemon=True).start()
-print("up", flush=True); threading.Event().wait()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -148,29 +138,6 @@ EVIL = {
     "unknown-ethertype": lambda m: frame(0x88B5, m, target=f.BROADCAST),
 }
 
-SNIFFER = """
-import select, socket, sys
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind((sys.argv[1], 0))
-print("up", flush=True); seen = b""
-while sys.stdin not in (ready := select.select([s, sys.stdin], [], [])[0]):
-    seen += s.recv(4000)
-sys.stdout.buffer.write(seen); sys.stdout.flush()
-"""
-SETTLE = 0.4
-"""Seconds that frames get to arrive; a control in the same run tells whether they were enough."""
-
-
-def sniff_while(node: NodeUnderTest, place: str, device: str, act: Callable[[], None]) -> bytes:
-    """All frames that `device` saw while `act()` ran."""
-    argv = ["ip", "netns", "exec", place, sys.executable, "-c", SNIFFER, device]
-    sniffer = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert sniffer.stdout is not None
-    assert sniffer.stdout.readline() == b"up\n"
-    act()
-    time.sleep(SETTLE)
-    seen, _ = sniffer.communicate()
-    return seen
-
 
 def send(node: NodeUnderTest, place: str, *packets: bytes) -> None:
     code = f"""
@@ -184,7 +151,7 @@ def send(node: NodeUnderTest, place: str, *packets: bytes) -> None:
 def test_frames_that_are_not_the_machines_own_end_at_its_port(node: NodeUnderTest, guests: tuple[str, str]) -> None:
     every = {**GOOD, **EVIL}
     packets = [make(marked(name)) for name, make in every.items()]
-    seen = sniff_while(node, node.lab.node, "gbtst", lambda: send(node, guests[0], *packets))
+    seen = sniff_while(node.lab.node, "gbtst", lambda: send(node, guests[0], *packets))
     passed = {name for name in every if f"<{name}>".encode() in seen}
     assert passed == set(GOOD)
 
@@ -195,7 +162,7 @@ def test_no_frame_goes_from_machine_to_machine_behind_the_nodes_back(
     direct = frame(0x0800, f.udp4(ONE.ipv4, TWO.ipv4, 4000, 4000, marked("direct")), target=TWO.mac)
     flooded = frame(0x0806, f.arp(1, ONE.mac, ONE.ipv4, TWO.ipv4, marked("flooded")), target=f.BROADCAST)
     routed = frame(0x0800, f.udp4(ONE.ipv4, TWO.ipv4, 4000, 4000, marked("routed")))
-    seen = sniff_while(node, guests[1], "eth0", lambda: send(node, guests[0], direct, flooded, routed))
+    seen = sniff_while(guests[1], "eth0", lambda: send(node, guests[0], direct, flooded, routed))
     assert b"<routed>" in seen, "the control: what the node routes arrives"
     assert b"<direct>" not in seen
     assert b"<flooded>" not in seen
@@ -203,7 +170,7 @@ def test_no_frame_goes_from_machine_to_machine_behind_the_nodes_back(
 
 def test_the_internet_sees_the_node_and_never_a_machines_address(node: NodeUnderTest, guests: tuple[str, str]) -> None:
     packet = frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, marked("out")))
-    seen = sniff_while(node, node.lab.internet, "eth0", lambda: send(node, guests[0], packet))
+    seen = sniff_while(node.lab.internet, "eth0", lambda: send(node, guests[0], packet))
     at = seen.index(b"<out>")
     source = seen[at - 28 + 12 : at - 28 + 16]
     assert ".".join(map(str, source)) == NODE_UPLINK
@@ -220,7 +187,7 @@ def test_a_port_without_a_machine_is_mute(node: NodeUnderTest, guests: tuple[str
         send(node, stray, packet)
         send(node, guests[0], own)
 
-    seen = sniff_while(node, node.lab.node, "gbtst", act)
+    seen = sniff_while(node.lab.node, "gbtst", act)
     assert b"<own>" in seen
     assert b"<stray>" not in seen
 
@@ -238,7 +205,7 @@ def test_a_port_that_is_no_tap_gets_nowhere(node: NodeUnderTest, guests: tuple[s
         send(node, stray, lost, lost6)
         send(node, guests[0], own)
 
-    seen = sniff_while(node, node.lab.node, "up0", act)
+    seen = sniff_while(node.lab.node, "up0", act)
     assert b"<own>" in seen
     assert b"<lost>" not in seen
     assert b"<lost6>" not in seen
@@ -263,7 +230,7 @@ def test_what_is_meant_for_a_machine_that_is_gone_never_leaves_by_the_uplink(
         assert node.lab.python(node.lab.node, code).count("No route") == 2
         send(node, guests[0], own)
 
-    seen = sniff_while(node, node.lab.node, "up0", act)
+    seen = sniff_while(node.lab.node, "up0", act)
     assert seen.count(b"<control>") >= 2
     assert b"<lost>" not in seen
 
@@ -323,7 +290,7 @@ def test_the_rules_stand_while_they_are_replaced(node: NodeUnderTest, guests: tu
         flood.wait()
         send(node, guests[0], frame(0x0800, f.udp4(ONE.ipv4, INTERNET, 4000, 4000, marked("own"))))
 
-    seen = sniff_while(node, node.lab.node, "gbtst", act)
+    seen = sniff_while(node.lab.node, "gbtst", act)
     assert b"<own>" in seen
     assert b"<slip>" not in seen
 

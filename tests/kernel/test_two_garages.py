@@ -17,7 +17,8 @@ import pytest
 
 from netd.wire import Bridge, NodeSpec
 from tests.kernel.conftest import BRIDGE, ONE, NodeUnderTest, make_node, spec
-from tests.kernel.test_floor import SERVER, reach
+from tests.kernel.probes import SERVER
+from tests.kernel.test_floor import reach
 from tests.netlab import INTERNET, NetLab
 
 pytestmark = pytest.mark.kernel

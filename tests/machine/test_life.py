@@ -13,7 +13,7 @@ import pytest
 
 from garage.shell.images import Manifest
 from tests.kernel import frames as f
-from tests.kernel.test_floor import SERVER, SNIFFER
+from tests.kernel.probes import SERVER, sniff_while
 from tests.machine.garage_inside import GarageInside
 from tests.netlab import INTERNET, INTERNET6, NEIGHBOUR, NODE_UPLINK, NODE_UPLINK6, OFFICE
 
@@ -152,15 +152,8 @@ def test_frames_that_are_not_its_own_end_at_its_tap(garage: GarageInside) -> Non
         ),
         "arp": f.ethernet(mac, f.BROADCAST, 0x0806, f.arp(2, mac, GATEWAY, "10.77.0.99", b"<arp>..............")),
     }
-    sniffer = garage.lab.popen(
-        garage.lab.node, [sys.executable, "-c", SNIFFER.replace("+ 3", "+ 12"), "gbtmx"], stdout=subprocess.PIPE
-    )
-    assert sniffer.stdout is not None
-    assert sniffer.stdout.buffer.readline() == b"up\n"  # type: ignore[attr-defined]
     payload = json.dumps([packet.hex() for packet in packets.values()])
-    garage.ssh("one", f"sudo python3 - '{payload}'", input=SEND)
-    seen = sniffer.stdout.buffer.read()  # type: ignore[attr-defined]
-    sniffer.wait()
+    seen = sniff_while(garage.lab.node, "gbtmx", lambda: garage.ssh("one", f"sudo python3 - '{payload}'", input=SEND))
     assert {name for name in packets if f"<{name}>".encode() in seen} == {"own"}
 
 
