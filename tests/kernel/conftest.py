@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,10 +89,8 @@ class NodeUnderTest:
 
 
 def make_node(lab: NetLab, folder: Path, controller_url: str = "http://127.0.0.1:9") -> NodeUnderTest:
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(path.stat().st_mode | 0o111)  # dnsmasq reads its files as a user of its own
     state = folder / "netd"
-    state.mkdir(exist_ok=True, mode=0o711)
+    state.mkdir(parents=True, exist_ok=True)
     key = Ed25519PrivateKey.generate()
     (state / "controller.pub").write_bytes(
         key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -110,6 +109,14 @@ def make_node(lab: NetLab, folder: Path, controller_url: str = "http://127.0.0.1
 
 
 @pytest.fixture(scope="module")
+def open_folder() -> Iterator[Path]:
+    """A folder that dnsmasq's own user can enter; pytest's are closed to others again whenever another run begins."""
+    with tempfile.TemporaryDirectory(prefix="garage-kernel-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
 def lab() -> Iterator[NetLab]:
     made = NetLab()
     yield made
@@ -117,9 +124,9 @@ def lab() -> Iterator[NetLab]:
 
 
 @pytest.fixture(scope="module")
-def node(lab: NetLab, tmp_path_factory: pytest.TempPathFactory) -> NodeUnderTest:
+def node(lab: NetLab, open_folder: Path) -> NodeUnderTest:
     """A node with two guests of the site; guest addresses are set by hand."""
-    made = make_node(lab, tmp_path_factory.mktemp("node"))
+    made = make_node(lab, open_folder)
     made.take(spec(1, ONE, TWO))
     for number, who in ((1, ONE), (2, TWO)):
         place = lab.guest(number, bridge="gbtst", tap=who.tap, mac=who.mac)

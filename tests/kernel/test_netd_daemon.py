@@ -99,8 +99,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
+def world(open_folder: Path) -> Iterator[World]:
+    made = World(open_folder)
     yield made
     made.close()
 

@@ -40,10 +40,10 @@ def other_spec(version: int) -> NodeSpec:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeUnderTest, NodeUnderTest, str, str]]:
+def two(open_folder: Path) -> Iterator[tuple[NodeUnderTest, NodeUnderTest, str, str]]:
     """Both nodes and a guest of each; a TCP server on every guest, the node and in the world."""
     lab = NetLab()
-    one, other = (make_node(lab, tmp_path_factory.mktemp(name)) for name in ("tst", "tsu"))
+    one, other = (make_node(lab, open_folder / name) for name in ("tst", "tsu"))
     other.config.write_text(other.config.read_text().replace('instance = "tst"', 'instance = "tsu"'))
     lab.exec(lab.node, f"nft '{FOREIGN.strip()}'")
     one.take(spec(1, ONE))
