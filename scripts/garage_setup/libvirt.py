@@ -8,9 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from garage_setup.place import Place
+from garage_setup.place import SCRIPTS, Place
 
 PID_FILES = (Path("/run/libvirtd.pid"), Path("/run/virtlogd.pid"))
+DEFINITIONS = Path("/etc/libvirt/qemu")
 VIRSH = ("virsh", "-q", "-c", "qemu:///system")
 
 
@@ -34,7 +35,10 @@ def domains(place: Place, *filters: str) -> list[str]:
 
 
 def remove_domains(place: Place) -> int:
-    """Destroy and forget them; returns how many."""
+    """Destroy and forget them; returns how many. Starts libvirt where only it can still forget some."""
+    if not answers() and place.instance and list(DEFINITIONS.glob(f"garage-{place.instance}-*.xml")):
+        start = [SCRIPTS / "node-setup", "--home", place.home, "--roles", "hypervisor"]
+        subprocess.run(start, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
     names = domains(place)
     for name in names:
         virsh("destroy", name)
