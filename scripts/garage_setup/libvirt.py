@@ -37,7 +37,7 @@ def domains(place: Place, *filters: str) -> list[str]:
 def remove_domains(place: Place) -> int:
     """Destroy and forget them; returns how many. Starts libvirt where only it can still forget some."""
     if not answers() and place.instance and list(DEFINITIONS.glob(f"garage-{place.instance}-*.xml")):
-        start = [SCRIPTS / "node-setup", "--home", place.home, "--roles", "hypervisor"]
+        start = (SCRIPTS / "node-setup", "--home", place.home, "--roles", "hypervisor")
         subprocess.run(start, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
     names = domains(place)
     for name in names:
