@@ -33,7 +33,8 @@ cp -a /etc/libvirt $HOME_/libvirt; mount --bind $HOME_/libvirt /etc/libvirt; rm 
 printf 'cgroup_controllers = []\nsecurity_driver = "none"\n' >> /etc/libvirt/qemu.conf
 printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >> /etc/libvirt/libvirtd.conf
 virtlogd -d; libvirtd -d
-echo up; exec sleep infinity
+echo up
+while :; do sleep 60 & wait $!; done  # bash as the first process also collects QEMUs that have ended
 """
 
 
