@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 from garage.errors import N_, GarageError
 
 MAX_BYTES = 64 * 1024
+MAX_DEPTH = 50
 HEADERS = (
     "#!",
     "#cloud-config-archive",
@@ -34,22 +37,53 @@ def check_user_data(text: str) -> str:
 
 
 def _check_yaml(text: str) -> None:
+    """Read its structure only: building the values lets 300 bytes of merge keys fill the memory."""
     try:
-        data = yaml.load(text, Loader=yaml.CSafeLoader)
+        _check_events(text)
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+        _check_keys(root)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise _bad(
-            N_("user-data is not valid YAML in line {line}: {problem}"),
-            line=line,
-            problem=str(getattr(error, "problem", error))[:120],
-        ) from None
-    except (RecursionError, ValueError) as error:
-        raise _bad(
-            N_("user-data is not valid YAML in line {line}: {problem}"), line=1, problem=str(error)[:120]
-        ) from None
-    if data is not None and not isinstance(data, dict):
+        raise _not_yaml(getattr(error, "problem_mark", None), str(getattr(error, "problem", error))) from None
+    if root is not None and not _is_mapping(root):
         raise _bad(N_("#cloud-config must hold “key: value” lines"))
+
+
+def _check_events(text: str) -> None:
+    """Bounded depth, before libyaml composes by recursion and overflows the stack; and no tags but YAML's own."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        tag = getattr(event, "tag", None)
+        if depth > MAX_DEPTH:
+            raise _not_yaml(event.start_mark, "nested too deeply")
+        if tag and tag != "!" and tag not in yaml.SafeLoader.yaml_constructors:
+            raise _not_yaml(event.start_mark, f"unknown tag {tag}")
+
+
+def _check_keys(root: yaml.Node | None) -> None:
+    """Keys are scalars: a forgotten template such as {{ name }} would be one that is not."""
+    waiting, seen = [root] if root else [], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if not _is_mapping(node):
+            waiting += node.value
+            continue
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _not_yaml(key.start_mark, "found unhashable key")
+            waiting.append(value)
+
+
+def _is_mapping(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode)
+
+
+def _not_yaml(mark: Any, problem: str) -> GarageError:
+    line = mark.line + 1 if mark else 1
+    return _bad(N_("user-data is not valid YAML in line {line}: {problem}"), line=line, problem=problem[:120])
 
 
 def _bad(text: str, **params: object) -> GarageError:

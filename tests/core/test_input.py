@@ -50,6 +50,8 @@ def dsa_key() -> str:
         f'command="reboot" {ALICE_KEY}',
         "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA",
         "sk-ssh-ed25519@openssh.com !!!!",
+        ALICE_KEY.replace("AAAAC3", "AAAAéC3"),
+        ALICE_KEY.replace("AAAAC3", 'AA,A"AC3'),
         "ssh-rsa " + "A" * 5000,
         short_rsa(),
         dsa_key(),
@@ -90,6 +92,28 @@ def test_any_cloud_config_is_a_mapping_or_a_clear_error(text: str) -> None:
 def test_deep_yaml_is_refused_not_a_crash() -> None:
     with pytest.raises(GarageError):
         userdata.check_user_data("#cloud-config\n" + "[" * 20_000)
+    with pytest.raises(GarageError, match="line 2: nested too deeply"):
+        userdata.check_user_data("#cloud-config\n" + "[" * 32_000 + "]" * 32_000)
+
+
+def test_yaml_that_would_fill_the_memory_is_only_looked_at() -> None:
+    bomb = "a0: &a0 {x: 1}\n"
+    bomb += "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 30))
+    assert userdata.check_user_data("#cloud-config\n" + bomb)
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "!!int ''", "!!bool x", "!!float ''", "1" + ":00" * 400 + ".0"])
+def test_odd_yaml_scalars_are_no_defect_of_ours(value: str) -> None:
+    userdata.check_user_data(f"#cloud-config\na: {value}\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: !foo 1", "a: !!python/object:os.x {}", "{{ name }}: 1", "a: [{? [b] : 1}]", "- 1"]
+)
+def test_yaml_that_cloud_init_would_not_take_is_refused(text: str) -> None:
+    with pytest.raises(GarageError) as caught:
+        userdata.check_user_data(f"#cloud-config\n{text}\n")
+    assert caught.value.pointer == "/user_data"
 
 
 @given(st.text(max_size=40))
