@@ -43,6 +43,13 @@ def check_origin(connection: HTTPConnection) -> None:
     """
     if bearer(connection):
         return
-    origin = urlsplit(connection.headers.get("origin", ""))
-    if not origin.netloc or origin.netloc != connection.headers.get("host"):
+    host = _host_of(connection.headers.get("origin", ""))
+    if not host or host != connection.headers.get("host"):
         raise GarageError("forbidden", N_("this page may not open a stream here"), hint=N_("use “garage ssh”"))
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

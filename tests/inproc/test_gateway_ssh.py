@@ -101,7 +101,13 @@ def test_another_sites_page_cannot_use_the_browsers_cookie(served: Served, ctx: 
     ready_machine(ctx, alice, "one", HERE)
     _, cookie = accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.1")
     held = {"Cookie": f"garage={cookie}"}
-    for origin in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1"}):
+    for origin in (
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://127.0.0.1"},
+    ):
         assert refusal(served, held | origin) == (403, "forbidden")
     with opened(served, held | {"Origin": served.url}) as stream:
         stream.send(b"x")

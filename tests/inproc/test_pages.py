@@ -211,7 +211,8 @@ def test_a_forged_post_is_refused(
     other = as_bob.token()
     good = as_alice.token()
     attempts = [({}, {}), ({"csrf": "x"}, {}), ({"csrf": other}, {}), ({"csrf": good}, {"Origin": "https://evil.example"}),
-                ({"csrf": good}, {"Sec-Fetch-Site": "cross-site"}), ({"csrf": good}, {"Origin": "null"})]  # fmt: skip
+                ({"csrf": good}, {"Sec-Fetch-Site": "cross-site"}), ({"csrf": good}, {"Origin": "null"}),
+                ({"csrf": good}, {"Origin": "http://["})]  # fmt: skip
     for data, headers in attempts:
         response = as_alice.client.post(path, data=data, headers=headers)
         assert response.status_code == 403, (data, headers)
