@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session as OrmSession
 from garage.core import names
 from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, User
 from garage.errors import N_, GarageError
+from garage.services import keys
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
 from garage.services.vault import digest
@@ -39,16 +40,20 @@ def sign_in(ctx: Context, name: str, password: str, address: str) -> tuple[Calle
         session.add(LoginFailure(name=name[:64], address=address[:64], at=ctx.clock()))
     # the attempt counts before the slow hash, so that many at a time cannot slip past the limit
     if not _verify(stored, password) or user is None or stored == _NOBODY:
-        raise GarageError(
-            "wrong_credentials",
-            N_("name or password is wrong"),
-            hint=N_("an admin can send you a link to set a new password"),
-        )
+        raise _wrong_credentials()
     with ctx.db.write() as session:
+        user = session.get(User, user.id)
+        if user is None or user.disabled or user.password_hash != stored:  # changed during the slow hash
+            raise _wrong_credentials()
         session.execute(delete(LoginFailure).where(LoginFailure.name == name))
         cookie = _open_session(session, ctx, user)
         audit(session, ctx, user.name, "session.open", user.name, address=address)
         return _caller(user), cookie
+
+
+def _wrong_credentials() -> GarageError:
+    hint = N_("an admin can send you a link to set a new password")
+    return GarageError("wrong_credentials", N_("name or password is wrong"), hint=hint)
 
 
 def _check_attempts(session: OrmSession, ctx: Context, name: str, address: str) -> None:
@@ -165,7 +170,7 @@ def reset_link(ctx: Context, caller: Caller, name: str) -> str:
 
 
 def set_disabled(ctx: Context, caller: Caller, name: str, disabled: bool) -> UserView:
-    """A disabled user can sign in nowhere; their sessions and tokens end at once."""
+    """A disabled user can sign in nowhere; their sessions and tokens end at once, running machines forget their keys."""
     require_admin(caller)
     with ctx.db.write() as session:
         user = _user(session, name)
@@ -174,6 +179,8 @@ def set_disabled(ctx: Context, caller: Caller, name: str, disabled: bool) -> Use
         user.disabled = disabled
         if disabled:
             _end_all(session, user)
+        session.flush()
+        keys.refresh_machines(session, user.id)
         audit(session, ctx, caller.name, "user.disable" if disabled else "user.enable", name)
         return user_view(user)
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from garage.core import names, sshkeys
 from garage.core.states import State
-from garage.db.models import Machine, Membership, SshKey
+from garage.db.models import Machine, Membership, SshKey, User
 from garage.errors import N_, GarageError
 from garage.services.context import Caller, Context, audit
 from garage.services.views import KeyView
@@ -80,8 +80,9 @@ def remove(ctx: Context, caller: Caller, ref: str) -> None:
 
 
 def of_project(session: Session, project_id: str) -> list[str]:
-    """The public keys of all the project's members, oldest first."""
+    """The public keys of the project's members who are not disabled, oldest first."""
     query = select(SshKey.public_key).join(Membership, Membership.user_id == SshKey.user_id)
+    query = query.join(User, User.id == SshKey.user_id).where(~User.disabled)
     return list(session.scalars(query.where(Membership.project_id == project_id).order_by(SshKey.id)))
 
 

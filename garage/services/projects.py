@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import names
@@ -11,7 +11,7 @@ from garage.db.models import Machine, Membership, Project, User
 from garage.errors import N_, GarageError
 from garage.services import capacity, keys
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import project_for, require_admin, require_owner, visible
+from garage.services.rights import is_open, project_for, require_admin, require_owner, visible
 from garage.services.views import ProjectView
 
 QUOTA_LIMITS = {"machines": 10_000, "vcpus": 100_000, "memory_mib": 1 << 30, "disk_gib": 1 << 20}
@@ -20,7 +20,7 @@ QUOTA_LIMITS = {"machines": 10_000, "vcpus": 100_000, "memory_mib": 1 << 30, "di
 def listing(ctx: Context, caller: Caller) -> list[ProjectView]:
     """The caller's projects (all for an admin), the personal one first."""
     with ctx.db.read() as session:
-        rows = session.scalars(select(Project).where(visible(caller, Project.id)).order_by(Project.name))
+        rows = session.scalars(select(Project).where(visible(caller, Project.id), is_open()).order_by(Project.name))
         return sorted(
             (_view(session, caller, project) for project in rows),
             key=lambda view: (view.name != caller.name, view.name),
@@ -44,7 +44,7 @@ def create(ctx: Context, caller: Caller, name: str) -> ProjectView:
                 pointer="/name",
                 name=name,
             )
-        _check_count(session, caller)
+        _check_count(session, session.get_one(User, caller.user_id))
         quota = {f"quota_{key}": value for key, value in ctx.config.quota.items()}
         project = Project(id=ctx.new_id(), name=name, created_at=ctx.clock(), **quota)
         session.add(project)
@@ -59,17 +59,23 @@ MAX_OWNED = 5
 """Projects a member may own beside the personal one: each brings a quota of its own."""
 
 
-def _check_count(session: Session, caller: Caller) -> None:
-    owned = session.scalars(
-        select(Membership).where(Membership.user_id == caller.user_id, Membership.role == "owner")
-    ).all()
-    if len(owned) > MAX_OWNED and not caller.admin:
+def _check_count(session: Session, user: User, *, beside: str = "") -> None:
+    """Before `user` owns one more; `beside` is that one, which may be theirs already. Those given to them count too."""
+    owned = select(func.count()).select_from(Membership).join(Project, Project.id == Membership.project_id)
+    owned = owned.where(Membership.user_id == user.id, Membership.role == "owner", Membership.project_id != beside)
+    others = or_(Project.personal_of.is_(None), Project.personal_of != user.id)
+    if (session.scalar(owned.where(others)) or 0) >= MAX_OWNED and user.role != "admin":
         raise GarageError(
             "quota_exceeded",
-            N_("you own {limit} projects already"),
+            N_("{user} owns {limit} projects already"),
             hint=N_("delete one, or ask an admin"),
+            user=user.name,
             limit=MAX_OWNED,
         )
+
+
+def _theirs(project: Project) -> GarageError:
+    return GarageError("in_use", N_("the personal project {project} stays its user's"), project=project.name)
 
 
 def set_member(ctx: Context, caller: Caller, ref: str, user_name: str, role: str) -> ProjectView:
@@ -80,6 +86,10 @@ def set_member(ctx: Context, caller: Caller, ref: str, user_name: str, role: str
         project = project_for(session, caller, ref)
         require_owner(session, caller, project)
         user = _user(session, user_name)
+        if role == "owner":
+            _check_count(session, user, beside=project.id)
+        elif project.personal_of == user.id:
+            raise _theirs(project)
         membership = session.get(Membership, (project.id, user.id))
         if membership is None:
             session.add(Membership(project_id=project.id, user_id=user.id, role=role))
@@ -93,9 +103,11 @@ def remove_member(ctx: Context, caller: Caller, ref: str, user_name: str) -> Pro
     """Their keys leave the project's running machines too."""
     with ctx.db.write() as session:
         project = project_for(session, caller, ref)
-        user = _user(session, user_name)
+        user = _user(session, user_name, disabled_too=True)
         if user.id != caller.user_id:
             require_owner(session, caller, project)
+        if project.personal_of == user.id:
+            raise _theirs(project)
         membership = session.get(Membership, (project.id, user.id))
         if membership is None:
             raise GarageError("not_found", N_("{user} is not in {project}"), user=user.name, project=project.name)
@@ -167,8 +179,9 @@ def _close(session: Session, project: Project) -> None:
         session.delete(project)
 
 
-def _user(session: Session, name: str) -> User:
-    if user := session.scalars(select(User).where(User.name == name, ~User.disabled)).first():
+def _user(session: Session, name: str, *, disabled_too: bool = False) -> User:
+    user = session.scalars(select(User).where(User.name == name)).first()
+    if user and (disabled_too or not user.disabled):
         return user
     raise GarageError(
         "not_found", N_("there is no user {name}"), hint=N_("an admin can invite them"), pointer="/user", name=name[:64]

@@ -13,15 +13,20 @@ from garage.services.context import Caller
 def visible(
     caller: Caller, column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
 ) -> ColumnElement[bool]:
-    """A condition on a project-id column: the caller's projects, all of them for an admin."""
+    """A condition on a project-id column: the caller's projects, all of them for an admin, closed ones too."""
     if caller.admin:
         return true()
     return column.in_(select(Membership.project_id).where(Membership.user_id == caller.user_id))
 
 
+def is_open() -> ColumnElement[bool]:
+    """A condition on projects: not deleted. A deleted one whose machines' rows remain is named "~" and its id."""
+    return ~Project.name.startswith("~")
+
+
 def project_for(session: Session, caller: Caller, ref: str | None) -> Project:
     """The project named or with the id `ref`; the caller's personal one when None."""
-    query = select(Project).where(visible(caller, Project.id))
+    query = select(Project).where(visible(caller, Project.id), is_open())
     mine = Project.personal_of == caller.user_id
     query = query.where(mine if ref is None else or_(Project.id == ref, Project.name == ref))
     if project := session.scalars(query).first():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from garage.db.models import Invitation, Membership, User
+from garage.db.models import Invitation, Machine, Membership, User
 from garage.errors import GarageError
-from garage.services import accounts, machines, projects
+from garage.services import accounts, keys, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from tests.conftest import Clock, member
+from tests.conftest import ALICE_KEY, Clock, member
 
 
 def refused(code: str):
@@ -124,3 +124,68 @@ def test_a_project_with_machines_cannot_be_deleted(ctx: Context, alice: Caller) 
         projects.delete(ctx, alice, "arms")
     with refused("in_use"):
         projects.delete(ctx, alice, "alice")
+
+
+def test_a_personal_project_cannot_be_taken_from_its_user(ctx: Context, alice: Caller, bob: Caller) -> None:
+    projects.set_member(ctx, alice, "alice", "bob", "owner")
+    for act in (
+        lambda: projects.remove_member(ctx, bob, "alice", "alice"),
+        lambda: projects.set_member(ctx, bob, "alice", "alice", "member"),
+        lambda: projects.remove_member(ctx, alice, "alice", "alice"),
+    ):
+        with refused("in_use"):
+            act()
+    projects.set_member(ctx, bob, "alice", "alice", "owner")
+    assert projects.get(ctx, alice, "alice").role == "owner"
+
+
+def test_projects_given_away_count_for_their_new_owner(ctx: Context, alice: Caller, bob: Caller) -> None:
+    for number in range(projects.MAX_OWNED):
+        projects.create(ctx, alice, f"a{number}")
+        projects.set_member(ctx, alice, f"a{number}", "bob", "owner")
+        projects.remove_member(ctx, alice, f"a{number}", "alice")
+    projects.create(ctx, alice, "more")
+    with refused("quota_exceeded"):
+        projects.set_member(ctx, alice, "more", "bob", "owner")
+    with refused("quota_exceeded"):
+        projects.create(ctx, bob, "mine")
+    projects.set_member(ctx, bob, "a0", "bob", "owner")
+
+
+def test_a_deleted_project_is_gone_for_admins_too(ctx: Context, admin: Caller, alice: Caller) -> None:
+    projects.create(ctx, alice, "arms")
+    made = machines.create(ctx, alice, NewMachine(name="one", project="arms"))
+    with ctx.db.write() as session:
+        row = session.get_one(Machine, made.id)
+        row.state, project_id = "gone", row.project_id
+    projects.delete(ctx, alice, "arms")
+    assert [view.name for view in projects.listing(ctx, admin)] == ["root-admin", "alice"]
+    for ref in (project_id, f"~{project_id}"):
+        with refused("not_found"):
+            machines.create(ctx, admin, NewMachine(name="two", project=ref))
+
+
+def test_machines_forget_the_keys_of_who_is_disabled(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> None:
+    projects.set_member(ctx, alice, "alice", "bob", "member")
+    keys.add(ctx, bob, "laptop", ALICE_KEY)
+    made = machines.create(ctx, alice, NewMachine(name="one"))
+    for disabled, expected in ((True, []), (False, [ALICE_KEY]), (True, [])):
+        accounts.set_disabled(ctx, admin, "bob", disabled)
+        with ctx.db.read() as session:
+            assert session.get_one(Machine, made.id).authorized_keys == expected
+    assert [entry["name"] for entry in projects.remove_member(ctx, alice, "alice", "bob").members] == ["alice"]
+
+
+def test_a_sign_in_does_not_outlive_what_happened_meanwhile(
+    ctx: Context, admin: Caller, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = accounts.reset_link(ctx, admin, "alice")
+    verify = accounts._verify
+
+    def slow(stored: str, password: str) -> bool:
+        accounts.accept_invitation(ctx, link, "another password", "192.0.2.1")
+        return verify(stored, password)
+
+    monkeypatch.setattr(accounts, "_verify", slow)
+    with refused("wrong_credentials"):
+        accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.9")
