@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import time
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("garage.access")
 
-_SECRET = re.compile(r"^/welcome/.+")
+_SECRET = re.compile(r"/+welcome/.+", re.DOTALL)
 """One-time links: whoever reads the log must not be able to use one."""
 _QUIET = frozenset({"/healthz", "/readyz", "/node/v1/spec", "/node/v1/report"})
 """Asked all the time by machines; logged when refused."""
@@ -19,7 +20,7 @@ _QUIET = frozenset({"/healthz", "/readyz", "/node/v1/spec", "/node/v1/report"})
 def shown(raw_path: bytes) -> str:
     """The path as logged: still percent-encoded, so that no control character gets into the log, and without secrets."""
     path = raw_path.partition(b"?")[0].decode("latin-1")[:200]
-    return _SECRET.sub("/welcome/…", path)
+    return "/welcome/…" if _SECRET.match(unquote(path)) else path  # other ways to write it open the same page
 
 
 class AccessLog:

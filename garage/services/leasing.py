@@ -32,7 +32,10 @@ def run(ctx: Context, hold: Hold) -> int:
         return 0
     with ctx.db.write() as session:
         held(session, hold)
-        rows = select(Machine).where(Machine.id.in_(candidates)).options(joinedload(Machine.project))
+        rows = select(Machine).where(
+            Machine.id.in_(candidates), Machine.state.not_in(OUT)
+        )  # somebody may have deleted one
+        rows = rows.options(joinedload(Machine.project))
         return sum(_step(session, ctx, machine, now, rules) for machine in session.scalars(rows))
 
 

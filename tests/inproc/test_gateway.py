@@ -169,6 +169,8 @@ def test_the_log_has_no_secret(served: Served, alice: Caller, caplog: pytest.Log
 
 def test_what_a_log_line_shows() -> None:
     assert shown(b"/welcome/abc?x=1") == "/welcome/…"
+    for path in (b"//welcome/abc", b"/%77elcome/abc", b"/welcome%2Fabc", b"/welcome/a%0Abc"):
+        assert shown(path) == "/welcome/…"
     assert shown(b"/machines/one?q=2") == "/machines/one"
 
 

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from garage.core.states import Event
 from garage.db.models import Audit, Machine, Node
 from garage.errors import GarageError
-from garage.services import capacity, keys, machines, nodes, projects
+from garage.services import capacity, keys, leasing, machines, nodes, projects, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire
@@ -232,3 +233,25 @@ def test_pages_of_a_list_are_complete_and_disjoint(ctx: Context, admin: Caller, 
             break
     assert seen == made[::-1]
     assert [view.name for view in machines.listing(ctx, alice, search="m3").items] == ["m3"]
+
+
+def test_a_lease_that_ends_while_its_machine_is_deleted_stops_nothing_else(
+    ctx: Context, alice: Caller, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        machines.create(ctx, alice, NewMachine(name=name, size="tiny", lease_days=1))
+    with ctx.db.write() as session:
+        for row in session.scalars(select(Machine)):
+            row.lease_ended_at = row.lease_until
+    clock.forward(90 * 86_400)
+    check = leasing.held
+
+    def meanwhile(session: Session, hold: work.Hold) -> Node:
+        fire(session, ctx, session.scalars(select(Machine).where(Machine.name == "one")).one(), Event.DELETE)
+        return check(session, hold)
+
+    monkeypatch.setattr(leasing, "held", meanwhile)
+    hold = work.take(ctx, ctx.config.node, "worker", work.owner(ctx, ctx.config.node), 10)
+    assert hold
+    assert leasing.run(ctx, hold) == 1
+    assert {view.state for view in machines.listing(ctx, alice).items} == {"deleting"}
