@@ -82,7 +82,7 @@ class GarageInside:
         return int(children[0]) if children else self._shell.pid
 
     def _enter(self, argv: Sequence[str]) -> list[str]:
-        return ["nsenter", "-t", str(self._pid), "--mount", "--net", "--pid", f"--wd={ROOT}", *argv]
+        return ["nsenter", "-t", str(self._pid), "--mount", "--root", "--net", "--pid", f"--wd={ROOT}", *argv]
 
     def run(self, argv: Sequence[str], *, check: bool = True, seconds: float = 600, input: str | None = None) -> str:
         """A command inside; its standard output."""
