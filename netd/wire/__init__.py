@@ -1,0 +1,53 @@
+"""What travels between netd and its two authorities: the controller's NodeSpec, the registry's LinkSpec and Table, the reports.
+
+This package and `netd.core` are all that the controller imports of netd. Shapes are closed: a field that is not listed here is
+refused, so that an authority can never say more than its schema lets it.
+"""
+
+from netd.wire.envelope import MAX_SPEC_BYTES, Envelope, SpecError, decode, open_sealed, seal, unseal
+from netd.wire.link import (
+    Allotment,
+    JoinAnswer,
+    JoinRequest,
+    Link,
+    LinkReport,
+    LinkSpec,
+    LinkState,
+    PublicKey,
+    Table,
+)
+from netd.wire.node import SCHEMA, Bridge, MachineNet, NodeSpec, Refusal, Report
+from netd.wire.shapes import IfName, Ipv4, Ipv6, Label, Mac, Prefix4, Prefix6, Text
+
+__all__ = [
+    "MAX_SPEC_BYTES",
+    "SCHEMA",
+    "Allotment",
+    "Bridge",
+    "Envelope",
+    "IfName",
+    "Ipv4",
+    "Ipv6",
+    "JoinAnswer",
+    "JoinRequest",
+    "Label",
+    "Link",
+    "LinkReport",
+    "LinkSpec",
+    "LinkState",
+    "Mac",
+    "MachineNet",
+    "NodeSpec",
+    "Prefix4",
+    "Prefix6",
+    "PublicKey",
+    "Refusal",
+    "Report",
+    "SpecError",
+    "Table",
+    "Text",
+    "decode",
+    "open_sealed",
+    "seal",
+    "unseal",
+]

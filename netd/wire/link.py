@@ -1,0 +1,166 @@
+"""LinkSpec and Table: all that a registry wants of one node of a site; LinkReport: what netd says about its links.
+
+Neither has a field of NodeSpec: a registry can't speak of bridges, machines or their filters, and a joining node gives it
+nothing but the overlay. Private keys never travel.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from netd.wire.node import Refusal
+from netd.wire.shapes import Ipv4, Ipv6, Label, Prefix4, Prefix6, Text
+
+SCHEMA = 1
+FIRST_ASN, LAST_ASN = 4_200_000_000, 4_294_967_294
+"""Private 4-byte AS numbers (RFC 6996, section 5)."""
+
+Asn = Annotated[int, msgspec.Meta(ge=FIRST_ASN, le=LAST_ASN)]
+Version = Annotated[int, msgspec.Meta(ge=0)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+WgKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\Z")]
+"""A WireGuard key: 32 bytes in base64."""
+Endpoint = Annotated[str, msgspec.Meta(pattern=r"^([0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5}\Z")]
+"""ADDRESS:PORT, never a name: nobody's resolver decides where a tunnel leads."""
+Domain = Annotated[
+    str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9-]{1,63}\Z", max_length=200)
+]
+Credential = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{20,200}\Z")]
+
+
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One WireGuard tunnel to another node, numbered with a /31 and a /127 (RFC 3021, RFC 6164)."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=2_000_000_000)]
+    """Unique in the registry and never used again; part of the interface's name at both ends."""
+    peer_site: Label
+    peer_node: Label
+    peer_asn: Asn
+    """Equal to the node's own inside a site: iBGP, host routes."""
+    ipv4: Ipv4
+    """This end's address; the peer's differs in the last bit."""
+    peer_ipv4: Ipv4
+    ipv6: Ipv6
+    peer_ipv6: Ipv6
+    own_key: Annotated[int, msgspec.Meta(ge=1)]
+    """Which of this node's own key pairs (PublicKey.number) the tunnel uses."""
+    peer_key: WgKey
+    psk: WgKey
+    port: Port
+    """Where this end listens (UDP)."""
+    endpoints: Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=8)] = ()
+    """Where the peer may be reached, best first; none: wait for the peer."""
+    state: Literal["up", "draining"] = "up"
+    """`draining`: a newer link takes over; routes prefer every other one."""
+
+
+class LinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that the registry wants of one node: whole, versioned, level-triggered."""
+
+    schema: int = SCHEMA
+    site: Label
+    node: Label
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    asn: Asn
+    want_key: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """The number of the key pair that the node should have by now; it makes what is missing and reports the public part."""
+    bfd_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1000
+    """Interval of BFD's control packets; three missed ones end a link."""
+    links: Annotated[tuple[Link, ...], msgspec.Meta(max_length=2000)] = ()
+
+
+class Allotment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What belongs to a site, and to nobody else."""
+
+    site: Label
+    asn: Asn
+    ipv4: Prefix4
+    ipv6: Prefix6
+    dns4: Ipv4
+    """The site's name server, reached over the overlay: its gateway address."""
+    dns6: Ipv6
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The allotments of all sites, with a version of its own, the same for every node: a join changes few LinkSpecs."""
+
+    schema: int = SCHEMA
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    domain: Domain
+    """The network's domain; a site's names end in SITE.DOMAIN."""
+    sites: Annotated[tuple[Allotment, ...], msgspec.Meta(max_length=20_000)] = ()
+
+
+class PublicKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The public half of a node's key pair `number`."""
+
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    key: WgKey
+
+
+class LinkState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one link fares, seen from this end. Times in ms, counters in bytes since the interface was made."""
+
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    state: Literal["waiting", "up", "down"]
+    """`waiting`: no handshake yet; `up`: BGP over it is established."""
+    seen_at: Endpoint | None = None
+    """The peer's outside endpoint, as WireGuard sees it: lets both ends of a NAT open the hole."""
+    preference: Annotated[int, msgspec.Meta(ge=0, le=3)] | None = None
+    """Class of local preference, 3 best."""
+    rtt_ms: Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None
+    jitter_ms: Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None
+    loss: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    mtu: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    received: Annotated[int, msgspec.Meta(ge=0)] = 0
+    sent: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class LinkReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What netd says about its own links, and about nobody else's."""
+
+    applied_version: Version
+    table_version: Version
+    refusal: Refusal | None = None
+    keys: Annotated[tuple[PublicKey, ...], msgspec.Meta(max_length=4)] = ()
+    endpoints: Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=8)] = ()
+    """Where this node believes it can be reached, e.g. its native IPv6 address; ports by link are Link.port."""
+    links: Annotated[tuple[LinkState, ...], msgspec.Meta(max_length=2000)] = ()
+    paused: bool = False
+    alarms: Annotated[tuple[Text, ...], msgspec.Meta(max_length=20)] = ()
+    """E.g. "site nagoya announces 10.1.0.0/20, which is not its own"."""
+    problems: Annotated[tuple[Text, ...], msgspec.Meta(max_length=20)] = ()
+
+
+class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Sent once, with the token of an invitation. The prefixes are those the site already uses."""
+
+    token: Credential
+    node: Label
+    ipv4: Prefix4
+    ipv6: Prefix6
+    key: WgKey
+    """Public key of the node's key pair 1."""
+    port: Port
+    """First of the UDP ports that the node's links may use."""
+    ports: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 100
+    """How many there are from `port` on."""
+    endpoints: Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=8)] = ()
+    time: float = 0.0
+    """The node's clock, seconds since 1970: a clock that is off is refused with the difference."""
+
+
+class JoinAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a joining node goes on with; arrives whole or not at all."""
+
+    site: Label
+    credential: Credential
+    """The node's own bearer token at the registry; kept in a file of mode 0600."""
+    registry_key: str
+    """PEM of the Ed25519 key that signs LinkSpec and Table; the invitation pins its SHA-256."""
+    spec: bytes
+    """Sealed LinkSpec."""
+    table: bytes
+    """Sealed Table."""

@@ -1,0 +1,71 @@
+"""NodeSpec: all that a controller wants of one node; Report: what netd says about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from netd.wire.shapes import IfName, Ipv4, Ipv6, Label, Mac, Prefix4, Prefix6, Text
+
+SCHEMA = 1
+
+
+class Bridge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The node's bridge. Every node of a site has the same gateway addresses and MAC, as host addresses (/32, /128)."""
+
+    name: IfName
+    mac: Mac
+    ipv4: Ipv4
+    ipv6: Ipv6
+    site_ipv4: Prefix4
+    """The site's whole prefix, e.g. "10.31.0.0/20": the only special-purpose range that machines reach."""
+    site_ipv6: Prefix6
+
+
+class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A machine's place in the network of its node; complete before it boots."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}\Z")]
+    tap: IfName
+    mac: Mac
+    ipv4: Ipv4
+    ipv6: Ipv6
+    name: Label
+    project: Label
+
+
+class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that a controller wants of one node: whole, versioned, level-triggered."""
+
+    schema: int = SCHEMA
+    node: Label
+    instance: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{3}\Z")]
+    """Keeps several garages on one server apart: part of every interface, table and domain name. Of fixed length, so that no
+    instance's "gtABC…" can begin another's."""
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    bridge: Bridge
+    domain: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]+\Z", max_length=200)]
+    """The site's domain, e.g. "home.garage.internal"; a machine is NAME.PROJECT.DOMAIN."""
+    machines: tuple[MachineNet, ...] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why netd did not take a spec; the last good one stays in force."""
+
+    version: int
+    code: Text
+    text: Annotated[str, msgspec.Meta(max_length=2000)]
+
+
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What netd says about its own node, and about nothing else."""
+
+    node: Label
+    applied_version: Annotated[int, msgspec.Meta(ge=0)]
+    """The spec version that bridge, DHCP, DNS and filters now follow; 0: none yet."""
+    refusal: Refusal | None = None
+    boot_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    ipv6_uplink: bool = False
+    """The node has a default IPv6 route, so machines get IPv6 to the internet by masquerade."""
+    problems: tuple[Text, ...] = ()
