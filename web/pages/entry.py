@@ -55,13 +55,13 @@ def welcome(token: str) -> Response:
 def welcome_now(token: str) -> Response:
     name = accounts.invitation_name(ctx(), forms.reference(token))
     try:
-        _, cookie = accounts.accept_invitation(ctx(), token, _typed_twice(), request.remote_addr or "")
+        _, cookie = accounts.accept_invitation(ctx(), token, typed_twice(), request.remote_addr or "")
     except GarageError as error:
         return refused("welcome.html", error, token=token, name=name)
     return set_session(to("machines_list"), cookie)
 
 
-def _typed_twice() -> str:
+def typed_twice() -> str:
     """The new password, the same in both fields."""
     if (password := forms.secret("password")) == forms.secret("again"):
         return password
