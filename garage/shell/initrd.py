@@ -34,7 +34,7 @@ mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys
 while read -r module; do insmod "/modules/$module"; done </modules/order
 tries=0
 until root=$(findfs LABEL=root) 2>/dev/null; do
-  tries=$((tries + 1)); [ $tries -gt 200 ] && { echo "garage: no disk with the label root"; echo b >/proc/sysrq-trigger; }
+  tries=$((tries + 1)); [ $tries -gt 200 ] && { echo "garage: no disk with the label root"; echo c >/proc/sysrq-trigger; }
   sleep 0.05
 done
 mount -t ext4 -o rw,noatime "$root" /root || { echo "garage: the root file system cannot be mounted"; echo c >/proc/sysrq-trigger; }
