@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from netd.config import Config
 from netd.core.checks import check
-from netd.core.desired import Desired
+from netd.core.desired import NO_OVERLAY, Desired
 from netd.core.floor import Floor, make_floor, parse_allowed, parse_networks
+from netd.core.overlay import Overlay
 from netd.core.plan import Change, Observed, plan, settled, site, sysctls
 from netd.errors import NetdError
 from netd.shell import daemons, files, kernel, nft
@@ -27,6 +28,7 @@ CONNECTED_FOR = 4.0
 CONTENT = (
     "dns.conf",
     "names",
+    "sites",
     "dhcp.conf",
     "hosts",
     "options",
@@ -46,6 +48,8 @@ class Node:
         self._have_chrony = daemons.have_chrony()
         self._networks: list[str] = []
         self._connected_at = -CONNECTED_FOR
+        self.overlay_of: Callable[[NodeSpec, Floor], Overlay] = lambda _spec, _floor: NO_OVERLAY
+        """Set by whoever follows a registry."""
         self._seen: Observed | None = None
         """What our last apply left: lets a spec be applied without a look at the kernel, which takes longer than the change."""
 
@@ -72,7 +76,7 @@ class Node:
             check(spec, instance=self.config.instance, in_force=self.version, floor=floor)
         except SpecError as error:
             raise SpecError(error.code, error.text, version=spec.version) from None
-        changes = self._apply_next(Desired(spec, floor))
+        changes = self._apply_next(self._desired(spec, floor))
         self.spec = spec
         files.write(self._cache, sealed.decode(), 0o600)
         return changes
@@ -98,14 +102,23 @@ class Node:
         if self.spec is None:
             self.restore()
             return []
-        return self._apply(Desired(self.spec, self.floor(self.spec.bridge.name)))
+        return self._apply(self._desired(self.spec, self.floor(self.spec.bridge.name)))
+
+    def reapply(self) -> list[Change]:
+        """What the overlay wants has changed: bring filters and names after it."""
+        if self.spec is None:
+            return []
+        return self._apply_next(self._desired(self.spec, self.floor(self.spec.bridge.name)))
+
+    def _desired(self, spec: NodeSpec, floor: Floor) -> Desired:
+        return Desired(spec, floor, self.overlay_of(spec, floor))
 
     def preview(self, sealed: bytes | None) -> list[Change]:
         """What `take` (or `refresh`) would do; changes nothing."""
         spec = unseal(sealed, self._key, node=self.config.node) if sealed else self.spec
         if spec is None:
             return []
-        wanted = Desired(spec, self.floor(spec.bridge.name))
+        wanted = self._desired(spec, self.floor(spec.bridge.name))
         return plan(wanted, self.observe(wanted), self.state, have_chrony=self._have_chrony)
 
     def floor(self, bridge: str) -> Floor:

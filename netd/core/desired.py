@@ -7,7 +7,10 @@ import ipaddress
 from dataclasses import dataclass
 
 from netd.core.floor import Floor
+from netd.core.overlay import Overlay
 from netd.wire import MachineNet, NodeSpec
+
+NO_OVERLAY = Overlay()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +19,16 @@ class Desired:
 
     spec: NodeSpec
     floor: Floor
+    overlay: Overlay = NO_OVERLAY
 
     @property
     def table(self) -> str:
         return f"garage_{self.spec.instance}"
+
+    @property
+    def links(self) -> str:
+        """All of this instance's link interfaces, as nftables matches them."""
+        return f"gl{self.spec.instance}*"
 
 
 @functools.lru_cache(4096)

@@ -18,6 +18,8 @@ LEASE6 = "5m"
 """dnsmasq refuses a fixed /128 to another DUID while a lease is held, and a machine's DUID changes when its disk is made anew."""
 NAMES_TTL = 5
 """Seconds that a machine's name may be remembered: machines come and go."""
+FORWARDS = 1000
+"""Questions under way at a time: those to a site that is away wait for their time to be over and leave room for others'."""
 
 
 def dns_config(wanted: Desired, state: Path) -> str:
@@ -31,8 +33,14 @@ def dns_config(wanted: Desired, state: Path) -> str:
             "no-hosts",
             "log-facility=-",
         ),
-        *(f"pid-file={state / 'dns.pid'}", f"addn-hosts={state / 'names'}", f"domain={domain}", f"local=/{domain}/"),
-        *("bogus-priv", "domain-needed", "cache-size=2000", f"local-ttl={NAMES_TTL}"),
+        *(
+            f"pid-file={state / 'dns.pid'}",
+            f"addn-hosts={state / 'names'}",
+            f"servers-file={state / 'sites'}",
+            f"domain={domain}",
+            f"local=/{domain}/",
+        ),
+        *("bogus-priv", "domain-needed", "cache-size=2000", f"dns-forward-max={FORWARDS}", f"local-ttl={NAMES_TTL}"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -98,6 +106,17 @@ def names_text(wanted: Desired) -> str:
     for m in wanted.spec.machines:
         rows += [f"{m.ipv4} {m.name}.{m.project}.{domain}", f"{m.ipv6} {m.name}.{m.project}.{domain}"]
     return "".join(f"{row}\n" for row in sorted(rows))
+
+
+def sites_text(wanted: Desired) -> str:
+    """servers-file, read again on SIGHUP: who answers for other sites' names, forward and reverse, asked from the gateway's address,
+    which alone they know a way back to."""
+    bridge, rows = wanted.spec.bridge, []
+    for zone in wanted.overlay.zones:
+        for server in zone.servers:
+            to = f"{server}@{bridge.ipv6 if ':' in server else bridge.ipv4}"
+            rows += [f"server=/{zone.domain}/{to}", *(f"rev-server={net},{to}" for net in zone.networks)]
+    return "".join(f"{row}\n" for row in rows)
 
 
 def chrony_text(wanted: Desired, state: Path) -> str:

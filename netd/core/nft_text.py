@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterable
 
 from netd.core.desired import Desired, own4, own6
+from netd.core.nft_overlay import from_links, from_links_here, overlay_sets, to_sites
 from netd.wire import MachineNet
 
 SETS = {
@@ -119,7 +120,7 @@ def _inet_table(wanted: Desired, mark: str) -> str:
   chain {MARK}{mark} {{ }}
   set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(floor.of(4))} }} }}
   set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(floor.of(6))} }} }}
-{_allowed_sets(wanted)}  chain from_ports {{
+{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}  chain from_ports {{
     type filter hook prerouting priority -350; policy accept;
     iifname "{bridge.name}" meta mark & {CHECKED} == 0 drop
     iifname "{bridge.name}" meta mark set meta mark & {UNCHECKED}
@@ -127,6 +128,7 @@ def _inet_table(wanted: Desired, mark: str) -> str:
   chain input {{
     type filter hook input priority -10; policy accept;
     iifname "{bridge.name}" jump from_machines
+    iifname "{wanted.links}" jump from_links_here
     iifname != {{ "lo", "{bridge.name}" }} ip daddr {bridge.ipv4} drop
     iifname != {{ "lo", "{bridge.name}" }} ip6 daddr {bridge.ipv6} drop
   }}
@@ -143,16 +145,23 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     ip6 daddr {{ {bridge.ipv6}, fe80::/10 }} icmpv6 type echo-request accept
     drop
   }}
-  chain forward {{
+{from_links_here(wanted)}  chain forward {{
     type filter hook forward priority -10; policy accept;
+    iifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu
+    oifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu
     iifname "{bridge.name}" jump machines_out
+    iifname "{wanted.links}" jump from_links
     oifname "{bridge.name}" jump machines_in
+    oifname "{wanted.links}" drop
   }}
-  chain machines_out {{
+{from_links(wanted)}  chain machines_out {{
     ct state invalid drop
     oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
     oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
     oifname "{bridge.name}" drop
+    oifname "{wanted.links}" ip daddr @overlay4 accept
+    oifname "{wanted.links}" ip6 daddr @overlay6 accept
+    oifname "{wanted.links}" reject with icmpx admin-prohibited
     ip daddr . meta l4proto . th dport @allowed4 accept
     ip6 daddr . meta l4proto . th dport @allowed6 accept
     ip daddr @floor4 reject with icmpx admin-prohibited
@@ -168,9 +177,12 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     type filter hook output priority -10; policy accept;
     oifname "{bridge.name}" icmp type redirect drop
     oifname "{bridge.name}" icmpv6 type nd-redirect drop
+    ip daddr @overlay4 jump to_sites
+    ip6 daddr @overlay6 jump to_sites
   }}
-  chain postrouting {{
+{to_sites(wanted)}  chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
+    oifname "{wanted.links}" return
     oifname != "{bridge.name}" ip saddr {bridge.site_ipv4} masquerade
     oifname != "{bridge.name}" ip6 saddr {bridge.site_ipv6} masquerade
   }}

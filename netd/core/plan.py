@@ -227,7 +227,11 @@ def _readers(wanted: Desired, state: Path, have_chrony: bool) -> list[tuple[str,
     text = dnsmasq_text
     hosts = {state / "hosts": text.hosts_text(wanted), state / "options": text.options_text(wanted)}
     readers = [
-        ("dns", {state / "dns.conf": text.dns_config(wanted, state)}, {state / "names": text.names_text(wanted)}),
+        (
+            "dns",
+            {state / "dns.conf": text.dns_config(wanted, state)},
+            {state / "names": text.names_text(wanted), state / "sites": text.sites_text(wanted)},
+        ),
         ("dhcp", {state / "dhcp.conf": text.dhcp_config(wanted, state), **hosts}, {}),
     ]
     return readers + ([("ntp", {state / "ntp.conf": text.chrony_text(wanted, state)}, {})] if have_chrony else [])

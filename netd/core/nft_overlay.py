@@ -1,0 +1,87 @@
+"""The parts of the inet table that speak of links to other sites.
+
+AllowedIPs of every link are open, since BGP chooses the ways; so the source of a packet is checked here: it must be of a prefix that
+the registry allotted to another site and that the floor lets through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netd.core.desired import Desired
+from netd.core.overlay import Overlay
+
+BFD = "3784, 3785, 4784"
+"""Control, echo, multihop (RFC 5881, section 4; RFC 5883, section 5)."""
+
+
+def overlay_sets(overlay: Overlay) -> str:
+    """Prefixes of other sites, and (interface, address) of the peers; empty while the site is paused."""
+    peers, paused = overlay.peers, overlay.paused
+    sets = (
+        ("overlay4", "ipv4_addr; flags interval", () if paused else overlay.of(4)),
+        ("overlay6", "ipv6_addr; flags interval", () if paused else overlay.of(6)),
+        ("peers4", "ifname . ipv4_addr", [f'"{peer.interface}" . {peer.ipv4}' for peer in peers]),
+        ("peers6", "ifname . ipv6_addr", [f'"{peer.interface}" . {peer.ipv6}' for peer in peers]),
+    )
+    return "".join(f"  set {name} {{ type {kind};{_filled(found)} }}\n" for name, kind, found in sets)
+
+
+def _filled(elements: Iterable[str]) -> str:
+    text = ", ".join(elements)
+    return f" elements = {{ {text} }}" if text else ""
+
+
+def from_links_here(wanted: Desired) -> str:
+    """What may reach this node itself over a link: BGP, BFD and echo from the peer, names and echo from other sites' machines."""
+    bridge = wanted.spec.bridge
+    return f"""  chain from_links_here {{
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    iifname . ip saddr @peers4 jump from_peer
+    iifname . ip6 saddr @peers6 jump from_peer
+    ip saddr @overlay4 ip daddr {bridge.ipv4} jump for_gateway
+    ip6 saddr @overlay6 ip6 daddr {bridge.ipv6} jump for_gateway
+    drop
+  }}
+  chain from_peer {{
+    ct state established,related accept
+    tcp dport 179 accept
+    udp dport {{ {BFD} }} accept
+    icmp type echo-request accept
+    icmpv6 type echo-request accept
+    drop
+  }}
+  chain for_gateway {{
+    ct state established,related accept
+    meta l4proto {{ tcp, udp }} th dport 53 accept
+    icmp type echo-request accept
+    icmpv6 type echo-request accept
+    drop
+  }}
+"""
+
+
+def from_links(wanted: Desired) -> str:
+    """What is carried on: to this site's machines, or through to another site; never to the uplink."""
+    bridge = wanted.spec.bridge
+    return f"""  chain from_links {{
+    ct state invalid drop
+    ct state related meta l4proto {{ icmp, ipv6-icmp }} accept
+    ip saddr @overlay4 oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
+    ip6 saddr @overlay6 oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
+    ip saddr @overlay4 oifname "{wanted.links}" ip daddr @overlay4 accept
+    ip6 saddr @overlay6 oifname "{wanted.links}" ip6 daddr @overlay6 accept
+    drop
+  }}
+"""
+
+
+def to_sites(wanted: Desired) -> str:
+    """Nothing that this node sends to another site leaves by the uplink while there is no route; who asks is told at once."""
+    return f"""  chain to_sites {{
+    oifname "lo" return
+    oifname "{wanted.spec.bridge.name}" return
+    oifname "{wanted.links}" return
+    reject with icmpx no-route
+  }}
+"""
