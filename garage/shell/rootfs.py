@@ -30,10 +30,9 @@ def make_rootfs(recipe: Recipe, mirror: Mirror, work: Path) -> Path:
     root = work / "root"
     bootstrap(recipe, mirror, work / "root.tar")
     root.mkdir()
-    run(
-        ["tar", "--numeric-owner", "--xattrs", "-xpf", str(work / "root.tar"), "--exclude=./dev/*", "-C", str(root)],
-        timeout=300,
-    )
+    xattrs = ("--xattrs", "--xattrs-include=*")  # capabilities, too: ping has no other right to its socket
+    unpack = ["tar", "--numeric-owner", *xattrs, "-xpf", str(work / "root.tar"), "--exclude=./dev/*", "-C", str(root)]
+    run(unpack, timeout=300)
     (work / "root.tar").unlink()
     _apply(recipe, root)
     return root

@@ -92,6 +92,11 @@ def test_the_disk_is_grown_and_nothing_failed(plain: Guest) -> None:
     )
 
 
+def test_its_user_may_ping(plain: Guest) -> None:
+    """By a file capability, which an image loses easily."""
+    assert " 0% packet loss" in plain.says("ping -c 1 127.0.0.1")
+
+
 def test_nothing_calls_out_by_itself(plain: Guest) -> None:
     timers = plain.says(
         "systemctl list-units --type=timer --all --no-legend --plain --state=loaded | cut -d' ' -f1"
