@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-EXITS = {"config": 50, "spec": 38, "tool": 39, "network": 36, "controller": 30, "not_root": 5}
+EXITS = {
+    "config": 50,
+    "spec": 38,
+    "tool": 39,
+    "network": 36,
+    "controller": 30,
+    "registry": 31,
+    "token": 32,
+    "not_root": 5,
+}
 
 
 class NetdError(Exception):

@@ -13,6 +13,7 @@ from netd.wire.link import (
     LinkReport,
     LinkSpec,
     LinkState,
+    News,
     PublicKey,
     Table,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "LinkState",
     "Mac",
     "MachineNet",
+    "News",
     "NodeSpec",
     "Prefix4",
     "Prefix6",

@@ -164,3 +164,10 @@ class JoinAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Sealed LinkSpec."""
     table: bytes
     """Sealed Table."""
+
+
+class News(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The answer to a poll: what is newer than the node's, sealed."""
+
+    spec: bytes | None = None
+    table: bytes | None = None

@@ -1,0 +1,105 @@
+"""One keep-alive HTTP connection to an authority. Standard library only; answers are bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from netd.errors import NetdError
+from netd.wire import MAX_SPEC_BYTES
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom an https:// address must turn out to be: the holder of this very certificate (its file, or the SHA-256 of its DER form),
+    else somebody whom the server's authorities vouch for."""
+
+    ca_file: Path | None = None
+    pin: bytes = b""
+
+
+class Connection:
+    """Opened when first used, and again after an error. Errors are NetdError(`code`)."""
+
+    def __init__(self, url: str, trust: Trust, code: str) -> None:
+        self._url, self._trust, self._code = urlsplit(url), trust, code
+        self._connection: http.client.HTTPConnection | None = None
+        if self._url.scheme not in ("http", "https") or not self._url.hostname:
+            raise NetdError(code, f"{url[:200]} is no address", hint="write https://HOST:PORT")
+        if self._url.scheme == "http" and self._url.hostname not in LOOPBACK:
+            raise NetdError(
+                code, f"{url[:200]} is not protected", hint="write https://…; http:// is for this server alone"
+            )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        timeout: float,
+        token: str = "",
+        taken: tuple[int, ...] = (200, 204),
+    ) -> tuple[int, bytes]:
+        """(status, body). A status that is not in `taken` is an error whose text is the answer's."""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            connection = self._connect(timeout)
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            data = answer.read(MAX_SPEC_BYTES + 1)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise NetdError(self._code, f"{self._url.netloc}: {error or type(error).__name__}") from None
+        if answer.status not in taken:
+            self.close()
+            text = data[:300].decode(errors="replace")
+            raise NetdError(self._code, f"{path.split('?')[0]}: {answer.status} {text}")
+        return answer.status, data
+
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        if self._connection is None:
+            connection = self._open(timeout)
+            connection.connect()
+            self._check_pin(connection)
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connection = connection
+        self._connection.sock.settimeout(timeout)
+        return self._connection
+
+    def _open(self, timeout: float) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        ca_file = self._trust.ca_file
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        if ca_file or self._trust.pin:
+            context.check_hostname = False  # the pinned certificate is the name
+        if self._trust.pin:
+            context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+
+    def _check_pin(self, connection: http.client.HTTPConnection) -> None:
+        """Before a byte of ours, let alone a token, is sent."""
+        if not self._trust.pin or not isinstance(connection.sock, ssl.SSLSocket):
+            return
+        shown = connection.sock.getpeercert(True) or b""
+        if not hmac.compare_digest(hashlib.sha256(shown).digest(), self._trust.pin):
+            connection.close()
+            raise NetdError(
+                self._code,
+                f"{self._url.netloc} shows another certificate than the one that was promised",
+                hint="somebody may be in between; ask the registry's operator for a new line",
+            )
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
