@@ -61,11 +61,6 @@ class Config:
     def tls(self) -> bool:
         return self.url.startswith("https")
 
-    @property
-    def site_domain(self) -> str:
-        """The domain of this site's machines, e.g. home.garage.internal."""
-        return f"{self.site}.{self.domain}"
-
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:
     """The Config of `$GARAGE_HOME/garage.toml` (may be absent), overridden by GARAGE_DATABASE_URL and GARAGE_LISTEN."""

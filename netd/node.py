@@ -132,7 +132,10 @@ class Node:
     def _connected(self, bridge: str) -> list[str]:
         """The networks that this server stands in, not older than `CONNECTED_FOR`."""
         if self._connected_at + CONNECTED_FOR < (now := time.monotonic()):
-            self._networks, self._connected_at = kernel.connected_networks(without=bridge), now
+            self._networks, self._connected_at = (
+                kernel.connected_networks(bridge=bridge, links=f"gl{self.config.instance}"),
+                now,
+            )
         return self._networks
 
     def observe(self, wanted: Desired) -> Observed:

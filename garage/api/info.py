@@ -8,7 +8,7 @@ from typing import Any
 from garage import __version__
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items
-from garage.services import audits, images, machines, nodes, outlook
+from garage.services import audits, images, machines, nodes, outlook, own_site
 
 api = blueprint("info", "garage")
 
@@ -48,7 +48,7 @@ def status() -> dict[str, Any]:
     return {
         "version": __version__,
         "organisation": ctx.config.organisation,
-        "site": ctx.config.site,
+        "site": own_site.own(ctx).name,
         "ready": health.ready,
         "parts": asdict(health),
         "forecast": answer(s.ForecastOut, outlook.forecast(ctx)),

@@ -15,7 +15,7 @@ from garage.core.types import Demand
 from garage.core.userdata import check_user_data
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
-from garage.services import capacity, keys
+from garage.services import capacity, keys, own_site
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for, project_for, visible
 from garage.services.sorting import cursor_after, ordered
@@ -300,6 +300,7 @@ def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[
     users = select(User.id, User.name).where(User.id.in_({m.created_by for m in machines}))
     owners = dict(session.execute(users).all())
     nodes = {node.name: node for node in session.scalars(select(Node).where(Node.name.in_({m.node for m in machines})))}
+    domain = own_site.current(session, ctx).site_domain
     return [
         machine_view(
             ctx.config,
@@ -307,6 +308,7 @@ def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[
             owner=owners[m.created_by],
             node_error=nodes[m.node].hypervisor_error,
             virtualisation=nodes[m.node].facts.get("virtualisation", ""),
+            site_domain=domain,
         )
         for m in machines
     ]

@@ -9,7 +9,7 @@ from garage.core import ipam, names
 from garage.core.placement import Room
 from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Node, Project
-from garage.services import capacity
+from garage.services import capacity, own_site
 from garage.services.context import Caller, Context
 from garage.services.vault import digest
 from garage.services.views import NodeView
@@ -45,7 +45,7 @@ def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
         instance=ctx.config.instance,
         version=node.spec_version,
         bridge=_bridge(ctx),
-        domain=ctx.config.site_domain,
+        domain=own_site.current(session, ctx).site_domain,
         machines=tuple(_machine_net(machine, project) for machine, project in session.execute(query)),
     )
 
@@ -86,6 +86,8 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
             else None
         )
         row.reported_at, row.boot_id = ctx.clock(), said.boot_id
+        if said.site and said.domain:
+            own_site.rename(session, ctx, node, said.site, said.domain)
         if before != (row.applied_version, row.refusal):
             data = {"applied_version": row.applied_version, "refused": bool(row.refusal)}
             session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node, data=data))

@@ -155,7 +155,9 @@ def actions(machine: Machine) -> list[str]:
     return allowed
 
 
-def machine_view(config: Config, machine: Machine, *, owner: str, node_error: str, virtualisation: str) -> MachineView:
+def machine_view(
+    config: Config, machine: Machine, *, owner: str, node_error: str, virtualisation: str, site_domain: str
+) -> MachineView:
     """`machine` must have its project and image loaded."""
     ended = machine.lease_ended_at or machine.lease_until
     return MachineView(
@@ -165,7 +167,7 @@ def machine_view(config: Config, machine: Machine, *, owner: str, node_error: st
         node_error=node_error,
         virtualisation=virtualisation,
         image=machine.image.name,
-        fqdn=fqdn(machine.name, machine.project.name, config.site_domain),
+        fqdn=fqdn(machine.name, machine.project.name, site_domain),
         host_key=machine.host_key_public,
         deletes_at=ended + config.lease_grace_hours * 3600,
         actions=actions(machine),

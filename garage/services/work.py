@@ -18,6 +18,7 @@ from garage.core.states import Event, State
 from garage.core.types import NodeFacts
 from garage.db.models import EventRow, Image, Machine, Node, Project, Setting
 from garage.errors import N_, GarageError
+from garage.services import own_site
 from garage.services.context import Context, audit
 from garage.services.transitions import fire, show_step
 
@@ -303,7 +304,7 @@ def identity(ctx: Context, machine_id: str) -> Identity:
         return Identity(
             id=machine.id,
             name=machine.name,
-            fqdn=fqdn(machine.name, project, ctx.config.site_domain),
+            fqdn=fqdn(machine.name, project, own_site.current(session, ctx).site_domain),
             host_key_private=ctx.vault.unlock(machine.host_key_private),
             host_key_public=machine.host_key_public,
             authorized_keys=list(machine.authorized_keys),

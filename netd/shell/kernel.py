@@ -53,15 +53,29 @@ def permanent_neighbours(name: str) -> frozenset[tuple[str, str]]:
     )
 
 
-def connected_networks(*, without: str) -> list[str]:
-    """The networks that this server stands in: those of every address on every device but `without` and loopback."""
+def connected_networks(*, bridge: str, links: str) -> list[str]:
+    """The networks that this server stands in: those of every address on every device but our bridge, our links (whose names
+    begin with `links`) and loopback."""
     found = []
     for row in ip_json("addr", "show"):
-        if row["ifname"] not in (without, "lo"):
+        if row["ifname"] not in (bridge, "lo") and not row["ifname"].startswith(links):
             found += [
                 str(ipaddress.ip_interface(f"{a['local']}/{a['prefixlen']}").network) for a in row.get("addr_info", [])
             ]
     return [net for net in found if not ipaddress.ip_network(net).is_link_local]
+
+
+def own_addresses(*, bridge: str, links: str) -> list[str]:
+    """Global addresses by which others may reach this server, native IPv6 first; none of our bridge and links."""
+    rows = [row for row in ip_json("addr", "show", "scope", "global") if row.get("ifname", "lo") not in (bridge, "lo")]
+    found = [
+        address["local"]
+        for row in rows
+        if not row["ifname"].startswith((links, "gb", "virbr", "docker", "br-"))
+        for address in row.get("addr_info", [])
+        if not (address.get("temporary") or address.get("deprecated") or address.get("tentative"))
+    ]
+    return sorted(found, key=lambda text: (":" not in text, ipaddress.ip_address(text).is_private, text))
 
 
 def has_ipv6_uplink() -> bool:

@@ -1,0 +1,48 @@
+"""What this garage is called: its site's name and the network's domain. `home` until it joins an overlay and takes the invited name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from garage.db.models import Node, Setting
+from garage.services.context import Context, audit
+
+SITE, DOMAIN = "site", "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSite:
+    name: str
+    domain: str
+
+    @property
+    def site_domain(self) -> str:
+        """The domain of this site's machines, e.g. home.garage.internal."""
+        return f"{self.name}.{self.domain}"
+
+
+def current(session: Session, ctx: Context) -> OwnSite:
+    """The name given by a join, else the settings'."""
+    found = {row.key: row.value for row in session.scalars(select(Setting).where(Setting.key.in_((SITE, DOMAIN))))}
+    return OwnSite(found.get(SITE, ctx.config.site), found.get(DOMAIN, ctx.config.domain))
+
+
+def own(ctx: Context) -> OwnSite:
+    with ctx.db.read() as session:
+        return current(session, ctx)
+
+
+def rename(session: Session, ctx: Context, actor: str, site: str, domain: str) -> bool:
+    """Take a new name: all nodes get specs with it. Machines keep addresses and keys; False when it is the name already."""
+    before = current(session, ctx)
+    if before == OwnSite(site, domain):
+        return False
+    for key, value in ((SITE, site), (DOMAIN, domain)):
+        session.merge(Setting(key=key, value=value))
+    for node in session.scalars(select(Node)):
+        node.spec_version += 1
+    audit(session, ctx, actor, "site.rename", site, before=before.site_domain, after=f"{site}.{domain}")
+    return True
