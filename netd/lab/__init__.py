@@ -1,0 +1,1 @@
+"""The laboratory: a small internet of network namespaces on one server, with no way out of it."""
