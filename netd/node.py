@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,8 @@ class Node:
         self._connected_at = -CONNECTED_FOR
         self.overlay_of: Callable[[NodeSpec, Floor], Overlay] = lambda _spec, _floor: NO_OVERLAY
         """Set by whoever follows a registry."""
+        self.lock = threading.RLock()
+        """Held while anything is applied: this node's loop and the overlay's share filters and names."""
         self._seen: Observed | None = None
         """What our last apply left: lets a spec be applied without a look at the kernel, which takes longer than the change."""
 
@@ -76,8 +79,9 @@ class Node:
             check(spec, instance=self.config.instance, in_force=self.version, floor=floor)
         except SpecError as error:
             raise SpecError(error.code, error.text, version=spec.version) from None
-        changes = self._apply_next(self._desired(spec, floor))
-        self.spec = spec
+        with self.lock:
+            changes = self._apply_next(self._desired(spec, floor))
+            self.spec = spec
         files.write(self._cache, sealed.decode(), 0o600)
         return changes
 
@@ -102,13 +106,15 @@ class Node:
         if self.spec is None:
             self.restore()
             return []
-        return self._apply(self._desired(self.spec, self.floor(self.spec.bridge.name)))
+        with self.lock:
+            return self._apply(self._desired(self.spec, self.floor(self.spec.bridge.name)))
 
     def reapply(self) -> list[Change]:
         """What the overlay wants has changed: bring filters and names after it."""
         if self.spec is None:
             return []
-        return self._apply_next(self._desired(self.spec, self.floor(self.spec.bridge.name)))
+        with self.lock:
+            return self._apply_next(self._desired(self.spec, self.floor(self.spec.bridge.name)))
 
     def _desired(self, spec: NodeSpec, floor: Floor) -> Desired:
         return Desired(spec, floor, self.overlay_of(spec, floor))

@@ -16,8 +16,9 @@ BFD = "3784, 3785, 4784"
 
 
 def overlay_sets(overlay: Overlay) -> str:
-    """Prefixes of other sites, and (interface, address) of the peers; empty while the site is paused."""
-    peers, paused = overlay.peers, overlay.paused
+    """Prefixes of other sites, and (interface, address) of the peers; all empty while the site is paused."""
+    paused = overlay.paused
+    peers = () if paused else overlay.peers  # neighbours notice by BFD and go other ways
     sets = (
         ("overlay4", "ipv4_addr; flags interval", () if paused else overlay.of(4)),
         ("overlay6", "ipv6_addr; flags interval", () if paused else overlay.of(6)),

@@ -1,0 +1,189 @@
+"""The overlay's two threads beside the node's loop: one polls the registry, one tends links, measures and reports.
+
+Either may fail for as long as it likes: links, routes, filters and machines go on as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from netd.core.link_report import Seen, link_states
+from netd.errors import NetdError
+from netd.membership import Membership
+from netd.overlay import Overlay, Wanted, refused_version
+from netd.shell import kernel
+from netd.shell.registry import Registry
+from netd.wire import LinkReport, News, Refusal, SpecError
+
+log = logging.getLogger(__name__)
+POLL = 25.0
+"""Seconds of one long-poll."""
+LOOK = 0.25
+"""Seconds between looks for a join, a leave, a pause."""
+TEND = 1.0
+MEND = 5.0
+"""Seconds between looks at everything that should run."""
+REPORT_EVERY = 10.0
+BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
+RETRY_REFUSED = 30.0
+
+
+class Measuring(Protocol):
+    """Always and lightly measures the way to each peer."""
+
+    def follow(self, wanted: Wanted) -> None: ...
+    def measured(self) -> Mapping[int, Seen]: ...
+    def classes(self) -> Mapping[int, int]: ...
+
+
+class Following:
+    """Start with `start()`; the threads end with the process."""
+
+    def __init__(self, overlay: Overlay, measuring: Measuring) -> None:
+        self.overlay, self._measuring = overlay, measuring
+        self._refusal: Refusal | None = None
+        self._refused: tuple[int, int, float] = (0, 0, 0.0)
+        """Versions of LinkSpec and Table that were refused, and when."""
+        self._report_now = threading.Event()
+        self._reported = self._mended = -REPORT_EVERY
+        self._paused = overlay.paused
+        self._up: frozenset[int] = frozenset()
+        self._trouble = ""
+
+    def start(self) -> None:
+        for name, act in (("poll", self._poll), ("tend", self._tend)):
+            threading.Thread(target=self._for_ever, args=(act,), name=f"overlay-{name}", daemon=True).start()
+
+    def _for_ever(self, act: Callable[[], None]) -> None:
+        failures = 0
+        while True:
+            try:
+                act()
+                failures = 0
+            except (NetdError, SpecError, OSError) as error:
+                log.log(logging.WARNING if failures in (0, 4) else logging.DEBUG, "overlay: %s", error)
+                self._trouble = str(error)
+                time.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
+                failures += 1
+
+    def _poll(self) -> None:
+        """While this node is a member: wait for news, take it."""
+        if (member := self.overlay.home.membership()) is None:
+            time.sleep(LOOK)
+            return
+        self._come_up(member)
+        registry = Registry(member.url, member.pin, self.overlay.home.credential())
+        while self.overlay.home.membership() == member:
+            news = registry.fetch(*self._after(), POLL)
+            if news is not None and self.overlay.member == member:
+                self._take(news)
+
+    def _come_up(self, member: Membership) -> None:
+        """From the last good documents, before the registry is asked."""
+        if self.overlay.member == member and self.overlay.spec is not None:
+            return
+        with self.overlay.node.lock:
+            self.overlay.restore()
+            changes = self.overlay.apply()
+        log.info("site %s: %s changes", member.site, len(changes))
+        self._report_now.set()
+
+    def _after(self) -> tuple[int, int]:
+        """Refused versions are not asked for again at once."""
+        spec, table = self.overlay.versions
+        if time.monotonic() - self._refused[2] < RETRY_REFUSED:
+            return max(spec, self._refused[0]), max(table, self._refused[1])
+        return spec, table
+
+    def _take(self, news: News) -> None:
+        try:
+            changes = self.overlay.take(news)
+            log.info("registry's version %s, table %s: %s changes", *self.overlay.versions, len(changes))
+            self._refusal, self._trouble = None, ""
+        except SpecError as error:
+            log.warning("refused: %s: %s", error.code, error.text)
+            refused = refused_version(news.spec), refused_version(news.table)
+            self._refused = (*refused, time.monotonic())
+            self._refusal = Refusal(version=max(refused), code=error.code, text=error.text[:2000])
+        self._report_now.set()
+
+    def _tend(self) -> None:
+        """One round: leave and pause, what has died, what was measured, what is told."""
+        overlay = self.overlay
+        if overlay.member is None:
+            time.sleep(LOOK)
+            return
+        if overlay.home.membership() is None:
+            log.info("left the overlay")
+            overlay.leave()
+            return
+        if overlay.paused != self._paused:
+            self._paused = overlay.paused
+            overlay.apply()
+        if (wanted := overlay.wanted()) is not None:
+            self._mend(wanted)
+            self._measure(wanted)
+            self._report(wanted)
+        self._report_now.wait(TEND)
+
+    def _mend(self, wanted: Wanted) -> None:
+        if time.monotonic() - self._mended >= MEND:
+            self._mended = time.monotonic()
+            with self.overlay.node.lock:
+                for part in (self.overlay.tunnels, self.overlay.routes):
+                    if changes := part.follow(wanted):
+                        log.warning("brought back: %s", "; ".join(changes)[:300])
+
+    def _measure(self, wanted: Wanted) -> None:
+        self._measuring.follow(wanted)
+        classes = dict(self._measuring.classes())
+        if classes != self.overlay.classes:
+            self.overlay.classes = classes
+            if (changed := self.overlay.wanted()) is not None:
+                with self.overlay.node.lock:
+                    self.overlay.routes.follow(changed)
+
+    def _report(self, wanted: Wanted) -> None:
+        """Every ten seconds, and at once when a document was taken or a link came or went."""
+        up = self.overlay.routes.established(wanted)
+        due = self._report_now.is_set() or up != self._up or time.monotonic() - self._reported >= REPORT_EVERY
+        if not due or (member := self.overlay.member) is None:
+            return
+        self._report_now.clear()
+        self._up, self._reported = up, time.monotonic()
+        Registry(member.url, member.pin, self.overlay.home.credential()).report(self.report(wanted, up))
+
+    def report(self, wanted: Wanted, up: frozenset[int]) -> LinkReport:
+        """What this node says of its links."""
+        overlay, versions = self.overlay, self.overlay.versions
+        measured = self._measuring.measured()
+        seen = {
+            number: Seen(
+                handshake_age=tunnel.handshake_age,
+                seen_at=tunnel.seen_at,
+                received=tunnel.received,
+                sent=tunnel.sent,
+                mtu=tunnel.mtu,
+                rtt_ms=measured[number].rtt_ms if number in measured else None,
+                jitter_ms=measured[number].jitter_ms if number in measured else None,
+                loss=measured[number].loss if number in measured else None,
+            )
+            for number, tunnel in overlay.tunnels.observe(wanted).items()
+        }
+        own = kernel.own_addresses(bridge=wanted.bridge, links=f"gl{wanted.instance}")[:8]
+        port = overlay.member.port if overlay.member else 0
+        return LinkReport(
+            applied_version=versions[0],
+            table_version=versions[1],
+            refusal=self._refusal,
+            keys=overlay.public_keys(),
+            endpoints=tuple(f"[{a}]:{port}" if ":" in a else f"{a}:{port}" for a in own),
+            links=link_states(wanted.spec, seen, up, self._measuring.classes()),
+            paused=overlay.paused,
+            alarms=tuple(text[:200] for text in overlay.routes.alarms(wanted))[:20],
+            problems=tuple(text[:200] for text in (self._trouble,) if text),
+        )

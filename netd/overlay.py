@@ -1,0 +1,210 @@
+"""A node's part in the overlay: observe, plan, apply what its registry wants; the last good documents on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from netd.config import Config
+from netd.core.floor import Floor
+from netd.core.link_checks import check_link_spec, check_table
+from netd.core.overlay import Overlay as View
+from netd.core.overlay import make_overlay
+from netd.errors import NetdError
+from netd.membership import Home, Membership, home
+from netd.node import Node
+from netd.shell import files, keys
+from netd.wire import LinkSpec, News, NodeSpec, PublicKey, SpecError, Table, decode, open_sealed
+from netd.wire.envelope import Envelope
+
+log = logging.getLogger(__name__)
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What tunnels and routes are made of."""
+
+    instance: str
+    spec: LinkSpec
+    table: Table
+    gateway4: str
+    """The node's own address in the site's prefix: the source of what it sends to other sites."""
+    gateway6: str
+    bridge: str
+    classes: Mapping[int, int]
+    """Link number → class of preference, as last measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """One tunnel as it is. Bytes since its interface was made."""
+
+    handshake_age: float | None
+    """Seconds since both ends last agreed on keys; None: never."""
+    seen_at: str | None
+    """The peer's outside endpoint, ADDRESS:PORT."""
+    received: int
+    sent: int
+    mtu: int
+
+
+class Tunnels(Protocol):
+    """WireGuard, or what takes its place; brought to what is wanted by changes that are values."""
+
+    def plan(self, wanted: Wanted) -> list[str]: ...
+    def follow(self, wanted: Wanted) -> list[str]: ...
+    def stop(self, instance: str) -> None: ...
+    def observe(self, wanted: Wanted) -> Mapping[int, Tunnel]: ...
+
+
+class Routes(Protocol):
+    """BGP and BFD over the tunnels."""
+
+    def plan(self, wanted: Wanted) -> list[str]: ...
+    def follow(self, wanted: Wanted) -> list[str]: ...
+    def stop(self, instance: str) -> None: ...
+    def established(self, wanted: Wanted) -> frozenset[int]: ...
+    def alarms(self, wanted: Wanted) -> tuple[str, ...]: ...
+
+
+class Overlay:
+    """Holds the documents in force and makes tunnels, routes, filters and names follow them."""
+
+    def __init__(self, config: Config, node: Node, tunnels: Tunnels, routes: Routes) -> None:
+        self.config, self.node = config, node
+        self.home: Home = home(config.state_dir)
+        self.member: Membership | None = None
+        self.spec: LinkSpec | None = None
+        self.table: Table | None = None
+        self.classes: dict[int, int] = {}
+        self.tunnels, self.routes = tunnels, routes
+        node.overlay_of = self.view
+
+    @property
+    def versions(self) -> tuple[int, int]:
+        """Of LinkSpec and Table in force; 0 without one."""
+        return (self.spec.version if self.spec else 0, self.table.version if self.table else 0)
+
+    def restore(self) -> bool:
+        """Read the membership and the last good documents; False where there is none. Nothing is applied yet."""
+        self.member = self.home.membership()
+        if self.member is None:
+            self.spec = self.table = None
+            return False
+        try:
+            spec, table = (files.read(path) for path in (self.home.spec, self.home.table))
+            if spec and table:
+                self._check(News(spec=spec.encode(), table=table.encode()))
+        except SpecError as error:
+            log.warning("the cached documents of the registry are not usable: %s", error.text)
+        return True
+
+    def take(self, news: News) -> list[str]:
+        """Check, apply and remember; raises SpecError (refused, the last good ones stay) or NetdError (could not be applied)."""
+        before = self.spec, self.table
+        self._check(news)
+        try:
+            changes = self.apply()
+        except Exception:
+            self.spec, self.table = before
+            raise
+        for path, sealed in ((self.home.spec, news.spec), (self.home.table, news.table)):
+            if sealed is not None:
+                files.write(path, sealed.decode(), 0o600)
+        return changes
+
+    def _check(self, news: News) -> None:
+        """Both documents together, so that neither is in force without the other's agreement."""
+        member, versions = self._membership(), self.versions
+        spec, table = _opened(news.spec, member, LinkSpec), _opened(news.table, member, Table)
+        if spec:
+            floor = self.node.floor(f"gb{self.config.instance}")
+            ports = range(member.port, member.port + member.ports)
+            check_link_spec(spec, site=member.site, node=member.node, in_force=versions[0], ports=ports, floor=floor)
+        if table:
+            check_table(table, site=member.site, in_force=versions[1])
+        self.spec, self.table = spec or self.spec, table or self.table
+
+    def _membership(self) -> Membership:
+        if self.member is None:
+            raise NetdError("registry", "this node has joined no overlay", hint="netd join URL")
+        return self.member
+
+    def view(self, own: NodeSpec, floor: Floor) -> View:
+        """For the node's filters and names."""
+        if self.spec is None or self.table is None:
+            return View()
+        prefixes = (own.bridge.site_ipv4, own.bridge.site_ipv6)
+        return make_overlay(self.config.instance, self.spec, self.table, floor, prefixes, paused=self.paused)
+
+    @property
+    def paused(self) -> bool:
+        return self.home.paused.exists()
+
+    def wanted(self) -> Wanted | None:
+        """None without documents, or without a network of the node's own."""
+        if self.spec is None or self.table is None or self.node.spec is None:
+            return None
+        bridge = self.node.spec.bridge
+        return Wanted(
+            self.config.instance, self.spec, self.table, bridge.ipv4, bridge.ipv6, bridge.name, dict(self.classes)
+        )
+
+    def apply(self) -> list[str]:
+        """Filters first, then tunnels, then routes: whoever sees a link may rely on its rules."""
+        with self.node.lock:
+            changes = [str(change) for change in self.node.reapply()]
+            if (wanted := self.wanted()) is not None:
+                for part in (self.tunnels, self.routes):
+                    changes += part.follow(wanted)
+            return changes
+
+    def plan(self, news: News | None = None) -> list[str]:
+        """What `take` (or `apply`) would do; changes nothing."""
+        if news:
+            self._check(news)
+        changes = [str(change) for change in self.node.preview(None)]
+        if (wanted := self.wanted()) is not None:
+            for part in (self.tunnels, self.routes):
+                changes += part.plan(wanted)
+        return changes
+
+    def public_keys(self) -> tuple[PublicKey, ...]:
+        """Of the key pairs that links use and of the one that is wanted, which is made if it is missing."""
+        if self.spec is None:
+            return ()
+        numbers = {self.spec.want_key, *(link.own_key for link in self.spec.links)}
+        keys.forget(self.home.path, numbers)
+        return tuple(PublicKey(number=n, key=keys.public(self.home.path, n)) for n in sorted(numbers))
+
+    def leave(self) -> None:
+        """End links and routes, forget the membership; machines and their network stay as they are."""
+        with self.node.lock:
+            for part in (self.routes, self.tunnels):
+                part.stop(self.config.instance)
+            self.home.forget()
+            self.member = self.spec = self.table = None
+            self.node.reapply()
+
+
+def _opened(sealed: bytes | None, member: Membership, shape: type[Shape]) -> Shape | None:
+    return open_sealed(sealed, member.key(), shape) if sealed is not None else None
+
+
+def refused_version(sealed: bytes | None) -> int:
+    """The version that a refused document claims, so that it is not asked for again at once; 0 when it cannot be read."""
+    if sealed is None:
+        return 0
+    try:
+        return decode(decode(sealed, Envelope).payload, Version).version
+    except SpecError:
+        return 0
+
+
+class Version(msgspec.Struct):
+    version: int = 0
