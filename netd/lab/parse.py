@@ -125,7 +125,7 @@ def _site(path: str, name: str, value: object, carriers: Mapping[str, Nat]) -> S
 
 def _line(path: str, name: str, value: object, nodes: tuple[str, ...], carriers: Mapping[str, Nat]) -> Line:
     row = _mapping(path, {} if value is None else value, (*SHAPES, "nat", "carrier", "ipv4", "ipv6", "block", "mtu"))
-    impairment = Impairment(**{key: quantity(path, key, row[key]) for key in SHAPES if key in row})
+    impairment = Impairment(**{key: quantity(f"{path}.{key}", key, row[key]) for key in SHAPES if key in row})
     line = Line(
         name=label(path, name, LINE_LENGTH),
         impairment=impairment,
@@ -151,11 +151,11 @@ def _checked_line(path: str, line: Line) -> Line:
 
 
 def quantity(path: str, key: str, value: object) -> float:
-    """A delay, jitter, loss or rate, as SHAPES says."""
+    """A delay, jitter, loss or rate, as SHAPES says; `path` leads to it."""
     try:
         return SHAPES[key](value)
     except ValueError as error:
-        raise wrong(f"{path}.{key}".lstrip("."), str(error)) from None
+        raise wrong(path, str(error)) from None
 
 
 def _nat(path: str, value: object, nodes: tuple[str, ...]) -> Nat:

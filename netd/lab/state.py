@@ -71,9 +71,9 @@ class LabState:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One builder, breaker or remover at a time; the lock ends with its process."""
+        """One builder, breaker or remover of any lab at a time, for a fraction of a second; the lock ends with its process."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(self.root / f".{self.name}.lock", "w") as lock:
+        with open(self.root / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
