@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from netd.lab.plan import Plan, Stage, prefix
 from netd.lab.state import LabState, labs, myself, started
 from netd.shell.run import run
 
+ORPHAN_SECONDS = 0.1
+"""How long a command of a builder that was killed may go on by itself: they take a few ms."""
 THREADS = 4
 """Commands of different namespaces run side by side; more only wait for the kernel's one lock."""
 
@@ -244,8 +247,14 @@ def _remove(state: LabState) -> bool:
     names = namespaces_of(state.name)
     if not names and not state.exists():
         return False
-    processes.end(state.folder, names)
-    run(["ip", "-force", "-batch", "-"], input="".join(f"netns delete {name}\n" for name in names), check=False)
+    whole = state.read().get("ready", False)
+    while True:
+        processes.end(state.folder, names)
+        run(["ip", "-force", "-batch", "-"], input="".join(f"netns delete {name}\n" for name in names), check=False)
+        if whole:
+            break
+        time.sleep(ORPHAN_SECONDS)  # a killed builder's last command may have been at work
+        whole, names = True, namespaces_of(state.name)
     state.remove()
     return True
 
