@@ -1,0 +1,125 @@
+"""A topology in the making, between sites: who has room, what is linked already, and what is measured."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from garage.core.topology_types import Pair, Reason, Rtt, Site, linkable, lot, merged, pair, reachable
+
+UNKNOWN = float("inf")
+CLOSEST = 16
+"""How many of a site's measured neighbours an estimate looks at: 16 × 16 candidates are plenty for a few links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Figures of the topology; the defaults are DESIGN's, or follow from its limit of 50 links."""
+
+    mesh_sites: int = 20
+    """Full mesh up to so many sites."""
+    mesh_again: int = 16
+    """A network with hubs turns into a mesh again only at so few: a site that comes and goes rewires nothing."""
+    hubs_per_site: int = 2
+    hubs: int = 3
+    """At least, where as many can be had: with one lost, two are left."""
+    near: int = 3
+    """Near links that a site looks for."""
+    near_most: int = 6
+    """Near links that a site takes part in, others' choices included."""
+    between_hubs: int = 3
+    """Links to other hubs that a hub looks for; three at random make a graph of few hops that one loss does not tear."""
+    between_hubs_most: int = 8
+    others: int = 10
+    """Sites, newcomers aside, whose links one step changes at most."""
+
+
+class Draft:
+    """Wanted pairs of sites with their reasons. Mutable, and local to one plan.
+
+    `room` is how many links each site's nodes carry to other sites; `existing` are pairs that are linked now.
+    """
+
+    def __init__(
+        self, sites: Mapping[str, Site], room: Mapping[str, int], existing: Collection[Pair], rtt: Rtt, rules: Rules
+    ) -> None:
+        self.sites, self.rules = sites, rules
+        self.room = dict(room)
+        self.size = dict(room)
+        self.existing = frozenset(existing)
+        self.linked = {name for ends in existing for name in ends}
+        self.reasons: dict[Pair, Reason] = {}
+        self.graph: dict[str, set[str]] = {name: set() for name in sites}
+        self.hubs: set[str] = set()
+        self.measured = {ends: value for ends, value in merged(rtt).items() if ends[0] in sites and ends[1] in sites}
+        self.near = _estimates(self.measured)
+
+    def can(self, one: str, other: str) -> bool:
+        """A link between the two is possible, has room and is not wanted yet."""
+        return (
+            one != other
+            and other not in self.graph[one]
+            and self.room[one] > 0
+            and self.room[other] > 0
+            and linkable(self.sites[one], self.sites[other])
+        )
+
+    def add(self, one: str, other: str, reason: Reason) -> None:
+        self.reasons[pair(one, other)] = reason
+        self.graph[one].add(other)
+        self.graph[other].add(one)
+        self.room[one] -= 1
+        self.room[other] -= 1
+
+    def drop(self, one: str, other: str) -> None:
+        del self.reasons[pair(one, other)]
+        self.graph[one].remove(other)
+        self.graph[other].remove(one)
+        self.room[one] += 1
+        self.room[other] += 1
+
+    def rtt(self, one: str, other: str) -> float:
+        """Measured, or estimated over a common neighbour; `UNKNOWN` where neither is to be had."""
+        known = self.measured.get(pair(one, other))
+        if known is not None:
+            return known
+        return min(self.near.get(one, {}).get(other, UNKNOWN), self.near.get(other, {}).get(one, UNKNOWN))
+
+    def kept(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """In the order in which existing links are worth keeping: the shortest first."""
+        return sorted(pairs, key=lambda ends: (self.rtt(*ends), lot(*ends), ends))
+
+    def can_be_hub(self, name: str) -> bool:
+        return self.sites[name].willing and reachable(self.sites[name]) and self.spokes(name) >= 2
+
+    def between_hubs_most(self, name: str) -> int:
+        return max(2, min(self.rules.between_hubs_most, self.size[name] // 4))
+
+    def near_most(self, name: str) -> int:
+        return min(self.rules.near_most, self.size[name] // 4)
+
+    def spokes(self, name: str) -> int:
+        """How many sites a hub serves: what it carries less its own links to hubs and near sites."""
+        return self.size[name] - self.between_hubs_most(name) - self.near_most(name)
+
+
+def _estimates(measured: Mapping[Pair, float]) -> dict[str, dict[str, float]]:
+    """By site, what others are near: measured, or over a neighbour of both (a detour is never shorter than the way it replaces,
+    as far as the internet keeps the triangle inequality)."""
+    closest: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for (one, other), value in measured.items():
+        closest[one].append((value, other))
+        closest[other].append((value, one))
+    closest = {name: heapq.nsmallest(CLOSEST, values) for name, values in closest.items()}  # type: ignore[assignment]
+    return {name: _around(name, closest) for name in closest}
+
+
+def _around(name: str, closest: Mapping[str, list[tuple[float, str]]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for first, middle in closest[name]:
+        for second, far in closest[middle]:
+            if far != name and first + second < found.get(far, UNKNOWN):
+                found[far] = first + second
+    return found | {other: value for value, other in closest[name]}
