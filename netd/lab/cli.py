@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 from netd.errors import NetdError
 from netd.lab import parse, show
 from netd.lab.model import INTERNET
+from netd.lab.removal import remove, remove_abandoned
 from netd.lab.state import labs
-from netd.lab.world import World, remove, remove_abandoned
+from netd.lab.world import World
 
 CUT = {"loss": 1.0}
 """What `break` does to a line when nothing is said."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from netd.errors import NetdError
-from netd.lab.plan import Forwarder
+from netd.lab.lines import Forwarder
 
 NETNS = Path("/run/netns")
 PACKAGE = Path(__file__).parents[2]

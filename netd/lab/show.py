@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netd.errors import NetdError
-from netd.lab import plan as planning
 from netd.lab import processes
+from netd.lab.lines import carried_by, in_force
 from netd.lab.model import Impairment, Line
 from netd.lab.units import show_rate, show_seconds, show_share
 from netd.lab.world import World
@@ -39,8 +39,8 @@ def _node(world: World, name: str) -> dict[str, Any]:
 
 def _line(world: World, line: Line) -> dict[str, Any]:
     broken = world.broken().get(line.name, {})
-    wanted = planning.in_force(line, broken)
-    how = planning.carried_by(line, netem=world.netem)
+    wanted = in_force(line, broken)
+    how = carried_by(line, netem=world.netem)
     row = {
         "name": line.name,
         "site": next(site.name for site in world.topology.sites if line in site.lines),
@@ -66,7 +66,7 @@ def _line(world: World, line: Line) -> dict[str, Any]:
 
 def impairment(world: World, name: str) -> str:
     """A line's present state in words."""
-    wanted = planning.in_force(world.line(name), world.broken().get(name, {}))
+    wanted = in_force(world.line(name), world.broken().get(name, {}))
     return _words(wanted)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,16 +15,16 @@ from types import TracebackType
 from typing import Any
 
 from netd.errors import NetdError
+from netd.lab import lines, processes
 from netd.lab import plan as planning
-from netd.lab import processes
 from netd.lab.addresses import LinePlace, lay_out
+from netd.lab.lines import Stage, prefix
 from netd.lab.model import INTERNET, Line, Site, Topology
-from netd.lab.plan import Plan, Stage, prefix
-from netd.lab.state import LabState, labs, myself, started
+from netd.lab.plan import Plan
+from netd.lab.removal import remove, remove_abandoned, remove_locked
+from netd.lab.state import LabState, labs, myself
 from netd.shell.run import run
 
-ORPHAN_SECONDS = 0.1
-"""How long a command of a builder that was killed may go on by itself: they take a few ms."""
 THREADS = 4
 """Commands of different namespaces run side by side; more only wait for the kernel's one lock."""
 
@@ -133,7 +132,7 @@ class World:
     def break_line(self, name: str, **wanted: float) -> None:
         """From now on the line has these instead of its own `delay`, `jitter`, `loss`, `rate`; in force when this returns."""
         line = self.line(name)
-        veth = planning.carried_by(line, netem=self.netem) == "veth"
+        veth = lines.carried_by(line, netem=self.netem) == "veth"
         if veth and set(wanted) - {"loss"}:
             raise NetdError(
                 "config", f"{name} is a plain line: it can only lose", hint="give it `delay: 0ms` in the topology"
@@ -159,15 +158,15 @@ class World:
         self.state.write(broken=broken)
         for name in names:
             line = self.line(name)
-            wanted = planning.in_force(line, broken.get(name, {}))
-            how = planning.carried_by(line, netem=self.netem)
+            wanted = lines.in_force(line, broken.get(name, {}))
+            how = lines.carried_by(line, netem=self.netem)
             if how == "forwarder":
                 self.state.impair(name, wanted)
                 processes.ask(self.state.folder, name, "reload")
             elif how == "netem":
-                ends = planning.ends(self.topology, self.name, line)
-                _execute(tuple(planning.netem(end, name, wanted) for end in ends))
-        _execute(planning.filters(self.topology, self.name, broken, netem=self.netem))
+                ends = lines.ends(self.topology, self.name, line)
+                _execute(tuple(lines.netem(end, name, wanted) for end in ends))
+        _execute(lines.filters(self.topology, self.name, broken, netem=self.netem))
 
     def counters(self, name: str) -> dict[str, dict[str, int]] | None:
         """Packets by direction (`out` is from the site); None: no forwarder carries the line, or it is dead."""
@@ -183,11 +182,11 @@ class World:
         with self.state.locked():
             if self._is_up():
                 return False
-            _remove(self.state)
+            remove_locked(self.state)
             try:
                 self._build()
             except BaseException:
-                _remove(self.state)
+                remove_locked(self.state)
                 raise
         return True
 
@@ -224,45 +223,6 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def remove(name: str) -> bool:
-    """Remove all that carries this lab's name, also after a crash; False when there was nothing."""
-    state = LabState(name)
-    with state.locked():
-        return _remove(state)
-
-
-def remove_abandoned() -> list[str]:
-    """Remove labs whose process was killed; labs of the command line stay."""
-    removed = []
-    for name in labs():
-        owner = LabState(name).read().get("owner")
-        if owner and started(owner[0]) != owner[1] and remove(name):
-            removed.append(name)
-    return removed
-
-
-def _remove(state: LabState) -> bool:
-    names = namespaces_of(state.name)
-    if not names and not state.exists():
-        return False
-    whole = state.read().get("ready", False)
-    while True:
-        processes.end(state.folder, names)
-        run(["ip", "-force", "-batch", "-"], input="".join(f"netns delete {name}\n" for name in names), check=False)
-        if whole:
-            break
-        time.sleep(ORPHAN_SECONDS)  # a killed builder's last command may have been at work
-        whole, names = True, namespaces_of(state.name)
-    state.remove()
-    return True
-
-
-def namespaces_of(name: str) -> list[str]:
-    if not processes.NETNS.is_dir():
-        return []
-    return sorted(path.name for path in processes.NETNS.iterdir() if path.name.startswith(prefix(name)))
 
 
 def has_netem() -> bool:

@@ -17,9 +17,10 @@ from netd.errors import NetdError
 from netd.lab import units
 from netd.lab.addresses import lay_out
 from netd.lab.impair import BUFFER_SECONDS, Pipe
+from netd.lab.lines import carried_by, in_force, netem, prefix
 from netd.lab.model import Impairment, Line
 from netd.lab.parse import load, parse
-from netd.lab.plan import carried_by, in_force, netem, plan, prefix
+from netd.lab.plan import plan
 from netd.lab.state import restore
 
 LABS = Path(__file__).parents[2] / "labs"

@@ -34,8 +34,9 @@ import pytest
 from netd.errors import NetdError
 from netd.lab import processes
 from netd.lab.parse import parse
+from netd.lab.removal import namespaces_of, remove, remove_abandoned
 from netd.lab.state import labs, started
-from netd.lab.world import World, namespaces_of, remove, remove_abandoned
+from netd.lab.world import World
 
 pytestmark = pytest.mark.kernel
 
