@@ -1,7 +1,7 @@
 """Which nodes are linked: a full mesh of few sites; of many, two hubs each and the nearest few. In steps that break nothing.
 
-`plan` compares what is wanted in the end with what exists and returns the next step. Its caller does the step, and asks again when links came
-up or sites changed, until the plan is `settled`. A plan depends on nothing but its arguments, and not on their order.
+`plan` compares what is wanted in the end with what exists and returns the next step. Its caller does the step, and asks again when
+links came up or sites changed, until the plan is `settled`. A plan depends on nothing but its arguments, and not on their order.
 """
 
 from __future__ import annotations
@@ -92,18 +92,22 @@ class _Step:
         self.rules, self.sites = rules, sites
         self.limit = {End(site.name, node.name): node.limit for site in sites.values() for node in site.nodes}
         present = _distinct(links)
-        self.alive = [link for link in present if link.a in self.limit and link.b in self.limit and link.a != link.b]
-        self.removed = [link for link in present if link not in self.alive]
+        self.alive = [link for link in present if self._has_ends(link)]
+        self.removed = [link for link in present if not self._has_ends(link)]
         self.inner = _inner(sites)
         kept = _kept(self.alive, self.inner, self.limit)
         self.draft = _target(sites, self.alive, kept, self.inner, self.limit, rtt, rules)
         self.wanted = self._relabelled(kept)
-        self.surplus = [link for link in self.alive if link.ends not in {found.ends for found in self.wanted}]
+        wanted = {link.ends for link in self.wanted}
+        self.surplus = [link for link in self.alive if link.ends not in wanted]
         self.missing = self._missing()
         self.load = Counter(end for link in self.alive for end in link.ends)
         self.known = {end.site for link in present for end in link.ends} & sites.keys()
         self.touched = {end.site for link in self.removed for end in link.ends} & sites.keys()
         self.added: list[Wire] = []
+
+    def _has_ends(self, link: Wire) -> bool:
+        return link.a in self.limit and link.b in self.limit and link.a != link.b
 
     def _relabelled(self, kept: Mapping[Pair, Wire]) -> list[Wire]:
         """Existing links that are wanted, with today's reason."""
@@ -125,17 +129,19 @@ class _Step:
     def add_missing(self) -> None:
         later = []
         for reason, ends in self.missing:
-            found = ends if isinstance(ends[0], End) else self._nodes(ends)  # type: ignore[arg-type]
-            if found and self._room(found) and self._touch({end.site for end in found}):
+            found = self._nodes(ends)
+            if self._room(found) and self._touch({end.site for end in found}):
                 self.added.append(wire(*found, reason, up=False))
                 self.load.update(found)
             else:
                 later.append((reason, ends))
         self.missing = later
 
-    def _nodes(self, ends: Pair) -> Ends:
+    def _nodes(self, ends: Pair | Ends) -> Ends:
         """Of each site the node with most room."""
-        nodes = [[End(name, node.name) for node in self.sites[name].nodes] for name in ends]
+        if isinstance(ends[0], End) and isinstance(ends[1], End):
+            return ends[0], ends[1]
+        nodes = [[End(name, node.name) for node in self.sites[name].nodes] for name in ends if isinstance(name, str)]
         one, other = (min(ends, key=lambda end: (self.load[end] - self.limit[end], end)) for ends in nodes)
         return one, other
 

@@ -112,7 +112,7 @@ def _estimates(measured: Mapping[Pair, float]) -> dict[str, dict[str, float]]:
     for (one, other), value in measured.items():
         closest[one].append((value, other))
         closest[other].append((value, one))
-    closest = {name: heapq.nsmallest(CLOSEST, values) for name, values in closest.items()}  # type: ignore[assignment]
+    closest = {name: heapq.nsmallest(CLOSEST, values) for name, values in closest.items()}
     return {name: _around(name, closest) for name in closest}
 
 

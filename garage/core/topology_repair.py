@@ -14,7 +14,7 @@ Ways = tuple[str, str]
 def repair(draft: Draft) -> None:
     """One part first, then no site whose loss tears it; until nothing more can be done."""
     _join(draft, components(draft.graph))
-    while any([_bridge(draft, cut) for cut in cut_vertices(draft.graph)]):  # all of them, not up to the first
+    while sum(_bridge(draft, cut) for cut in cut_vertices(draft.graph)):
         pass
 
 
