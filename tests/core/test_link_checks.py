@@ -1,0 +1,111 @@
+"""What a registry may not say, even under its own signature; and what a node tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from netd.core.floor import Floor, make_floor
+from netd.core.link_checks import check_link_spec, check_table
+from netd.core.link_report import Seen, link_states
+from netd.wire import Allotment, LinkSpec, SpecError, Table
+from tests.core.test_overlay import LINK, SPEC, TSUKUBA, site
+
+PORTS = range(51820, 51920)
+
+
+def refusal(spec: LinkSpec, *, in_force: int = 0, floor: Floor | None = None) -> tuple[str, str]:
+    with pytest.raises(SpecError) as error:
+        check_link_spec(spec, site="home1", node="n", in_force=in_force, ports=PORTS, floor=floor or Floor())
+    return error.value.code, error.value.text
+
+
+def changed(**values: Any) -> LinkSpec:
+    return msgspec.structs.replace(SPEC, links=(msgspec.structs.replace(LINK, **values),))
+
+
+def test_a_sound_spec_passes() -> None:
+    check_link_spec(SPEC, site="home1", node="n", in_force=1, ports=PORTS, floor=Floor())
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"port": 22}, "outside of 51820-51919"),
+        ({"ipv4": "192.168.1.0", "peer_ipv4": "192.168.1.1"}, "outside of 100.64.0.0/10"),
+        ({"ipv6": "2001:db8::", "peer_ipv6": "2001:db8::1"}, "outside of fd00::/8"),
+        ({"peer_ipv4": "100.64.0.2"}, "not the two ends of a /31"),
+        ({"peer_ipv4": "100.64.0.0"}, "not the two ends of a /31"),
+        ({"peer_ipv6": "fd99::2"}, "not the two ends of a /127"),
+        ({"ipv4": "999.1.1.1"}, "999.1.1.1"),
+    ],
+)
+def test_a_link_that_would_lead_elsewhere_is_refused(values: dict[str, Any], said: str) -> None:
+    code, text = refusal(changed(**values))
+    assert code == "content"
+    assert said in text
+
+
+def test_no_closed_network_is_led_into_a_tunnel() -> None:
+    """A carrier's shared address on the uplink: the registry's link range must not take it over."""
+    code, text = refusal(SPEC, floor=make_floor(["100.64.0.0/24"], []))
+    assert (code, "closed on this server" in text) == ("content", True)
+
+
+def test_others_documents_and_old_ones_are_refused() -> None:
+    assert refusal(msgspec.structs.replace(SPEC, node="other"))[0] == "node"
+    assert refusal(msgspec.structs.replace(SPEC, site="other"))[0] == "node"
+    assert refusal(SPEC, in_force=2)[0] == "version"
+    assert refusal(msgspec.structs.replace(SPEC, schema=2))[0] == "schema"
+
+
+def test_two_links_share_no_number_port_or_address() -> None:
+    other = msgspec.structs.replace(LINK, number=18, port=51821, ipv4="100.64.0.2", peer_ipv4="100.64.0.3")
+    other = msgspec.structs.replace(other, ipv6="fd99::2", peer_ipv6="fd99::3")
+    check_link_spec(
+        msgspec.structs.replace(SPEC, links=(LINK, other)),
+        site="home1",
+        node="n",
+        in_force=0,
+        ports=PORTS,
+        floor=Floor(),
+    )
+    for field in ("number", "port", "ipv4"):
+        twin = msgspec.structs.replace(other, **{field: getattr(LINK, field)})
+        if field == "ipv4":
+            twin = msgspec.structs.replace(twin, peer_ipv4=LINK.peer_ipv4)
+        assert "twice" in refusal(msgspec.structs.replace(SPEC, links=(LINK, twin)))[1]
+
+
+def test_a_table_is_refused_for_what_is_there_twice() -> None:
+    own = site("home1", 0, "10.31.0.0/20", "fd31:4:5::/48")
+
+    def table(*sites: Allotment, version: int = 1) -> Table:
+        return Table(version=version, domain="garage.internal", sites=sites)
+
+    check_table(table(own, TSUKUBA), site="home1", in_force=1)
+    for bad in (
+        table(own, TSUKUBA, TSUKUBA),
+        table(own, msgspec.structs.replace(TSUKUBA, asn=own.asn)),
+        table(TSUKUBA),
+        table(own, msgspec.structs.replace(TSUKUBA, ipv4="10.0.0.0/99")),
+        table(own, msgspec.structs.replace(TSUKUBA, dns6="fd77:::1")),
+    ):
+        with pytest.raises(SpecError) as error:
+            check_table(bad, site="home1", in_force=0)
+        assert error.value.code == "content"
+    with pytest.raises(SpecError, match="older"):
+        check_table(table(own), site="home1", in_force=2)
+
+
+def test_a_report_tells_of_every_link_what_is_known() -> None:
+    spec = msgspec.structs.replace(SPEC, links=tuple(msgspec.structs.replace(LINK, number=n) for n in (17, 18, 19)))
+    seen = {17: Seen(handshake_age=3.0, rtt_ms=4.3219, loss=0.01234), 18: Seen(handshake_age=900.0)}
+    states = link_states(spec, seen, {17}, {17: 3})
+    assert [(s.number, s.state, s.preference, s.rtt_ms, s.loss) for s in states] == [
+        (17, "up", 3, 4.32, 0.0123),
+        (18, "down", None, None, None),
+        (19, "waiting", None, None, None),
+    ]
