@@ -1,0 +1,105 @@
+"""Where a link's peer is spoken to: the order of its endpoints, the next one when nobody answers, staying with what works. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+PATIENCE = 15.0
+"""Seconds without a handshake before the next candidate has its turn: three tries of WireGuard's (REKEY_TIMEOUT is 5 s)."""
+FRESH = 180.0
+"""Seconds for which a handshake counts: WireGuard's REJECT_AFTER_TIME. A session older than that carries nothing."""
+MOST = 8
+"""Candidates; as many as a LinkSpec may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What WireGuard shows of the peer: where its last good packet came from, and when the last handshake was.
+
+    `handshake` is on the same clock as `now` (seconds), None: never.
+    """
+
+    endpoint: str | None = None
+    handshake: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A link's state between two looks."""
+
+    candidates: tuple[str, ...] = ()
+    current: str | None = None
+    """What this side has set, or what WireGuard found by itself (roaming); None: the peer has to begin."""
+    since: float = 0.0
+    """When `current` got its turn."""
+
+
+def order(
+    endpoints: Iterable[str], outside: Iterable[str] = (), *, own6: bool = True, own4: bool = True
+) -> tuple[str, ...]:
+    """Candidates, best first, without doubles or unusable ones, `MOST` at most.
+
+    `endpoints`: what the peer says of itself; `outside`: what hubs see of it, for holes in NATs (ADDRESS:PORT, [ADDRESS]:PORT). Public IPv6
+    before public IPv4 (no NAT in between, and MAP-E and DS-Lite lines have it natively), what the peer says before what others see, since
+    that may be another link's hole; addresses of no global meaning last: they may work in one LAN. `own6`, `own4`: this node has that family.
+    """
+    ranked: dict[str, tuple[int, int, int, str]] = {}
+    for source, group in enumerate((endpoints, outside)):
+        for place, text in enumerate(group):
+            key = _rank(text, source, place)
+            if key is not None and (own6 if text.startswith("[") else own4):
+                ranked[text] = min(key, ranked.get(text, key))
+    return tuple(sorted(ranked, key=lambda text: ranked[text]))[:MOST]
+
+
+def _rank(text: str, source: int, place: int) -> tuple[int, int, int, str] | None:
+    """Order of an endpoint; None for one that no peer can have."""
+    host, _, port = text.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    unusable = address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local
+    if unusable or not port.isdecimal() or not 0 < int(port) < 65_536:
+        return None
+    private = 0 if address.is_global else 2
+    return private + (address.version == 4), source, place, text
+
+
+def look(trial: Trial, candidates: tuple[str, ...], seen: Seen, now: float) -> Trial:
+    """The state after a look at the link; where `current` differs from `seen.endpoint`, it is to be set.
+
+    A fresh handshake: the link works, and stays where WireGuard has it, wherever the peer moved to. None for `PATIENCE` seconds: the next
+    candidate in turn. New candidates (a hub saw the peer elsewhere) get their turn at once, if nothing works.
+    """
+    if _fresh(seen, now):
+        return Trial(candidates, seen.endpoint or trial.current, now)
+    if not candidates:
+        return Trial((), seen.endpoint or trial.current, trial.since)
+    if trial.current is None or _better_news(trial, candidates):
+        return Trial(candidates, _first_new(trial, candidates), now)
+    if now - trial.since >= PATIENCE or now < trial.since:
+        return Trial(candidates, _next(candidates, trial.current), now)
+    return replace(trial, candidates=candidates)
+
+
+def _fresh(seen: Seen, now: float) -> bool:
+    return seen.handshake is not None and 0 <= now - seen.handshake < FRESH
+
+
+def _better_news(trial: Trial, candidates: tuple[str, ...]) -> bool:
+    """There is a candidate that was not known before."""
+    return not set(candidates) <= set(trial.candidates)
+
+
+def _first_new(trial: Trial, candidates: tuple[str, ...]) -> str:
+    return next((text for text in candidates if text not in trial.candidates), candidates[0])
+
+
+def _next(candidates: tuple[str, ...], current: str) -> str:
+    """The one after `current`, going round; the best when it is none of them."""
+    if current not in candidates:
+        return candidates[0]
+    return candidates[(candidates.index(current) + 1) % len(candidates)]
