@@ -89,7 +89,7 @@ one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 one.bind(("", 51820))
 one.settimeout(0.15)
 answers = {}
-for where in ("192.0.2.1", "192.0.2.2"):
+for where in sys.argv[1:]:
     one.sendto(b"?", (where, 3478))
     rows = []
     try:
@@ -149,10 +149,11 @@ def ping(world: World, node: str, *words: str, count: int = 5) -> tuple[int, flo
     return int(received[1]) if received else 0, float(mean[1]) if mean else 0.0
 
 
-def ask(world: World, node: str) -> dict[str, Any]:
-    """What the reflector says to a UDP socket on port 51820: `ports` and `addresses` by destination asked, `let_in` to the first."""
-    answers = json.loads(world.exec(node, [sys.executable, "-c", ASK]))
-    first = [row for row in answers["192.0.2.1"] if row[2:]]
+def ask(world: World, node: str, *hosts: str) -> dict[str, Any]:
+    """What the reflector says to a UDP socket on port 51820: `ports` and `addresses` by host asked, `let_in` from the first's answer."""
+    hosts = hosts or ("192.0.2.1", "192.0.2.2")
+    answers = json.loads(world.exec(node, [sys.executable, "-c", ASK, *hosts]))
+    first = [row for row in answers[hosts[0]] if row[2:]]
     own = {where: [row for row in rows if row[:2] == [where, 3478]] for where, rows in answers.items()}
     return {
         "let_in": {(row[0], row[1]) for row in first},
@@ -243,6 +244,8 @@ def test_ds_lite(world: World) -> None:
 
 
 def test_two_nodes_behind_one_cone_have_a_port_each(world: World) -> None:
+    one, other = ask(world, "twin1", "192.0.2.1"), ask(world, "twin2", "192.0.2.2")
+    assert one["ports"] != other["ports"], "also where nothing but the NAT's own promise asks for it"
     one, other = ask(world, "twin1"), ask(world, "twin2")
     assert one["addresses"] == other["addresses"]
     assert [len(set(seen["ports"])) for seen in (one, other)] == [1, 1]
