@@ -77,8 +77,8 @@ class Prefixes:
 def prefixes(ipv4: str, ipv6: str, taken: Iterable[str], rng: random.Random) -> Prefixes:
     """The proposed /20 and /48 (or others within `BITS4`, `BITS6`), unless they overlap one of `taken`: allotted and reserved ones.
 
-    Among the reserved are the ranges that links are numbered out of. A conflict names the network in the way. The size of a substitute is that of a site (/20, /48). Raises `invalid_field` for what no
-    site may have, `no_address` when there is nothing left.
+    Among the reserved are the ranges that links are numbered out of. A conflict names the network in the way; a substitute is a /20
+    or a /48. Raises `invalid_field` for what no site may have, `no_address` when there is nothing left.
     """
     ranges = Ranges(taken)
     four, six = _site_prefix(ipv4, SITE4, BITS4, "ipv4"), _site_prefix(ipv6, SITE6, BITS6, "ipv6")

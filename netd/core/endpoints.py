@@ -10,19 +10,24 @@ PATIENCE = 15.0
 """Seconds without a handshake before the next candidate has its turn: three tries of WireGuard's (REKEY_TIMEOUT is 5 s)."""
 FRESH = 180.0
 """Seconds for which a handshake counts: WireGuard's REJECT_AFTER_TIME. A session older than that carries nothing."""
+SILENT = 60.0
+"""Seconds without a received byte after which a session is dead in spite of its handshake: two keepalives (25 s) are lost."""
+PRIVATE = tuple(
+    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
+"""RFC 1918, RFC 6598, RFC 4193: what says nothing outside of its own network."""
 MOST = 8
 """Candidates; as many as a LinkSpec may name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What WireGuard shows of the peer: where its last good packet came from, and when the last handshake was.
-
-    `handshake` is on the same clock as `now` (seconds), None: never.
-    """
+    """What WireGuard shows of the peer: where its last good packet came from; when the last handshake was; when its counter of received
+    bytes last grew (None: not observed). Seconds on the clock of `now`."""
 
     endpoint: str | None = None
     handshake: float | None = None
+    heard: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,9 @@ def order(
 ) -> tuple[str, ...]:
     """Candidates, best first, without doubles or unusable ones, `MOST` at most.
 
-    `endpoints`: what the peer says of itself; `outside`: what hubs see of it, for holes in NATs (ADDRESS:PORT, [ADDRESS]:PORT). Public IPv6
-    before public IPv4 (no NAT in between, and MAP-E and DS-Lite lines have it natively), what the peer says before what others see, since
-    that may be another link's hole; addresses of no global meaning last: they may work in one LAN. `own6`, `own4`: this node has that family.
+    `endpoints`: what the peer says of itself; `outside`: what hubs see of it, for holes in NATs (ADDRESS:PORT, [ADDRESS]:PORT). IPv6
+    before IPv4 (no NAT in between, and MAP-E and DS-Lite lines have it natively); what the peer says before what others see, since
+    that may be another link's hole; private addresses last: they work in one LAN. `own6`, `own4`: this node has that family.
     """
     ranked: dict[str, tuple[int, int, int, str]] = {}
     for source, group in enumerate((endpoints, outside)):
@@ -64,8 +69,8 @@ def _rank(text: str, source: int, place: int) -> tuple[int, int, int, str] | Non
     unusable = address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local
     if unusable or not port.isdecimal() or not 0 < int(port) < 65_536:
         return None
-    private = 0 if address.is_global else 2
-    return private + (address.version == 4), source, place, text
+    private = any(address.version == net.version and address in net for net in PRIVATE)
+    return 2 * private + (address.version == 4), source, place, text
 
 
 def look(trial: Trial, candidates: tuple[str, ...], seen: Seen, now: float) -> Trial:
@@ -86,7 +91,9 @@ def look(trial: Trial, candidates: tuple[str, ...], seen: Seen, now: float) -> T
 
 
 def _fresh(seen: Seen, now: float) -> bool:
-    return seen.handshake is not None and 0 <= now - seen.handshake < FRESH
+    if seen.handshake is None or not 0 <= now - seen.handshake < FRESH:
+        return False
+    return seen.heard is None or now - max(seen.heard, seen.handshake) < SILENT
 
 
 def _better_news(trial: Trial, candidates: tuple[str, ...]) -> bool:
