@@ -53,7 +53,8 @@ Ends = tuple[End, End]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step. `links` is what exists after it, sorted: the argument of the next plan (with `up` as it then is)."""
+    """One step. `links` is what exists after it, sorted: the argument of the next plan (with `up` as it then is). The reason of a link
+    that stays may have changed; it is to be stored, too."""
 
     links: tuple[Wire, ...]
     add: tuple[Wire, ...]
@@ -77,7 +78,8 @@ def plan(sites: Iterable[Site], links: Iterable[Wire], rtt: Rtt | None = None, r
     connected, and leave no site on which others hang, where that is possible.
 
     A step changes the links of at most `rules.others` sites that are on the network already; only links of nodes that are gone
-    always go at once. A link is removed when its ends stay connected without it, by wanted links that are up.
+    always go at once. A link is removed when its ends stay connected without it, by wanted links that are up. Sites that are
+    not `linkable` are never linked; a link that works is kept, whatever is believed of its ends.
     """
     step = _Step(by_name(sites), links, rtt or {}, rules or Rules())
     step.add_missing()
@@ -100,8 +102,10 @@ class _Step:
         self.wanted = self._relabelled(kept)
         wanted = {link.ends for link in self.wanted}
         self.surplus = [link for link in self.alive if link.ends not in wanted]
-        self.missing = self._missing()
-        self.load = Counter(end for link in self.alive for end in link.ends)
+        self.missing_inner = sorted(self.inner - wanted)
+        self.missing_outer = self._missing_outer()
+        waiting = [*(link.ends for link in self.alive), *self.missing_inner]
+        self.load = Counter(end for ends in waiting for end in ends)
         self.known = {end.site for link in present for end in link.ends} & sites.keys()
         self.touched = {end.site for link in self.removed for end in link.ends} & sites.keys()
         self.added: list[Wire] = []
@@ -115,38 +119,38 @@ class _Step:
         reasons = self.draft.reasons
         return inner + [Wire(*link.ends, reasons[ends], link.up) for ends, link in kept.items() if ends in reasons]
 
-    def _missing(self) -> list[tuple[Reason, Pair | Ends]]:
-        """What is wanted and not there, the most important first, and first for those that have least."""
+    def _missing_outer(self) -> list[Pair]:
+        """What is wanted between sites and not there, the most important first, and first for those that have least."""
         there = {link.sites for link in self.wanted}
-        inner = self.inner - {link.ends for link in self.wanted}
         degree = Counter(name for ends in there for name in ends)
-        outer = sorted(
-            ((reason, ends) for ends, reason in self.draft.reasons.items() if ends not in there),
-            key=lambda item: (RANK[item[0]], min(degree[name] for name in item[1]), item[1]),
+        return sorted(
+            self.draft.reasons.keys() - there,
+            key=lambda ends: (RANK[self.draft.reasons[ends]], min(degree[name] for name in ends), ends),
         )
-        return [*(("site", ends) for ends in sorted(inner)), *outer]
 
     def add_missing(self) -> None:
-        later = []
-        for reason, ends in self.missing:
-            found = self._nodes(ends)
-            if self._room(found) and self._touch({end.site for end in found}):
-                self.added.append(wire(*found, reason, up=False))
-                self.load.update(found)
-            else:
-                later.append((reason, ends))
-        self.missing = later
+        """Those inside a site first; the load counts them already, so that nothing else takes their room."""
+        fits = [ends for ends in self.missing_inner if self._room(ends, 0) and self._touch({ends[0].site})]
+        self.missing_inner = [ends for ends in self.missing_inner if ends not in fits]
+        self.added = [Wire(*ends, "site", up=False) for ends in fits]
+        self.missing_outer = [ends for ends in self.missing_outer if not self._add_outer(ends)]
 
-    def _nodes(self, ends: Pair | Ends) -> Ends:
+    def _add_outer(self, ends: Pair) -> bool:
+        found = self._nodes(ends)
+        if not self._room(found, 1) or not self._touch(ends):
+            return False
+        self.added.append(wire(*found, self.draft.reasons[ends], up=False))
+        self.load.update(found)
+        return True
+
+    def _nodes(self, ends: Pair) -> Ends:
         """Of each site the node with most room."""
-        if isinstance(ends[0], End) and isinstance(ends[1], End):
-            return ends[0], ends[1]
-        nodes = [[End(name, node.name) for node in self.sites[name].nodes] for name in ends if isinstance(name, str)]
+        nodes = [[End(name, node.name) for node in self.sites[name].nodes] for name in ends]
         one, other = (min(ends, key=lambda end: (self.load[end] - self.limit[end], end)) for ends in nodes)
         return one, other
 
-    def _room(self, ends: Iterable[End]) -> bool:
-        return all(self.load[end] < self.limit[end] for end in ends)
+    def _room(self, ends: Ends, more: int) -> bool:
+        return all(self.load[end] + more <= self.limit[end] for end in ends)
 
     def _touch(self, names: Collection[str]) -> bool:
         """Count these sites among those that the step changes; False when they would be too many."""
@@ -176,8 +180,9 @@ class _Step:
 
     def _blocking(self) -> Wire | None:
         """Where a node is so full that its new links find no room, one link has to go first: one whose ends have another that is up,
-        else one whose ends wait for nothing."""
-        short = {end.site if isinstance(end, End) else end for _, ends in self.missing for end in ends}
+        else one whose ends wait for nothing. When all is there that is wanted, what is left over has nothing to wait for."""
+        short = {end.site for ends in self.missing_inner for end in ends}
+        short = short.union(*self.missing_outer) or self.known
         up = Counter(name for link in self.alive if link.up for name in link.sites)
         waiting = {name for link in self.wanted if not link.up for name in link.sites}
         found = [link for link in self.surplus if not short.isdisjoint(link.sites)]
@@ -194,7 +199,7 @@ class _Step:
             add=tuple(sorted(self.added)),
             remove=tuple(sorted(self.removed)),
             surplus=tuple(sorted(self.surplus)),
-            missing=len(self.missing),
+            missing=len(self.missing_inner) + len(self.missing_outer),
             hubs=frozenset(self.draft.hubs),
         )
 
@@ -242,15 +247,18 @@ def _kept(alive: Iterable[Wire], inner: Collection[Ends], limit: Mapping[End, in
 def _target(
     sites: Mapping[str, Site],
     alive: Collection[Wire],
-    kept: Collection[Pair],
+    kept: Mapping[Pair, Wire],
     inner: Collection[Ends],
     limit: Mapping[End, int],
     rtt: Rtt,
     rules: Rules,
 ) -> Draft:
+    """What is wanted between sites; a link that is up is possible, whatever is believed of its ends."""
     used = Counter(end for ends in inner for end in ends)
     room = Counter(dict.fromkeys(sites, 0))
     for end, most in limit.items():
         room[end.site] += max(0, most - used[end])
     outer = {link.reason for link in alive if link.a.site != link.b.site}
-    return target(sites, room, kept, rtt, rules, was_mesh="mesh" in outer or not outer)
+    proven = {ends for ends, link in kept.items() if link.up}
+    draft = Draft(sites, room, kept, proven, rtt, rules)
+    return target(draft, was_mesh="mesh" in outer or not outer)

@@ -39,16 +39,23 @@ class Rules:
 class Draft:
     """Wanted pairs of sites with their reasons. Mutable, and local to one plan.
 
-    `room` is how many links each site's nodes carry to other sites; `existing` are pairs that are linked now.
+    `room` is how many links each site's nodes carry to other sites; `existing` are pairs that are linked now, `proven`
+    those of them that work.
     """
 
     def __init__(
-        self, sites: Mapping[str, Site], room: Mapping[str, int], existing: Collection[Pair], rtt: Rtt, rules: Rules
+        self,
+        sites: Mapping[str, Site],
+        room: Mapping[str, int],
+        existing: Collection[Pair],
+        proven: Collection[Pair],
+        rtt: Rtt,
+        rules: Rules,
     ) -> None:
         self.sites, self.rules = sites, rules
         self.room = dict(room)
         self.size = dict(room)
-        self.existing = frozenset(existing)
+        self.existing, self.proven = frozenset(existing), frozenset(proven)
         self.linked = {name for ends in existing for name in ends}
         self.reasons: dict[Pair, Reason] = {}
         self.graph: dict[str, set[str]] = {name: set() for name in sites}
@@ -63,7 +70,7 @@ class Draft:
             and other not in self.graph[one]
             and self.room[one] > 0
             and self.room[other] > 0
-            and linkable(self.sites[one], self.sites[other])
+            and (linkable(self.sites[one], self.sites[other]) or pair(one, other) in self.proven)
         )
 
     def add(self, one: str, other: str, reason: Reason) -> None:

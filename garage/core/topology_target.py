@@ -9,22 +9,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import combinations
 
-from garage.core.topology_draft import Draft, Rules
+from garage.core.topology_draft import Draft
 from garage.core.topology_repair import repair
-from garage.core.topology_types import Pair, Rtt, Site, linkable, lot, pair
+from garage.core.topology_types import linkable, lot, pair
 
 
-def target(
-    sites: Mapping[str, Site],
-    room: Mapping[str, int],
-    existing: Collection[Pair],
-    rtt: Rtt,
-    rules: Rules,
-    *,
-    was_mesh: bool,
-) -> Draft:
-    """The wanted pairs; `sites` in order of name. `was_mesh`: the network is a mesh so far, or new."""
-    draft = Draft(sites, room, existing, rtt, rules)
+def target(draft: Draft, *, was_mesh: bool) -> Draft:
+    """The wanted pairs, put into `draft`. `was_mesh`: the network is a mesh so far, or new."""
+    sites, rules = draft.sites, draft.rules
     small = len(sites) <= (rules.mesh_sites if was_mesh else rules.mesh_again)
     if not (small and _mesh_fits(draft)):
         _backbone(draft)
@@ -46,6 +38,8 @@ def _mesh_fits(draft: Draft) -> bool:
 
 
 def _mesh(draft: Draft) -> None:
+    """All that have room; what mended the backbone belongs to it."""
+    draft.reasons |= {ends: "mesh" for ends, reason in draft.reasons.items() if reason == "near"}
     pairs = [pair(*ends) for ends in combinations(draft.sites, 2)]
     for ends in draft.kept(draft.existing) + sorted(pairs, key=lambda ends: (lot(*ends), ends)):
         if draft.can(*ends):
