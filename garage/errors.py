@@ -37,11 +37,17 @@ KINDS: dict[str, Kind] = {
     "csrf": Kind(403, 5, N_("This page is too old")),
     "too_many_attempts": Kind(429, 6, N_("Too many attempts")),
     "link_expired": Kind(410, 3, N_("This link is no longer valid")),
+    "token_unknown": Kind(403, 5, N_("This invitation is not known")),
+    "token_used": Kind(410, 3, N_("This invitation was used already")),
+    "token_expired": Kind(410, 3, N_("This invitation has expired")),
+    "token_withdrawn": Kind(410, 3, N_("This invitation was withdrawn")),
     # the state of things (10-19)
     "already_exists": Kind(409, 10, N_("Already exists")),
     "wrong_state": Kind(409, 11, N_("Not possible now")),
     "in_use": Kind(409, 12, N_("In use")),
     "idempotency_mismatch": Kind(409, 13, N_("Idempotency key used for something else")),
+    "key_in_use": Kind(409, 15, N_("This key belongs to another node")),
+    "clock_off": Kind(409, 16, N_("The clocks differ")),
     "version_conflict": Kind(412, 14, N_("Changed meanwhile")),
     # limits (20-29)
     "quota_exceeded": Kind(409, 20, N_("Quota exceeded")),

@@ -259,3 +259,6 @@ class Idempotency(Base):
     body: Mapped[bytes] = mapped_column(LargeBinary)
     """Encrypted JSON: an answer may hold a secret that is shown once."""
     created_at: Mapped[float]
+
+
+import garage.db.overlay_models  # noqa: E402, F401  (its tables belong to the same metadata)

@@ -11,9 +11,10 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 from garage.api.problem import in_english
-from garage.gateway import console, downloads, events, nodes, problems, ssh
+from garage.gateway import console, downloads, events, nodes, overlay, problems, ssh
 from garage.gateway.access import AccessLog
 from garage.gateway.hub import Hub
+from garage.gateway.overlay_news import OverlayNews
 from garage.gateway.parts import Dial, Parts
 from garage.gateway.wsgi import Threaded
 from garage.services.context import Context
@@ -25,6 +26,10 @@ ROUTES = (
     WebSocketRoute("/api/v1/machines/{ref}/ssh", ssh.stream),
     Route("/node/v1/spec", nodes.spec),
     Route("/node/v1/report", nodes.report, methods=["POST"]),
+    Route("/overlay/v1/join", overlay.join, methods=["POST"]),
+    Route("/overlay/v1/spec", overlay.spec),
+    Route("/overlay/v1/report", overlay.report, methods=["POST"]),
+    Route("/overlay/v1/leave", overlay.leave, methods=["POST"]),
     Route("/cli/", downloads.index),
     Route("/cli/{name}", downloads.wheel),
 )
@@ -33,6 +38,7 @@ ROUTES = (
 def make_asgi(ctx: Context, flask_app: Any, *, dial: Dial = dial_ssh) -> Starlette:
     """`flask_app` gets what no async route takes; its `garage_translate` extension gives error texts in the request's language."""
     hub = Hub(ctx)
+    news = OverlayNews(ctx, hub)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -41,6 +47,7 @@ def make_asgi(ctx: Context, flask_app: Any, *, dial: Dial = dial_ssh) -> Starlet
             yield
         finally:
             hub.close()
+            news.close()
 
     app = Starlette(
         routes=ROUTES,
@@ -51,5 +58,6 @@ def make_asgi(ctx: Context, flask_app: Any, *, dial: Dial = dial_ssh) -> Starlet
     app.router.default = Threaded(flask_app)  # not a Mount: its pattern leaves out paths with a line feed
     app.router.redirect_slashes = False
     app.state.parts = Parts(ctx, hub, dial)
+    app.state.overlay = overlay.OverlayState(news)
     app.state.translate = getattr(flask_app, "extensions", {}).get("garage_translate", in_english)
     return app

@@ -1,0 +1,207 @@
+"""What a node says of itself and of its links: kept compactly, believed about itself alone.
+
+A report that says nothing new costs reads only: what changed is written at once, the rest three times a minute (times of the
+node) or once (measurements).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from garage.core import endpoints, samples
+from garage.core.endpoints import Sighting
+from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, SiteNode
+from garage.errors import N_, GarageError
+from garage.services.context import Context
+from garage.services.overlay_links import Changes, of_nodes, refresh_endpoints
+from garage.services.overlay_state import lock, mark_dirty, raise_versions
+from garage.services.registry import publish
+from netd import wire
+
+TOUCH_SECONDS = 20.0
+MEASURE_SECONDS = 60.0
+EPOCHS = 60_000
+"""Milliseconds: versions follow the clock, so one that a node holds although we do not know it is from before our backup, or a lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The node and its links as the database has them."""
+
+    node: SiteNode
+    links: Mapping[int, Link]
+    ends: Mapping[int, LinkEnd]
+
+
+def report(ctx: Context, node_id: str, said: wire.LinkReport) -> None:
+    """Raises `malformed_request` (a link twice), `forbidden` (somebody else's link), `key_in_use`, `invalid_field`; nothing is kept of
+    a refused report. Links that are gone are passed over: their end may not know yet."""
+    with ctx.db.read() as session:
+        known = _known(session, node_id)
+        if known is None or not _worth_writing(ctx.clock(), known, session, said):
+            return
+    with ctx.db.write() as session:
+        lock(session)
+        if (known := _known(session, node_id)) is not None:
+            _record(session, ctx, known, said)
+
+
+def _known(session: Session, node_id: str) -> _Known | None:
+    node = session.get(SiteNode, node_id)
+    if node is None:
+        return None
+    links = {link.number: link for link in of_nodes(session, [node_id])}
+    ends = {end.number: end for end in session.scalars(select(LinkEnd).where(LinkEnd.node_id == node_id))}
+    return _Known(node, links, ends)
+
+
+def _worth_writing(now: float, known: _Known, session: Session, said: wire.LinkReport) -> bool:
+    _check(session, known, said)
+    node = known.node
+    if node.reported_at is None or now - node.reported_at >= TOUCH_SECONDS or now < node.reported_at:
+        return True
+    if any(getattr(node, name) != value for name, value in _about_itself(node, said).items()):
+        return True
+    return any(
+        _changed(known.ends.get(state.number), state) for state in said.links if state.number in known.links
+    ) or bool(_new_keys(session, node, said))
+
+
+def _check(session: Session, known: _Known, said: wire.LinkReport) -> None:
+    numbers = [state.number for state in said.links]
+    if len(set(numbers)) != len(numbers):
+        raise GarageError("malformed_request", N_("a link is there twice"))
+    foreign = [number for number in numbers if number not in known.links]
+    if foreign and session.scalar(select(Link.number).where(Link.number.in_(foreign)).limit(1)) is not None:
+        raise GarageError("forbidden", N_("{node} reports about its own links alone"), node=known.node.name)
+
+
+def _about_itself(node: SiteNode, said: wire.LinkReport) -> dict[str, Any]:
+    """Columns of the node that a report sets."""
+    refusal = said.refusal
+    return {
+        "applied_version": min(said.applied_version, node.spec_version),
+        "table_version": min(said.table_version, 1 << 62),
+        "refusal": {"version": min(refusal.version, 1 << 62), "code": refusal.code, "text": refusal.text}
+        if refusal
+        else None,
+        "paused": said.paused,
+        "alarms": list(said.alarms),
+        "problems": list(said.problems),
+        "addresses": endpoints.addresses(said.endpoints),
+    }
+
+
+def _changed(end: LinkEnd | None, state: wire.LinkState) -> bool:
+    """Worth a write at once."""
+    if end is None:
+        return True
+    return (end.state, end.seen_at, end.preference) != (state.state, state.seen_at or "", state.preference)
+
+
+def _new_keys(session: Session, node: SiteNode, said: wire.LinkReport) -> list[wire.PublicKey]:
+    """Key pairs that we asked for and did not know. Raises `invalid_field` for others, `key_in_use` for somebody else's."""
+    have = {key.number: key.key for key in session.scalars(select(NodeKey).where(NodeKey.node_id == node.id))}
+    found = []
+    for key in said.keys:
+        if have.get(key.number, key.key) != key.key or key.number > node.want_key:
+            raise GarageError("invalid_field", N_("nobody asked for key {number}"), pointer="/keys", number=key.number)
+        if key.number in have or key.number < min(have, default=1):
+            continue
+        if session.scalar(select(NodeKey.node_id).where(NodeKey.key == key.key)) is not None:
+            raise GarageError("key_in_use", N_("another node has this public key already"), pointer="/keys")
+        found.append(key)
+    return found
+
+
+def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport) -> None:
+    node, changes, now = known.node, Changes(), ctx.clock()
+    _check(session, known, said)
+    keys = _new_keys(session, node, said)
+    session.add_all(NodeKey(node_id=node.id, number=key.number, key=key.key) for key in keys)
+    about = _about_itself(node, said)
+    moved, told = about["addresses"] != node.addresses, (node.alarms, node.paused)
+    for name, value in about.items():
+        setattr(node, name, value)
+    node.reported_at = now
+    turned, seen = _record_links(session, known, said.links, now)
+    session.flush()
+    for peer in _peers(session, known, seen) | ({node} if moved else set()):
+        _look_at(session, peer, changes)
+    if _is_behind(ctx, node, said):
+        changes.nodes.add(node.id)
+    if keys or turned or changes.nodes:
+        mark_dirty(session)
+    raise_versions(session, ctx, changes.nodes)
+    if turned or told != (node.alarms, node.paused):
+        publish(session, ctx, known.node.name)
+
+
+def _is_behind(ctx: Context, node: SiteNode, said: wire.LinkReport) -> bool:
+    """Whether *we* are: the node holds a later spec than we know, as after a restore. It then gets one that is later still."""
+    return node.spec_version < said.applied_version < int(ctx.clock() * 1000) + EPOCHS
+
+
+def _record_links(
+    session: Session, known: _Known, states: Iterable[wire.LinkState], now: float
+) -> tuple[bool, list[Link]]:
+    """(whether a link came or went, links whose peer was seen elsewhere than before)."""
+    turned, seen = False, []
+    for state in states:
+        link, end = known.links.get(state.number), known.ends.get(state.number)
+        if link is None or not (_changed(end, state) or end is None or not 0 <= now - end.at < MEASURE_SECONDS):
+            continue
+        if end is None:
+            end = LinkEnd(number=link.number, node_id=known.node.id, state="", since=now, seen_at="", at=now)
+            session.add(end)
+        if end.state != state.state:
+            turned, end.since = True, now
+        if (state.seen_at or "") != end.seen_at:
+            seen.append(link)
+        _measure(end, state, now)
+        if state.state == "up":
+            _sample(session, known, link, state, now)
+    return turned, seen
+
+
+def _measure(end: LinkEnd, state: wire.LinkState, now: float) -> None:
+    end.state, end.seen_at, end.preference, end.at = state.state, state.seen_at or "", state.preference, now
+    end.rtt_ms, end.jitter_ms, end.loss, end.mtu = state.rtt_ms, state.jitter_ms, state.loss, state.mtu
+    end.received, end.sent = min(state.received, 1 << 62), min(state.sent, 1 << 62)
+
+
+def _sample(session: Session, known: _Known, link: Link, state: wire.LinkState, now: float) -> None:
+    """One a minute into the history between two sites."""
+    peer = session.get_one(SiteNode, link.b_id if link.a_id == known.node.id else link.a_id)
+    if state.rtt_ms is None or peer.site_id == known.node.site_id:
+        return
+    hour, minute = int(now // 3600), int(now % 3600 // 60)
+    row = session.get(PathHour, (known.node.site_id, peer.site_id, hour))
+    if row is None:
+        row = PathHour(site_id=known.node.site_id, peer_id=peer.site_id, hour=hour, samples=samples.EMPTY)
+        session.add(row)
+    row.samples = samples.put(row.samples, minute, samples.Sample(state.rtt_ms, state.jitter_ms, state.loss))
+
+
+def _peers(session: Session, known: _Known, links: Iterable[Link]) -> set[SiteNode]:
+    ids = {link.b_id if link.a_id == known.node.id else link.a_id for link in links}
+    return set(session.scalars(select(SiteNode).where(SiteNode.id.in_(ids))))
+
+
+def _look_at(session: Session, node: SiteNode, changes: Changes) -> None:
+    """Where is `node` now, in the eyes of its peers?"""
+    query = select(LinkEnd.seen_at, Link).join(Link, Link.number == LinkEnd.number)
+    query = query.where(
+        LinkEnd.node_id != node.id, LinkEnd.seen_at != "", (Link.a_id == node.id) | (Link.b_id == node.id)
+    )
+    sightings = [
+        Sighting(link.a_port if link.a_id == node.id else link.b_port, seen) for seen, link in session.execute(query)
+    ]
+    four, six = (endpoints.outside(node.addresses, sightings, version) for version in (4, 6))
+    node.outside4, node.way4, node.outside6, node.way6 = four.address, four.way, six.address, six.way
+    refresh_endpoints(session, node, changes)
