@@ -260,5 +260,5 @@ def _target(
         room[end.site] += max(0, most - used[end])
     outer = {link.reason for link in alive if link.a.site != link.b.site}
     proven = {ends for ends, link in kept.items() if link.up}
-    draft = Draft(sites, room, kept, proven, rtt, rules)
+    draft = Draft(sites, room, {ends: link.reason for ends, link in kept.items()}, proven, rtt, rules)
     return target(draft, was_mesh="mesh" in outer or not outer)

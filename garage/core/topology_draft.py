@@ -39,15 +39,15 @@ class Rules:
 class Draft:
     """Wanted pairs of sites with their reasons. Mutable, and local to one plan.
 
-    `room` is how many links each site's nodes carry to other sites; `existing` are pairs that are linked now, `proven`
-    those of them that work.
+    `room` is how many links each site's nodes carry to other sites; `existing` are pairs that are linked now and why,
+    `proven` those of them that work.
     """
 
     def __init__(
         self,
         sites: Mapping[str, Site],
         room: Mapping[str, int],
-        existing: Collection[Pair],
+        existing: Mapping[Pair, Reason],
         proven: Collection[Pair],
         rtt: Rtt,
         rules: Rules,
@@ -55,7 +55,7 @@ class Draft:
         self.sites, self.rules = sites, rules
         self.room = dict(room)
         self.size = dict(room)
-        self.existing, self.proven = frozenset(existing), frozenset(proven)
+        self.existing, self.proven = dict(existing), frozenset(proven)
         self.linked = {name for ends in existing for name in ends}
         self.reasons: dict[Pair, Reason] = {}
         self.graph: dict[str, set[str]] = {name: set() for name in sites}
@@ -94,9 +94,9 @@ class Draft:
             return known
         return min(self.near.get(one, {}).get(other, UNKNOWN), self.near.get(other, {}).get(one, UNKNOWN))
 
-    def kept(self, pairs: Iterable[Pair]) -> list[Pair]:
-        """In the order in which existing links are worth keeping: the shortest first."""
-        return sorted(pairs, key=lambda ends: (self.rtt(*ends), lot(*ends), ends))
+    def kept(self, pairs: Iterable[Pair], reason: Reason) -> list[Pair]:
+        """In the order in which existing links are worth keeping: those that were for this reason, then the shortest."""
+        return sorted(pairs, key=lambda ends: (self.existing[ends] != reason, self.rtt(*ends), lot(*ends), ends))
 
     def can_be_hub(self, name: str) -> bool:
         return self.sites[name].willing and reachable(self.sites[name]) and self.spokes(name) >= 2

@@ -38,7 +38,7 @@ def _join_existing(draft: Draft, parts: list[list[str]]) -> list[list[str]]:
     """With links that are there already; returns the parts as they hang together then."""
     of = {name: part[0] for part in parts for name in part}
     together = Parts(of.values())
-    for one, other in draft.kept(ends for ends in draft.existing if ends[0] in of and ends[1] in of):
+    for one, other in draft.kept((ends for ends in draft.existing if ends[0] in of and ends[1] in of), "hub"):
         if together.of(of[one]) != together.of(of[other]) and draft.can(one, other):
             _add(draft, one, other)
             together.join(of[one], of[other])

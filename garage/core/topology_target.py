@@ -41,7 +41,7 @@ def _mesh(draft: Draft) -> None:
     """All that have room; what mended the backbone belongs to it."""
     draft.reasons |= {ends: "mesh" for ends, reason in draft.reasons.items() if reason == "near"}
     pairs = [pair(*ends) for ends in combinations(draft.sites, 2)]
-    for ends in draft.kept(draft.existing) + sorted(pairs, key=lambda ends: (lot(*ends), ends)):
+    for ends in draft.kept(draft.existing, "mesh") + sorted(pairs, key=lambda ends: (lot(*ends), ends)):
         if draft.can(*ends):
             draft.add(*ends, "mesh")
 
@@ -95,7 +95,8 @@ def _merit(draft: Draft, name: str) -> tuple[int, bool, int, str]:
 
 
 def _keep_ways(draft: Draft, load: Counter[str]) -> None:
-    for ends in draft.kept(ends for ends in draft.existing if (ends[0] in draft.hubs) != (ends[1] in draft.hubs)):
+    ways = (ends for ends in draft.existing if (ends[0] in draft.hubs) != (ends[1] in draft.hubs))
+    for ends in draft.kept(ways, "hub"):
         hub, site = ends if ends[0] in draft.hubs else ends[::-1]
         if (
             len(draft.graph[site]) < draft.rules.hubs_per_site
@@ -122,7 +123,7 @@ def _give_ways(draft: Draft, load: Counter[str]) -> None:
 def _between_hubs(draft: Draft) -> None:
     """Each hub's first link goes to the nearest other one, the rest by lot: few hops between any two."""
     degree: Counter[str] = Counter()
-    for ends in draft.kept(ends for ends in draft.existing if draft.hubs.issuperset(ends)):
+    for ends in draft.kept((ends for ends in draft.existing if draft.hubs.issuperset(ends)), "hub-hub"):
         _join_hubs(draft, *ends, degree)
     for hub in sorted(draft.hubs):
         wanted = min(draft.rules.between_hubs, max(1, draft.between_hubs_most(hub) // 2))
@@ -146,7 +147,7 @@ def _near(draft: Draft) -> None:
     and nothing is dropped for it, so that no change sets off others.
     """
     lengths: dict[str, list[float]] = {name: [] for name in draft.sites}
-    for ends in draft.kept(draft.existing):
+    for ends in draft.kept(draft.existing, "near"):
         _link_near(draft, *ends, lengths)
     wishes = sorted((length, name, other) for name in draft.sites for other, length in draft.near.get(name, {}).items())
     for length, name, other in wishes:
