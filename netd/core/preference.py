@@ -21,12 +21,15 @@ DRAINING = 50
 RTT_MS = (20.0, 60.0, 150.0)
 """Up to 20 ms: the same region, where nothing interactive suffers; up to 60 ms: one country; up to 150 ms: where ITU-T G.114 sees a
 conversation begin to suffer (150 ms one way, so with margin); what is longer is the last resort."""
-LOSS = (0.005, 0.02, 0.08)
-"""TCP's rate falls with 1/sqrt(loss) (Mathis et al. 1997): 0.5 % is felt on long lines, 2 % everywhere, at 8 % a line is hardly usable."""
-RTT_MARGIN, LOSS_MARGIN = 0.2, 0.4
-"""Hysteresis: a class is left downwards at 1 + margin times its threshold, and taken up again at 1 - margin times it."""
-WINDOW = 60
-"""Samples kept; at one per second a minute. A lost one in 60 is 1.7 %."""
+LOSS = (0.01, 0.03, 0.1)
+"""TCP's rate falls with 1/sqrt(loss) (Mathis et al. 1997): 1 % is felt on long lines, 3 % everywhere, at 10 % a line is hardly usable."""
+RTT_MARGIN = 0.2
+"""Hysteresis: a class is left downwards at 1.2 times its threshold, and taken up again at 0.8 times it."""
+Z = 1.5
+"""Hysteresis of loss: a threshold is passed when the whole interval of Wilson's score (1927) of so many standard deviations lies beyond
+it. Of 300 probes, class 3 is left at the sixth lost one and taken up again when there is none."""
+WINDOW, RTT_WINDOW = 300, 30
+"""Samples of which loss, and RTT, is taken; at one per second 5 minutes and half a minute. Outages are BFD's business."""
 LEAST = 5
 """Samples before anything is said."""
 DWELL = 20
@@ -51,6 +54,8 @@ class Quality:
     rtt_ms: float
     jitter_ms: float
     loss: float
+    count: int
+    """Of how many probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +77,34 @@ def add(window: Window, sample: float | None) -> Window:
 
 
 def quality(window: Window) -> Quality | None:
-    """None while too little is known; a link on which all was lost has an infinite RTT.
+    """None while too little is known; a link on which all was lost of late has an infinite RTT.
 
     The RTT is the median of what came back: one late answer says nothing about a line.
     """
     count = len(window.samples)
     if count < LEAST:
         return None
-    heard = sorted(sample for sample in window.samples if sample is not None)
-    rtt = heard[len(heard) // 2] if heard else math.inf
-    return Quality(rtt, window.jitter, 1 - len(heard) / count)
+    lost = window.samples.count(None)
+    recent = sorted(sample for sample in window.samples[-RTT_WINDOW:] if sample is not None)
+    rtt = recent[len(recent) // 2] if recent else math.inf
+    return Quality(rtt, window.jitter, lost / count, count)
 
 
 def classify(previous: Grade | None, window: Window) -> Grade | None:
     """The class after the newest sample: that of the worse of RTT and loss. Call it once per sample.
 
-    Without a previous class the thresholds hold as they are. With one, it is left for a worse class only past the upper margin, and for a
-    better one only inside the lower margin for `DWELL` samples in a row. None while too little is known and nothing was.
+    The first one is the best that the samples allow. Later ones: it is left for a worse class only when the line is past a threshold with
+    its margin, and for a better one only when it was so on the other side for `DWELL` samples in a row. None while too little is known
+    and nothing was.
     """
     known = quality(window)
     if known is None:
         return previous
+    least, most = _interval(known.loss, known.count)
+    worst = min(_steps(known.rtt_ms, RTT_MS, 1 + RTT_MARGIN), _steps(least, LOSS))
+    best = min(_steps(known.rtt_ms, RTT_MS, 1 - RTT_MARGIN), _steps(most, LOSS))
     if previous is None:
-        return Grade(_class(known, 1.0, 1.0))
-    worst = _class(known, 1 + RTT_MARGIN, 1 + LOSS_MARGIN)
-    best = _class(known, 1 - RTT_MARGIN, 1 - LOSS_MARGIN)
+        return Grade(min(_steps(known.rtt_ms, RTT_MS), _steps(least, LOSS)))
     if worst < previous.grade:
         return Grade(worst)
     if best <= previous.grade:
@@ -112,11 +120,15 @@ def local_preference(grade: Class | None, *, draining: bool = False) -> int:
     return LOCAL_PREF[1 if grade is None else grade]
 
 
-def _class(known: Quality, rtt_factor: float, loss_factor: float) -> Class:
+def _interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's score interval of a share seen in `count` trials: where the true one lies, most likely."""
+    middle = share + Z * Z / (2 * count)
+    spread = Z * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
+    whole = 1 + Z * Z / count
+    return max(0.0, (middle - spread) / whole), (middle + spread) / whole
+
+
+def _steps(value: float, thresholds: Sequence[float], factor: float = 1.0) -> Class:
     """3 less the number of thresholds that are passed."""
-    return min(_steps(known.rtt_ms, RTT_MS, rtt_factor), _steps(known.loss, LOSS, loss_factor))
-
-
-def _steps(value: float, thresholds: Sequence[float], factor: float) -> Class:
     classes: tuple[Class, ...] = (3, 2, 1, 0)
     return classes[sum(value > threshold * factor for threshold in thresholds)]
