@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "user": (f"{_PACKAGE}.people", "user", _("people (admin)")),
     "image": (f"{_PACKAGE}.info", "image", _("images")),
     "node": (f"{_PACKAGE}.info", "node", _("servers")),
+    "site": (f"{_PACKAGE}.site", "site", _("sites of the overlay (admin)")),
     "audit": (f"{_PACKAGE}.info", "audit", _("who did what")),
 }
 """(module, attribute, short help); without a short help the command is for programs."""

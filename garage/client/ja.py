@@ -46,6 +46,7 @@ HELP: dict[str, str] = {
     "images": "イメージ",
     "servers": "サーバー",
     "who did what": "誰が何をしたか",
+    "sites of the overlay (admin)": "オーバーレイの拠点（管理者）",
     "Sign in to a controller; it becomes the current one.": "コントローラーにサインインします。以後はそこを使います。",
     "What the server's certificate must be: sha256:…": "サーバーの証明書の指紋: sha256:…",
     "Your name at the controller.": "コントローラーでの利用者名。",
@@ -124,6 +125,19 @@ HELP: dict[str, str] = {
     "The audit log, newest first: your projects, all for an admin.": (
         "監査記録を新しい順に表示します。自分のプロジェクトの分、管理者はすべて。"
     ),
+    "Sites of the overlay (admin).": "オーバーレイの拠点を管理します（管理者）。",
+    "Invite a site; prints the one line to type on its server.": "拠点を招待し、そのサーバーで打つ一行を表示します。",
+    "How long the line is good for.": "その一行が使える期間。",
+    "What this site itself shall be called (asked for once, while it is called home).": (
+        "この拠点自身の名前（home という名前の間に一度だけ尋ねます）。"
+    ),
+    "One more node of a site that is a member.": "すでに参加している拠点にノードを追加します。",
+    "Sites and how they are.": "拠点とその様子を一覧にします。",
+    "One site, its nodes and its links.": "拠点ひとつと、そのノードとリンクを表示します。",
+    "Remove a site; all others drop it at once.": "拠点を外します。ほかのすべての拠点がすぐに切り離します。",
+    "New keys for a site's links, without an interruption.": "通信を止めずに、拠点のリンクの鍵を新しくします。",
+    "Invitations and what became of them.": "招待とその結果を一覧にします。",
+    "Withdraw an invitation, by its id or the site's name.": "招待を取り消します（ID か拠点の名前で）。",
 }
 
 TABLES: dict[str, str] = {
@@ -186,6 +200,28 @@ TABLES: dict[str, str] = {
     "disabled": "停止中",
     "active": "有効",
     "invited": "招待中",
+    "LINKS": "リンク",
+    "SITE": "拠点",
+    "BY": "招いた人",
+    "used until now": "これまでのアドレス",
+    "nodes": "ノード",
+    "links": "リンク",
+    "alarms": "警報",
+    "problems": "問題",
+    "alarm": "警報あり",
+    "must renumber": "アドレスの付け直しが必要",
+    "joining": "参加しています",
+    "up": "つながっています",
+    "paused": "止めています（一時停止）",
+    "silent": "応答がありません",
+    "refuses what it is told": "設定を受け付けません",
+    "down": "切れています",
+    "no answer yet": "まだ応答がありません",
+    "being replaced": "置き換えています",
+    "open": "有効",
+    "used": "使用済み",
+    "expired": "期限切れ",
+    "withdrawn": "取り消し済み",
 }
 
 SAYINGS: dict[str, str] = {
@@ -216,6 +252,13 @@ SAYINGS: dict[str, str] = {
     "Waiting for {name} to learn it…": "{name} に鍵が届くのを待っています…",
     "Written. Now: ssh NAME{suffix}": "書きました。使い方: ssh NAME{suffix}",
     "interrupted": "中断しました",
+    "write it like 90m, 24h or 7d": "90m、24h、7d のように書いてください",
+    "What shall this site itself be called?": "この拠点自身の名前は？",
+    "To type on the server of {name}, once, until {until}:": "{name} のサーバーで一度だけ、{until} までに打つ行:",
+    "no sites yet: garage site invite NAME": "拠点はまだありません: garage site invite NAME",
+    "Removed {name}.": "{name} を外しました。",
+    "{name} makes new keys; its links change to them one by one.": "{name} が新しい鍵を作り、リンクを一本ずつ切り替えます。",
+    "Withdrew the invitation of {name}.": "{name} の招待を取り消しました。",
 }
 
 ERRORS: dict[str, str] = {

@@ -80,11 +80,7 @@ async def spec(request: Request) -> Response:
     wait = min(float(_number(request, "wait", 3600)), MAX_WAIT)
     found = await _standing(ctx, credential)
     if wait and not found.newer(after, table):
-        with state(request).news.waiting(found.node_id) as waiter:
-            found = await _standing(ctx, credential)
-            if not found.newer(after, table):
-                await _until(waiter.woken, wait)
-                found = await _standing(ctx, credential)
+        found = await _wait(request, found, after, table, wait)
     if not found.newer(after, table):
         return Response(status_code=204, headers=NO_STORE)
     news = await run_in_threadpool(_news, ctx, found.node_id, after, table)
@@ -119,12 +115,22 @@ async def _standing(ctx: Context, credential: str) -> Standing:
     raise GarageError("not_signed_in", N_("this is not the credential of a member"), hint=hint)
 
 
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
+async def _wait(request: Request, found: Standing, after: int, table: int, seconds: float) -> Standing:
+    """Until there is news, time is over, or the process goes down. Being woken is a reason to look, and no more."""
+    ctx, news, loop = parts(request).ctx, state(request).news, asyncio.get_running_loop()
+    until = loop.time() + seconds
+    with news.waiting(found.node_id) as waiter:
+        while not (found := await _standing(ctx, bearer(request) or "")).newer(after, table):
+            left = until - loop.time()
+            if left <= 0 or news.closing:
+                break
+            try:
+                async with asyncio.timeout(left):
+                    await waiter.woken.wait()
+            except TimeoutError:
+                break
+            waiter.woken.clear()
+    return found
 
 
 def _news(ctx: Context, node_id: str, after: int, table: int) -> bytes | None:

@@ -63,6 +63,10 @@ class OverlayNews:
         finally:
             self._waiters.discard(waiter)
 
+    @property
+    def closing(self) -> bool:
+        return self._hub.closing or self._stop.is_set()
+
     def close(self) -> None:
         self._stop.set()
         self._wake_all()

@@ -1,0 +1,129 @@
+"""Shapes of the overlay's routes; they mirror `services/sites.py` and `services/invitations.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from garage.api.schemas import In, NameIn, NoQuery, Out, Time
+
+
+class SiteRef(NoQuery):
+    ref: str = Field(max_length=64, description="The site's name.")
+
+
+class PeerRef(SiteRef):
+    peer: str = Field(max_length=64)
+
+
+class InvitationRef(NoQuery):
+    ref: str = Field(max_length=64, description="An id, or the name of a site that is invited.")
+
+
+class HistoryQuery(NoQuery):
+    hours: int = Field(24, ge=1, le=24)
+
+
+class SiteInvitationIn(In):
+    name: NameIn = Field(description="What the site will be called; part of its machines' names.")
+    ttl_seconds: float = Field(86_400, strict=False, description="How long the invitation is valid.")
+    own_name: NameIn | None = Field(
+        None, description="What this garage's own site will be called; needed once, while it is called home."
+    )
+    node: bool = Field(False, description="One more node of a site that is a member.")
+
+
+class SettingsIn(In):
+    bfd_ms: int | None = Field(None, ge=50, le=60_000, description="Three missed packets of this interval end a link.")
+    mesh_sites: int | None = Field(None, ge=2, le=50, description="Up to so many sites all are linked to all.")
+
+
+class SiteInvitationOut(Out):
+    id: str
+    site: str
+    state: str = Field(description="open, used, expired, withdrawn")
+    own: bool
+    adds_node: bool
+    created_by: str
+    created_at: Time
+    expires_at: Time
+    used_at: Time | None
+
+
+class SiteInvitationCreated(SiteInvitationOut):
+    token: str = Field(description="Shown this once.")
+    line: str = Field(description="The line to hand over: to be typed on the site's server.")
+
+
+class SiteInvitationList(BaseModel):
+    items: list[SiteInvitationOut]
+
+
+class SiteNodeOut(Out):
+    name: str
+    state: str = Field(description="joining, up, paused, silent, refusing")
+    addresses: list[str]
+    outside: list[str] = Field(description="Where its peers see it, if that is somewhere else.")
+    ways: list[str] = Field(description="In IPv4 and IPv6: open, cone, symmetric, closed.")
+    links: int
+    links_up: int
+    spec_version: int
+    applied_version: int
+    reported_at: Time | None
+    refusal: dict[str, Any] | None
+    alarms: list[str]
+    problems: list[str]
+
+
+class SiteOut(Out):
+    name: str
+    state: str = Field(description="The worst of its nodes' states; invited without a node.")
+    asn: int
+    ipv4: str
+    ipv6: str
+    proposed_ipv4: str
+    proposed_ipv6: str
+    renumber: bool = Field(description="The site has yet to take the prefixes given here.")
+    own: bool
+    hub: bool
+    created_at: Time
+    alarms: list[str]
+    nodes: list[SiteNodeOut]
+
+
+class SiteList(BaseModel):
+    items: list[SiteOut]
+
+
+class LinkOut(Out):
+    number: int
+    a_site: str
+    a_node: str
+    b_site: str
+    b_node: str
+    reason: str
+    state: str = Field(description="up, down, waiting, draining")
+    since: Time | None
+    rtt_ms: float | None
+    jitter_ms: float | None
+    loss: float | None
+    preference: int | None
+    mtu: int
+
+
+class LinkList(BaseModel):
+    items: list[LinkOut]
+
+
+class SampleOut(Out):
+    rtt_ms: float | None
+    jitter_ms: float | None
+    loss: float | None
+
+
+class HistoryOut(Out):
+    site: str
+    peer: str
+    start: Time
+    samples: list[SampleOut] = Field(description="One a minute, from `start` on.")
