@@ -27,7 +27,7 @@ class Rules:
     """At least, where as many can be had: with one lost, two are left."""
     near: int = 3
     """Near links that a site looks for."""
-    near_most: int = 6
+    near_most: int = 5
     """Near links that a site takes part in, others' choices included."""
     between_hubs: int = 3
     """Links to other hubs that a hub looks for; three at random make a graph of few hops that one loss does not tear."""
@@ -39,8 +39,8 @@ class Rules:
 class Draft:
     """Wanted pairs of sites with their reasons. Mutable, and local to one plan.
 
-    `room` is how many links each site's nodes carry to other sites; `existing` are pairs that are linked now and why,
-    `proven` those of them that work.
+    `room` is how many links each site's nodes carry to other sites, `existing` the pairs that are linked now and why, `proven` those of
+    them that work. `spokes` is how many sites a hub serves: what it carries, less its links to hubs and near sites.
     """
 
     def __init__(
@@ -55,13 +55,16 @@ class Draft:
         self.sites, self.rules = sites, rules
         self.room = dict(room)
         self.size = dict(room)
+        self.between_hubs_most = {name: max(2, min(rules.between_hubs_most, size // 4)) for name, size in room.items()}
+        self.near_most = {name: min(rules.near_most, size // 4) for name, size in room.items()}
+        self.spokes = {n: size - self.between_hubs_most[n] - self.near_most[n] for n, size in room.items()}
         self.existing, self.proven = dict(existing), frozenset(proven)
         self.linked = {name for ends in existing for name in ends}
         self.reasons: dict[Pair, Reason] = {}
         self.graph: dict[str, set[str]] = {name: set() for name in sites}
         self.hubs: set[str] = set()
         self.measured = {ends: value for ends, value in merged(rtt).items() if ends[0] in sites and ends[1] in sites}
-        self.near = _estimates(self.measured)
+        self.near: Mapping[str, Mapping[str, float]] = _estimates(sites, self.measured)
 
     def can(self, one: str, other: str) -> bool:
         """A link between the two is possible, has room and is not wanted yet."""
@@ -92,27 +95,17 @@ class Draft:
         known = self.measured.get(pair(one, other))
         if known is not None:
             return known
-        return min(self.near.get(one, {}).get(other, UNKNOWN), self.near.get(other, {}).get(one, UNKNOWN))
+        return min(self.near[one].get(other, UNKNOWN), self.near[other].get(one, UNKNOWN))
 
     def kept(self, pairs: Iterable[Pair], reason: Reason) -> list[Pair]:
         """In the order in which existing links are worth keeping: those that were for this reason, then the shortest."""
         return sorted(pairs, key=lambda ends: (self.existing[ends] != reason, self.rtt(*ends), lot(*ends), ends))
 
     def can_be_hub(self, name: str) -> bool:
-        return self.sites[name].willing and reachable(self.sites[name]) and self.spokes(name) >= 2
-
-    def between_hubs_most(self, name: str) -> int:
-        return max(2, min(self.rules.between_hubs_most, self.size[name] // 4))
-
-    def near_most(self, name: str) -> int:
-        return min(self.rules.near_most, self.size[name] // 4)
-
-    def spokes(self, name: str) -> int:
-        """How many sites a hub serves: what it carries less its own links to hubs and near sites."""
-        return self.size[name] - self.between_hubs_most(name) - self.near_most(name)
+        return self.sites[name].willing and reachable(self.sites[name]) and self.spokes[name] >= 2
 
 
-def _estimates(measured: Mapping[Pair, float]) -> dict[str, dict[str, float]]:
+def _estimates(sites: Iterable[str], measured: Mapping[Pair, float]) -> dict[str, dict[str, float]]:
     """By site, what others are near: measured, or over a neighbour of both (a detour is never shorter than the way it replaces,
     as far as the internet keeps the triangle inequality)."""
     closest: dict[str, list[tuple[float, str]]] = defaultdict(list)
@@ -120,7 +113,7 @@ def _estimates(measured: Mapping[Pair, float]) -> dict[str, dict[str, float]]:
         closest[one].append((value, other))
         closest[other].append((value, one))
     closest = {name: heapq.nsmallest(CLOSEST, values) for name, values in closest.items()}
-    return {name: _around(name, closest) for name in closest}
+    return {name: _around(name, closest) if name in closest else {} for name in sites}
 
 
 def _around(name: str, closest: Mapping[str, list[tuple[float, str]]]) -> dict[str, float]:

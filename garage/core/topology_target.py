@@ -50,16 +50,23 @@ def _backbone(draft: Draft) -> None:
     """Hubs until every other site has its two and two hubs have room for the next one."""
     draft.hubs = {name for name, site in draft.sites.items() if site.hub and draft.can_be_hub(name)}
     load: Counter[str] = Counter()
-    while len(draft.hubs) < draft.rules.hubs and _promote(draft, list(draft.sites), load):
+    while _too_few_hubs(draft) and _promote(draft, list(draft.sites), load):
         pass
     _keep_ways(draft, load)
     while True:
         _give_ways(draft, load)
         lacking = _lacking(draft)
-        spare = sum(load[hub] < draft.spokes(hub) for hub in draft.hubs) >= draft.rules.hubs_per_site
+        spare = sum(load[hub] < draft.spokes[hub] for hub in draft.hubs) >= draft.rules.hubs_per_site
         if (spare and not lacking) or not _promote(draft, lacking or list(draft.sites), load):
             break
     _between_hubs(draft)
+
+
+def _too_few_hubs(draft: Draft) -> bool:
+    """For all sites at once: those that lack one later are served one by one."""
+    spokes = len(draft.sites) - len(draft.hubs)
+    served = sum(draft.spokes[hub] for hub in draft.hubs)
+    return len(draft.hubs) < draft.rules.hubs or served < draft.rules.hubs_per_site * spokes
 
 
 def _lacking(draft: Draft) -> list[str]:
@@ -100,7 +107,7 @@ def _keep_ways(draft: Draft, load: Counter[str]) -> None:
         hub, site = ends if ends[0] in draft.hubs else ends[::-1]
         if (
             len(draft.graph[site]) < draft.rules.hubs_per_site
-            and load[hub] < draft.spokes(hub)
+            and load[hub] < draft.spokes[hub]
             and draft.can(hub, site)
         ):
             draft.add(hub, site, "hub")
@@ -113,8 +120,8 @@ def _give_ways(draft: Draft, load: Counter[str]) -> None:
         for site in _lacking(draft):
             if len(draft.graph[site]) > have:
                 continue
-            hubs = (hub for hub in draft.hubs if load[hub] < draft.spokes(hub) and draft.can(hub, site))
-            best = min(hubs, key=lambda hub: (draft.rtt(hub, site), load[hub], lot(hub, site), hub), default=None)
+            hubs = (hub for hub in draft.hubs if load[hub] < draft.spokes[hub] and draft.can(hub, site))
+            best = min(hubs, key=lambda hub: (draft.rtt(hub, site), load[hub], hub), default=None)
             if best is not None:
                 draft.add(best, site, "hub")
                 load[best] += 1
@@ -126,7 +133,7 @@ def _between_hubs(draft: Draft) -> None:
     for ends in draft.kept((ends for ends in draft.existing if draft.hubs.issuperset(ends)), "hub-hub"):
         _join_hubs(draft, *ends, degree)
     for hub in sorted(draft.hubs):
-        wanted = min(draft.rules.between_hubs, max(1, draft.between_hubs_most(hub) // 2))
+        wanted = min(draft.rules.between_hubs, max(1, draft.between_hubs_most[hub] // 2))
         others = sorted(draft.hubs - {hub}, key=lambda other: (lot(*pair(hub, other)), other))
         nearest = min(others, key=lambda other: draft.rtt(hub, other), default=hub)
         for other in (nearest, *others):
@@ -135,7 +142,7 @@ def _between_hubs(draft: Draft) -> None:
 
 
 def _join_hubs(draft: Draft, one: str, other: str, degree: Counter[str]) -> None:
-    if draft.can(one, other) and all(degree[hub] < draft.between_hubs_most(hub) for hub in (one, other)):
+    if draft.can(one, other) and all(degree[hub] < draft.between_hubs_most[hub] for hub in (one, other)):
         draft.add(one, other, "hub-hub")
         degree.update((one, other))
 
@@ -149,14 +156,14 @@ def _near(draft: Draft) -> None:
     lengths: dict[str, list[float]] = {name: [] for name in draft.sites}
     for ends in draft.kept(draft.existing, "near"):
         _link_near(draft, *ends, lengths)
-    wishes = sorted((length, name, other) for name in draft.sites for other, length in draft.near.get(name, {}).items())
+    wishes = sorted((length, name, other) for name in draft.sites for other, length in draft.near[name].items())
     for length, name, other in wishes:
         if sum(have <= 2 * length for have in lengths[name]) < draft.rules.near:
             _link_near(draft, name, other, lengths)
 
 
 def _link_near(draft: Draft, one: str, other: str, lengths: Mapping[str, list[float]]) -> None:
-    if all(len(lengths[name]) < draft.near_most(name) for name in (one, other)) and draft.can(one, other):
+    if all(len(lengths[name]) < draft.near_most[name] for name in (one, other)) and draft.can(one, other):
         draft.add(one, other, "near")
         for name in (one, other):
             lengths[name].append(draft.rtt(one, other))
