@@ -25,8 +25,8 @@ POLL_SECONDS = 0.05
 TEND_SECONDS = 1.0
 TEND_SHARE = 10
 """Tending may take a tenth of one CPU: with a thousand sites a look at the topology takes its time."""
-LOOK_AGAIN = 60.0
-"""Seconds after which everything is looked at although nothing was reported: ends fall silent without saying so."""
+LOOK_AGAIN = 600.0
+"""Seconds after which everything is looked at although no link came or went: times of travel change."""
 FORGET_EVERY = 3600.0
 TOLD_PER_SECOND = 500
 """A new Table concerns all nodes: those whose links did not change are told with so much spread."""

@@ -13,7 +13,7 @@ from garage.db.overlay_models import Counter, Link, LinkEnd, NodeKey, PathHour, 
 from garage.services.context import Context
 from garage.services.overlay_links import Changes, Maker, remove
 from garage.services.overlay_state import lock, raise_versions
-from garage.services.wiring import rewire
+from garage.services.wiring import idle, rewire
 
 KEPT_HOURS = 24
 
@@ -26,6 +26,9 @@ def dirty(ctx: Context) -> int:
 
 def tend(ctx: Context) -> bool:
     """Do what is due; True when there is more to do soon even if nobody reports anything."""
+    with ctx.db.read() as session:
+        if idle(session) and not _rotating(session):
+            return False
     with ctx.db.write() as session:
         lock(session)
         changes = Changes()
@@ -41,12 +44,25 @@ def forget(ctx: Context) -> None:
         session.execute(delete(PathHour).where(PathHour.hour < int(ctx.clock() // 3600) - KEPT_HOURS))
 
 
+def _newest(session: Session) -> dict[str, int]:
+    """The newest key number by node."""
+    return dict(session.execute(select(NodeKey.node_id, func.max(NodeKey.number)).group_by(NodeKey.node_id)).all())
+
+
+def _rotating(session: Session) -> bool:
+    """Whether a link uses an older key than it could, or replaces another."""
+    newest = _newest(session)
+    rows = session.execute(select(Link.a_id, Link.a_key, Link.b_id, Link.b_key, Link.replaces))
+    return any(row.replaces is not None or row.a_key < newest[row.a_id] or row.b_key < newest[row.b_id] for row in rows)
+
+
 def _rotate(session: Session, ctx: Context, changes: Changes) -> bool:
     """Do what `core.rotation` says; whether a rotation is under way."""
-    newest = dict(session.execute(select(NodeKey.node_id, func.max(NodeKey.number)).group_by(NodeKey.node_id)).all())
-    links = {link.number: link for link in session.scalars(select(Link))}
-    if not _under_way(links.values(), newest):
+    session.flush()
+    if not _rotating(session):
         return False
+    newest = _newest(session)
+    links = {link.number: link for link in session.scalars(select(Link))}
     nodes = {node.id: node for node in session.scalars(select(SiteNode))}
     todo = steps(_tunnels(session, links.values(), nodes, newest), ctx.clock())
     for step in todo:
@@ -54,12 +70,6 @@ def _rotate(session: Session, ctx: Context, changes: Changes) -> bool:
     session.flush()
     _forget_keys(session)
     return bool(todo) or any(link.draining_since is not None for link in links.values())
-
-
-def _under_way(links: Iterable[Link], newest: Mapping[str, int]) -> bool:
-    return any(
-        link.replaces is not None or link.a_key < newest[link.a_id] or link.b_key < newest[link.b_id] for link in links
-    )
 
 
 def _tunnels(

@@ -84,11 +84,21 @@ def _measured(session: Session) -> tuple[set[int], dict[int, float]]:
     return {number for number, (_, state) in latest.items() if state == "up"}, rtt
 
 
-def rewire(session: Session, ctx: Context, changes: Changes) -> bool:
-    """Do the topology's next step; False when nothing is left to do, now or later. What comes later waits for a link to come up."""
+def _plan(session: Session) -> tuple[_Map, topology.Plan]:
     known = _Map(session)
     rules = topology.Rules(mesh_sites=setting(session, MESH_SITES))
-    step = topology.plan(known.topology_sites(), known.wires(), known.times(), rules)
+    return known, topology.plan(known.topology_sites(), known.wires(), known.times(), rules)
+
+
+def idle(session: Session) -> bool:
+    """Whether `rewire` would change nothing; a thousand sites take a second of planning, in which nobody should hold the lock."""
+    known, step = _plan(session)
+    return not (step.add or step.remove) and {site.name for site in known.sites.values() if site.hub} == step.hubs
+
+
+def rewire(session: Session, ctx: Context, changes: Changes) -> bool:
+    """Do the topology's next step; False when nothing is left to do, now or later. What comes later waits for a link to come up."""
+    known, step = _plan(session)
     for gone in step.remove:
         remove(session, known.links[gone.ends], changes)
     _add(session, ctx, known.rows, step.add, changes)
