@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import random
@@ -142,7 +143,7 @@ def _fill(ctx: "Context") -> None:  # type: ignore[name-defined]  # noqa: F821, 
                 addresses=[f"198.18.{n // 250}.{n % 250 + 1}"], way4="open", way6="closed", spec_version=1, joined_at=ctx.clock(),
             ))  # fmt: skip
             session.flush()
-            session.add(NodeKey(node_id=f"n{n}", number=1, key=f"{n:043d}="))
+            session.add(NodeKey(node_id=f"n{n}", number=1, key=base64.b64encode(n.to_bytes(32, "big")).decode()))
         session.flush()
         while rewire(session, ctx, Changes()):
             have = set(session.scalars(select(LinkEnd.number)))

@@ -19,6 +19,7 @@ from garage.gateway.overlay_news import OverlayNews
 from garage.gateway.parts import parts
 from garage.services import overlay_reports, registry
 from garage.services.context import Context
+from garage.services.overlay_reports import Recently
 from garage.services.registry import Standing
 from netd import wire
 
@@ -29,7 +30,7 @@ MAX_REPORT = 1024 * 1024
 """2,000 links in one report are about 500 KB."""
 BURST, PER_SECOND = 20.0, 2.0
 """Reports of one node: netd sends one every 10 s, and one whenever a link comes or goes."""
-JOINS_AT_A_TIME = 16
+JOINS_AT_A_TIME = 4
 """A join waits for the database's one writer; more would hold threads that other requests need."""
 NO_STORE = {"Cache-Control": "no-store"}
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -56,7 +57,7 @@ class OverlayState:
     """What these routes keep beside the database; made by the composition, one per app."""
 
     def __init__(self, news: OverlayNews) -> None:
-        self.news, self.bucket = news, Bucket()
+        self.news, self.bucket, self.recently = news, Bucket(), Recently()
         self.joins = asyncio.Semaphore(JOINS_AT_A_TIME)
 
 
@@ -96,7 +97,10 @@ async def report(request: Request) -> Response:
     if not state(request).bucket.take(found.node_id):
         raise GarageError("too_many_attempts", N_("too many reports; one in ten seconds is enough"))
     said = _decoded(await read_body(request.receive, MAX_REPORT), wire.LinkReport)
-    await run_in_threadpool(overlay_reports.report, ctx, found.node_id, said)
+    recently, now = state(request).recently, ctx.clock()
+    if not recently.again(found, now, said):
+        await run_in_threadpool(overlay_reports.report, ctx, found.node_id, said)
+        recently.remember(found, now, said)
     return Response(status_code=204)
 
 

@@ -1,7 +1,7 @@
 """What a node says of itself and of its links: kept compactly, believed about itself alone.
 
-A report that says nothing new costs reads only: what changed is written at once, the rest three times a minute (times of the
-node) or once (measurements).
+A report that says nothing new costs a comparison: what changed is written at once, the rest twice a minute (that the node is there)
+or once (measurements).
 """
 
 from __future__ import annotations
@@ -15,18 +15,44 @@ from sqlalchemy.orm import Session
 
 from garage.core import endpoints, samples
 from garage.core.endpoints import Sighting
-from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, SiteNode
+from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, Site, SiteNode
 from garage.errors import N_, GarageError
 from garage.services.context import Context
 from garage.services.overlay_links import Changes, of_nodes, refresh_endpoints
 from garage.services.overlay_state import lock, mark_dirty, raise_versions
-from garage.services.registry import publish
+from garage.services.registry import Standing, publish
 from netd import wire
 
-TOUCH_SECONDS = 20.0
+TOUCH_SECONDS = 30.0
 MEASURE_SECONDS = 60.0
+MOST_REMEMBERED = 10_000
 EPOCHS = 60_000
 """Milliseconds: versions follow the clock, so one that a node holds although we do not know it is from before our backup, or a lie."""
+
+
+class Recently:
+    """What each node said last, so that saying it again reaches no database. Of one process; empty is always right."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[int, float, tuple[object, ...]]] = {}
+
+    def again(self, standing: Standing, now: float, said: wire.LinkReport) -> bool:
+        """Whether it was said for the same spec within `TOUCH_SECONDS`."""
+        spec, at, before = self._said.get(standing.node_id, (0, 0.0, ()))
+        return spec == standing.spec and 0 <= now - at < TOUCH_SECONDS and before == _gist(said)
+
+    def remember(self, standing: Standing, now: float, said: wire.LinkReport) -> None:
+        """After it was taken; the time is that of the first."""
+        if len(self._said) > MOST_REMEMBERED:
+            self._said.clear()
+        self._said[standing.node_id] = standing.spec, now, _gist(said)
+
+
+def _gist(said: wire.LinkReport) -> tuple[object, ...]:
+    """All but measurements."""
+    links = tuple((link.number, link.state, link.seen_at, link.preference) for link in said.links)
+    about = said.applied_version, said.table_version, said.refusal, said.keys, said.endpoints, said.paused
+    return (*about, said.alarms, said.problems, links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +157,14 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
     node.reported_at = now
     turned, seen = _record_links(session, known, said.links, now)
     session.flush()
-    for peer in _peers(session, known, seen) | ({node} if moved else set()):
-        _look_at(session, peer, changes)
+    looked = [_look_at(session, peer, changes) for peer in _peers(session, known, seen) | ({node} if moved else set())]
     if _is_behind(ctx, node, said):
         changes.nodes.add(node.id)
-    if keys or turned or changes.nodes:
+    if keys or turned or any(looked):
         mark_dirty(session)
     raise_versions(session, ctx, changes.nodes)
     if turned or told != (node.alarms, node.paused):
-        publish(session, ctx, known.node.name)
+        publish(session, ctx, session.get_one(Site, node.site_id).name)
 
 
 def _is_behind(ctx: Context, node: SiteNode, said: wire.LinkReport) -> bool:
@@ -193,8 +218,9 @@ def _peers(session: Session, known: _Known, links: Iterable[Link]) -> set[SiteNo
     return set(session.scalars(select(SiteNode).where(SiteNode.id.in_(ids))))
 
 
-def _look_at(session: Session, node: SiteNode, changes: Changes) -> None:
-    """Where is `node` now, in the eyes of its peers?"""
+def _look_at(session: Session, node: SiteNode, changes: Changes) -> bool:
+    """Where is `node` now, in the eyes of its peers? True when it is reached in another way than before."""
+    before = node.way4, node.way6
     query = select(LinkEnd.seen_at, Link).join(Link, Link.number == LinkEnd.number)
     query = query.where(
         LinkEnd.node_id != node.id, LinkEnd.seen_at != "", (Link.a_id == node.id) | (Link.b_id == node.id)
@@ -205,3 +231,4 @@ def _look_at(session: Session, node: SiteNode, changes: Changes) -> None:
     four, six = (endpoints.outside(node.addresses, sightings, version) for version in (4, 6))
     node.outside4, node.way4, node.outside6, node.way6 = four.address, four.way, six.address, six.way
     refresh_endpoints(session, node, changes)
+    return before != (node.way4, node.way6)

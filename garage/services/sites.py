@@ -21,8 +21,8 @@ from garage.services.overlay_links import of_nodes
 from garage.services.overlay_state import BFD_MS, MESH_SITES, lock, mark_dirty, raise_versions
 from garage.services.rights import require_admin
 
-SILENT_AFTER = 60.0
-"""Seconds: a node reports every 10 s, and the time is written every 20."""
+SILENT_AFTER = 75.0
+"""Seconds: a node reports every 10 s, and the time is written every 30."""
 
 
 @dataclass(frozen=True, slots=True)

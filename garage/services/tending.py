@@ -9,8 +9,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from garage.core.rotation import Step, Tunnel, steps
-from garage.db.overlay_models import Counter, Link, LinkEnd, NodeKey, PathHour, SiteNode
+from garage.db.overlay_models import Counter, Link, LinkEnd, NodeKey, PathHour, SiteInvitation, SiteNode
 from garage.services.context import Context
+from garage.services.invitations import MAX_SECONDS
 from garage.services.overlay_links import Changes, Maker, remove
 from garage.services.overlay_state import lock, raise_versions
 from garage.services.wiring import idle, rewire
@@ -39,9 +40,10 @@ def tend(ctx: Context) -> bool:
 
 
 def forget(ctx: Context) -> None:
-    """Measurements older than a day."""
+    """Measurements older than a day, invitations that ended a month ago."""
     with ctx.db.write() as session:
         session.execute(delete(PathHour).where(PathHour.hour < int(ctx.clock() // 3600) - KEPT_HOURS))
+        session.execute(delete(SiteInvitation).where(SiteInvitation.expires_at < ctx.clock() - MAX_SECONDS))
 
 
 def _newest(session: Session) -> dict[str, int]:

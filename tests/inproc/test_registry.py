@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, Site, SiteInvitation, SiteNode
 from garage.db.session import ChangeWatch
 from garage.errors import GarageError
-from garage.services import invitations, registry, sites, tending
+from garage.services import invitations, overlay_reports, registry, sites, tending
 from garage.services.context import Caller, Context
 from netd import wire
 from tests.conftest import Clock
@@ -470,13 +470,13 @@ def test_a_moved_site_is_told_to_its_peers_alone(ctx: Context, admin: Caller, cl
 def test_a_report_without_news_writes_nothing(ctx: Context, admin: Caller, clock: Clock) -> None:
     one, two = member(ctx, admin, "one", 1), member(ctx, admin, "two", 2)
     settle(ctx, clock, [one, two])
-    clock.forward(25)
+    clock.forward(35)
     one.report()
     watch = ChangeWatch(ctx.db)
     clock.forward(10)
     one.report()
     assert not watch.changed()
-    clock.forward(10)
+    clock.forward(20)
     one.report()
     assert watch.changed()
     watch.close()
@@ -528,3 +528,20 @@ def test_beyond_the_mesh_a_join_changes_few(ctx: Context, admin: Caller, clock: 
     with ctx.db.read() as session:
         assert len(list(session.scalars(select(Link)))) < 30 * 29 / 4
         assert any(site.hub for site in session.scalars(select(Site)))
+
+
+def test_what_was_said_a_moment_ago_is_not_looked_at_again(ctx: Context, admin: Caller, clock: Clock) -> None:
+    one = member(ctx, admin, "one", 1)
+    member(ctx, admin, "two", 2)
+    one.poll()
+    recently, standing = overlay_reports.Recently(), registry.standing(ctx, one.answer.credential)
+    assert standing is not None
+    assert not recently.again(standing, 0, one.said())
+    recently.remember(standing, 0, one.said())
+    assert recently.again(standing, 29, one.said())
+    assert not recently.again(standing, 30, one.said())
+    assert not recently.again(standing, 1, one.said("down"))
+    sites.remove(ctx, admin, "two")
+    later = registry.standing(ctx, one.answer.credential)
+    assert later is not None
+    assert not recently.again(later, 1, one.said())
