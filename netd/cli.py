@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from netd import config as configuration
+from netd import overlay_cli
 from netd.config import Config
 from netd.daemon import Daemon
 from netd.errors import NetdError
@@ -29,7 +30,10 @@ def main() -> None:
     )
     try:
         _require_root()
-        arguments.act(configuration.load(arguments.config), arguments)
+        if lab := getattr(arguments, "act_lab", None):
+            lab(arguments)
+        else:
+            arguments.act(configuration.load(arguments.config), arguments)
     except NetdError as error:
         print(f"netd: {error}", file=sys.stderr)
         sys.exit(error.exit)
@@ -50,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     home = Path(os.environ.get("GARAGE_HOME", "/var/lib/garage"))
     parser.add_argument("--verbose", action="store_true", help="log every command")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    ours = []
     for name, act, text in (
         ("run", _run, "follow the controller until SIGTERM"),
         ("status", _status, "what is in force"),
@@ -57,9 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         ("down", _down, "remove bridge, filters and daemons"),
     ):
         command = commands.add_parser(name, help=text)
+        command.set_defaults(act=act)
+        ours.append(command)
+    for command in (*ours, *overlay_cli.add_commands(commands)):
         command.add_argument("--config", type=Path, default=home / "netd" / "netd.toml")
         command.add_argument("-o", "--output", choices=("text", "json"), default="text")
-        command.set_defaults(act=act)
+    if sys.argv[1:2] != ["run"]:  # the daemon stays small
+        from netd.lab.cli import add_commands
+
+        add_commands(commands)
     return parser
 
 

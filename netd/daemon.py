@@ -10,7 +10,10 @@ from pathlib import Path
 
 from netd.config import Config
 from netd.errors import NetdError
+from netd.following import Following
 from netd.node import Node
+from netd.parts import make_overlay_of
+from netd.prober import Prober
 from netd.shell.controller import Controller
 from netd.shell.kernel import has_ipv6_uplink
 from netd.wire import Refusal, Report, SpecError
@@ -34,6 +37,8 @@ class Daemon:
 
     def __init__(self, config: Config) -> None:
         self.node = Node(config)
+        self.overlay = make_overlay_of(config, self.node)
+        self._following = Following(self.overlay, Prober())
         self._controller = Controller(config)
         self._config = config
         self._refusal: Refusal | None = None
@@ -52,6 +57,7 @@ class Daemon:
         signal.signal(signal.SIGINT, self._end)
         self._restore()
         log.info("version %s in force", self.node.version)
+        self._following.start()
         with contextlib.suppress(_EndedError):
             while not self._stop:
                 self._round()
@@ -127,9 +133,15 @@ class Daemon:
                 boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
                 ipv6_uplink=self._ipv6_uplink,
                 problems=tuple(problem[:200] for problem in problems),
+                **self._name(),
             )
         )
         self._reported = time.monotonic()
+
+    def _name(self) -> dict[str, str]:
+        """The site's name as its invitation gave it: the controller takes it for the machines' names."""
+        member, table = self.overlay.member, self.overlay.table
+        return {"site": member.site, "domain": table.domain} if member and table else {}
 
     def _wait(self, error: NetdError) -> None:
         """Without a controller the last good spec is kept up all the same; what is wrong here is told to the controller."""

@@ -5,17 +5,21 @@ Either may fail for as long as it likes: links, routes, filters and machines go 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from netd import joining
 from netd.core.link_report import Seen, link_states
+from netd.core.wanted import Wanted
 from netd.errors import NetdError
 from netd.membership import Membership
-from netd.overlay import Overlay, Wanted, refused_version
+from netd.overlay import Overlay, refused_version
 from netd.shell import kernel
+from netd.shell.controller import Controller
 from netd.shell.registry import Registry
 from netd.wire import LinkReport, News, Refusal, SpecError
 
@@ -24,6 +28,7 @@ POLL = 25.0
 """Seconds of one long-poll."""
 LOOK = 0.25
 """Seconds between looks for a join, a leave, a pause."""
+ASK_EVERY = 3.0
 TEND = 1.0
 MEND = 5.0
 """Seconds between looks at everything that should run."""
@@ -45,6 +50,7 @@ class Following:
 
     def __init__(self, overlay: Overlay, measuring: Measuring) -> None:
         self.overlay, self._measuring = overlay, measuring
+        self._asked = -ASK_EVERY
         self._refusal: Refusal | None = None
         self._refused: tuple[int, int, float] = (0, 0, 0.0)
         """Versions of LinkSpec and Table that were refused, and when."""
@@ -74,6 +80,7 @@ class Following:
         """While this node is a member: wait for news, take it."""
         if (member := self.overlay.home.membership()) is None:
             time.sleep(LOOK)
+            self._join_own()
             return
         self._come_up(member)
         registry = Registry(member.url, member.pin, self.overlay.home.credential())
@@ -81,6 +88,17 @@ class Following:
             news = registry.fetch(*self._after(), POLL)
             if news is not None and self.overlay.member == member:
                 self._take(news)
+
+    def _join_own(self) -> None:
+        """The controller of this node may keep a registry: its own site is a member, too."""
+        if time.monotonic() - self._asked < ASK_EVERY or self.overlay.node.spec is None:
+            return
+        self._asked = time.monotonic()
+        config = self.overlay.config
+        with contextlib.suppress(NetdError):  # a controller that is away is the node's own loop's trouble
+            if (token := Controller(config).invitation()) is not None:
+                joined = joining.join(config, config.controller_url, token)
+                log.info("joined the controller's own registry as site %s", joined.site)
 
     def _come_up(self, member: Membership) -> None:
         """From the last good documents, before the registry is asked."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -14,6 +13,7 @@ from netd.core.floor import Floor
 from netd.core.link_checks import check_link_spec, check_table
 from netd.core.overlay import Overlay as View
 from netd.core.overlay import make_overlay
+from netd.core.wanted import Tunnel, Wanted
 from netd.errors import NetdError
 from netd.membership import Home, Membership, home
 from netd.node import Node
@@ -23,34 +23,6 @@ from netd.wire.envelope import Envelope
 
 log = logging.getLogger(__name__)
 Shape = TypeVar("Shape", bound=msgspec.Struct)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What tunnels and routes are made of."""
-
-    instance: str
-    spec: LinkSpec
-    table: Table
-    gateway4: str
-    """The node's own address in the site's prefix: the source of what it sends to other sites."""
-    gateway6: str
-    bridge: str
-    classes: Mapping[int, int]
-    """Link number → class of preference, as last measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tunnel:
-    """One tunnel as it is. Bytes since its interface was made."""
-
-    handshake_age: float | None
-    """Seconds since both ends last agreed on keys; None: never."""
-    seen_at: str | None
-    """The peer's outside endpoint, ADDRESS:PORT."""
-    received: int
-    sent: int
-    mtu: int
 
 
 class Tunnels(Protocol):

@@ -102,6 +102,15 @@ AUDIT: dict[str, str] = {
     "node.park": N_("shut the machines of a node down"),
     "image.register": N_("registered an image"),
     "image.delete": N_("deleted an image"),
+    "site.own": N_("made this garage a registry"),
+    "site.invite": N_("invited a site"),
+    "site.withdraw": N_("withdrew an invitation"),
+    "site.join": N_("joined the overlay"),
+    "site.leave": N_("left the overlay"),
+    "site.remove": N_("removed a site"),
+    "site.rename": N_("renamed the site"),
+    "site.rotate": N_("asked a site for new keys"),
+    "site.configure": N_("changed the overlay's settings"),
 }
 
 PARAMS: dict[str, dict[str, str]] = {"state": STATES, "event": EVENTS, "what": RESOURCES, "role": ROLES}

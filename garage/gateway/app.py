@@ -25,6 +25,7 @@ ROUTES = (
     Route("/api/v1/machines/{ref}/console", console.tail),
     WebSocketRoute("/api/v1/machines/{ref}/ssh", ssh.stream),
     Route("/node/v1/spec", nodes.spec),
+    Route("/node/v1/invitation", nodes.invitation),
     Route("/node/v1/report", nodes.report, methods=["POST"]),
     Route("/overlay/v1/join", overlay.join, methods=["POST"]),
     Route("/overlay/v1/spec", overlay.spec),

@@ -11,7 +11,7 @@ from garage.errors import N_, GarageError
 from garage.gateway.auth import bearer
 from garage.gateway.body import read_body
 from garage.gateway.parts import parts
-from garage.services import nodes
+from garage.services import nodes, own_site
 from garage.services.context import Context
 from netd import wire
 
@@ -48,6 +48,19 @@ async def report(request: Request) -> Response:
         raise GarageError("forbidden", N_("{node} reports about itself alone"), node=name)
     await run_in_threadpool(nodes.report, held.ctx, name, said)
     return Response(status_code=204)
+
+
+async def invitation(request: Request) -> Response:
+    """200 with a token for `netd join` when this garage keeps a registry that the node has not joined yet, else 204."""
+    held = parts(request)
+    await _node(held.ctx, request)
+    token = await run_in_threadpool(own_site.invitation, held.ctx)
+    headers = {"Cache-Control": "no-store"}
+    return (
+        Response(token, media_type="text/plain", headers=headers)
+        if token
+        else Response(status_code=204, headers=headers)
+    )
 
 
 async def _node(ctx: Context, request: Request) -> str:

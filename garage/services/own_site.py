@@ -8,6 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from garage.db.models import Node, Setting
+from garage.db.overlay_models import Site, SiteNode
+from garage.services import invitations
 from garage.services.context import Context, audit
 
 SITE, DOMAIN = "site", "domain"
@@ -46,3 +48,12 @@ def rename(session: Session, ctx: Context, actor: str, site: str, domain: str) -
         node.spec_version += 1
     audit(session, ctx, actor, "site.rename", site, before=before.site_domain, after=f"{site}.{domain}")
     return True
+
+
+def invitation(ctx: Context) -> str | None:
+    """The token by which this garage's own netd joins the registry beside it; None while nobody was invited, and once it is a member."""
+    with ctx.db.read() as session:
+        own = session.scalars(select(Site).where(Site.own)).first()
+        if own is None or session.scalar(select(SiteNode.id).where(SiteNode.site_id == own.id).limit(1)):
+            return None
+    return invitations.own_invitation(ctx)

@@ -25,3 +25,8 @@ class Controller:
 
     def report(self, report: Report) -> None:
         self._connection.ask("POST", "/node/v1/report", msgspec.json.encode(report), 10, self._token)
+
+    def invitation(self) -> str | None:
+        """The token of the registry that this controller keeps, while its node is no member; None when there is nothing to join."""
+        status, body = self._connection.ask("GET", "/node/v1/invitation", None, 10, self._token)
+        return body.decode("ascii", "replace") if status == 200 else None

@@ -73,7 +73,8 @@ def own_addresses(*, bridge: str, links: str) -> list[str]:
         for row in rows
         if not row["ifname"].startswith((links, "gb", "virbr", "docker", "br-"))
         for address in row.get("addr_info", [])
-        if not (address.get("temporary") or address.get("deprecated") or address.get("tentative"))
+        if "local" in address  # ip prints an empty entry for what it leaves out
+        and not (address.get("temporary") or address.get("deprecated") or address.get("tentative"))
     ]
     return sorted(found, key=lambda text: (":" not in text, ipaddress.ip_address(text).is_private, text))
 

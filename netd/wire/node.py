@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -69,6 +69,6 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ipv6_uplink: bool = False
     """The node has a default IPv6 route, so machines get IPv6 to the internet by masquerade."""
     problems: tuple[Text, ...] = ()
-    site: Label | Literal[""] = ""
-    """The name that an overlay's invitation gave this site; "" for a lone one."""
+    site: Label | None = None
+    """The name that an overlay's invitation gave this site; None for a lone one."""
     domain: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[a-z0-9.-]*\Z")] = ""

@@ -1,0 +1,163 @@
+"""FRR's configuration of one node, line by line as FRR itself prints it: an unchanged spec is an unchanged text and no difference.
+
+Only the order of the blocks is not FRR's: lists and maps come before the router, so that a new session finds its filters there. With
+a delay timer of 0 FRR would not look at routes again after a change of a map (bgp_routemap.c), so it is 1 s; zebra's own, 5 s by
+default, would hold the first routes back.
+
+The policy (DESIGN, Network): a prefix is taken only if the registry allotted exactly it to the site at the far end of its AS path; the
+path is short; communities are dropped; what others prefer counts for nothing here. The same holds for what is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netd.core.preference import local_preference
+from netd.core.wanted import Wanted
+from netd.wire import Allotment, Link
+
+LONGEST_PATH = 8
+"""Sites on the way; two hubs and both ends make four."""
+SPARE = 16
+"""Prefixes that a peer may send beyond those allotted before the session ends: max-prefix counts what passed the lists."""
+HOLD, KEEPALIVE = 9, 3
+"""Seconds; only for a peer whose BFD does not answer."""
+COALESCE_MS = 50
+"""For how long FRR gathers peers before it tells them something; 1 s by default, which a join or a failover would wait for."""
+DEFAULT_BFD = 300
+"""FRR prints no interval that is its default (bfdd)."""
+
+
+def bgp_config(wanted: Wanted, hostname: str) -> str:
+    """The whole configuration, "!" and empty lines left out. `hostname`: the server's, which vtysh prints by itself."""
+    spec = wanted.spec
+    own = next(site for site in wanted.table.sites if site.site == spec.site)
+    others = sorted((site for site in wanted.table.sites if site.site != spec.site), key=lambda site: site.site)
+    return "".join(
+        f"{line}\n"
+        for line in (
+            *_head(hostname),
+            *_bfd(spec.bfd_ms),
+            *_prefix_lists(own, others),
+            *_paths(others),
+            *_route_maps(wanted, others),
+            *_router(wanted, own, len(others)),
+            *_protocols(),
+        )
+    )
+
+
+def _head(hostname: str) -> list[str]:
+    return [
+        "frr defaults traditional",
+        f"hostname {hostname}",
+        "zebra route-map delay-timer 1",
+        "bgp route-map delay-timer 1",
+    ]
+
+
+def _router(wanted: Wanted, own: Allotment, others: int) -> list[str]:
+    spec = wanted.spec
+    links = sorted(spec.links, key=lambda link: link.number)
+    lines = [
+        f"router bgp {spec.asn}",
+        f" bgp router-id {wanted.gateway4}",
+        " no bgp default ipv4-unicast",
+        f" coalesce-time {COALESCE_MS}",
+        " no bgp network import-check",
+        f" timers bgp {KEEPALIVE} {HOLD}",
+    ]
+    for link in links:
+        lines += _neighbour(link.peer_ipv4, link, spec.asn) + _neighbour(link.peer_ipv6, link, spec.asn)
+    for version, network in ((4, own.ipv4), (6, own.ipv6)):
+        lines += _family(version, network, wanted, links, others)
+    return [*lines, "exit"]
+
+
+def _neighbour(address: str, link: Link, asn: int) -> list[str]:
+    lines = [
+        f" neighbor {address} remote-as {link.peer_asn}",
+        f" neighbor {address} bfd",
+        f" neighbor {address} bfd profile link",
+    ]
+    if link.peer_asn != asn:
+        lines.append(f" neighbor {address} advertisement-interval 0")
+    return [*lines, f" neighbor {address} timers connect 1"]
+
+
+def _family(version: int, network: str, wanted: Wanted, links: Iterable[Link], others: int) -> list[str]:
+    lines = [f" address-family ipv{version} unicast", f"  network {network}"]
+    inside = [link for link in links if link.peer_asn == wanted.spec.asn]
+    if inside:
+        lines.append(f"  redistribute kernel route-map HOSTS{version}")
+    for link in links:
+        peer = link.peer_ipv4 if version == 4 else link.peer_ipv6
+        way = "INSIDE" if link in inside else f"LINK{link.number}-"
+        lines.append(f"  neighbor {peer} activate")
+        if link in inside:
+            lines.append(f"  neighbor {peer} next-hop-self")
+        lines += [
+            f"  neighbor {peer} soft-reconfiguration inbound",
+            f"  neighbor {peer} maximum-prefix {others + SPARE if link not in inside else 70_000}",
+            f"  neighbor {peer} route-map {way}{version} in",
+            f"  neighbor {peer} route-map {'INSIDE' if link in inside else 'OUT'}{version} out",
+        ]
+    return [*lines, " exit-address-family"]
+
+
+def _prefix_lists(own: Allotment, others: Iterable[Allotment]) -> list[str]:
+    """FRR prints all IPv4 lists, then all IPv6 ones, each by name."""
+    lines = []
+    for version, word in ((4, "ip"), (6, "ipv6")):
+        network, longest = (own.ipv4, 32) if version == 4 else (own.ipv6, 128)
+        lists = {"HOSTS": f"{network} ge {longest}", "OWN": network}
+        lists |= {f"S-{site.site}": site.ipv4 if version == 4 else site.ipv6 for site in others}
+        lines += [f"{word} prefix-list {name} seq 5 permit {lists[name]}" for name in sorted(lists)]
+    return lines
+
+
+def _paths(others: Iterable[Allotment]) -> list[str]:
+    lists = {f"S-{site.site}": f"_{site.asn}$" for site in others}
+    lists["SHORT"] = f"^[0-9]+( [0-9]+){{0,{LONGEST_PATH - 1}}}$"
+    return [f"bgp as-path access-list {name} seq 5 permit {lists[name]}" for name in sorted(lists)]
+
+
+def _route_maps(wanted: Wanted, others: Iterable[Allotment]) -> list[str]:
+    """By name, as FRR prints them."""
+    maps: dict[str, list[list[str]]] = {}
+    others = list(others)
+    for version, word in ((4, "ip"), (6, "ipv6")):
+        sites = [[f" match {word} address prefix-list S-{s.site}", f" match as-path S-{s.site}"] for s in others]
+        maps[f"SITES{version}"] = sites or [[f" match {word} address prefix-list NONE"]]
+        for link in wanted.spec.links:
+            maps[f"LINK{link.number}-{version}"] = [_taken(link, version, wanted.classes.get(link.number))]
+        hosts = [f" match {word} address prefix-list HOSTS"]
+        maps[f"HOSTS{version}"] = [hosts]
+        maps[f"INSIDE{version}"] = [hosts, [f" call SITES{version}"]]
+        maps[f"OUT{version}"] = [[f" match {word} address prefix-list OWN"], [f" call SITES{version}"]]
+        maps[f"SOURCE{version}"] = [[f" set src {wanted.gateway4 if version == 4 else wanted.gateway6}"]]
+    return [line for name in sorted(maps) for line in _entries(name, maps[name])]
+
+
+def _taken(link: Link, version: int, grade: int | None) -> list[str]:
+    """What is taken from a link, and how it is liked: a map per link, so that a new class changes one line and drops no route."""
+    preference = local_preference(grade, draining=link.state == "draining")  # type: ignore[arg-type]
+    clean = [" set community none", " set large-community none", f" set local-preference {preference}"]
+    return [f" call SITES{version}", " match as-path SHORT", *clean]
+
+
+def _entries(name: str, entries: list[list[str]]) -> list[str]:
+    lines = []
+    for number, entry in enumerate(entries, 1):
+        lines += [f"route-map {name} permit {number * 10}", *entry, "exit"]
+    return lines
+
+
+def _protocols() -> list[str]:
+    """What this node sends itself goes out under its gateway's address: to that alone others know a way back."""
+    return ["ip protocol bgp route-map SOURCE4", "ipv6 protocol bgp route-map SOURCE6"]
+
+
+def _bfd(interval: int) -> list[str]:
+    times = [] if interval == DEFAULT_BFD else [f"  transmit-interval {interval}", f"  receive-interval {interval}"]
+    return ["bfd", " profile link", *times, " exit", "exit"]

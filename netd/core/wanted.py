@@ -1,0 +1,36 @@
+"""What tunnels and routes are made of, and what is seen of them; plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netd.wire import LinkSpec, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What tunnels and routes are made of."""
+
+    instance: str
+    spec: LinkSpec
+    table: Table
+    gateway4: str
+    """The node's own address in the site's prefix: the source of what it sends to other sites."""
+    gateway6: str
+    bridge: str
+    classes: Mapping[int, int]
+    """Link number → class of preference, as last measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """One tunnel as it is. Bytes since its interface was made."""
+
+    handshake_age: float | None
+    """Seconds since both ends last agreed on keys; None: never."""
+    seen_at: str | None
+    """The peer's outside endpoint, ADDRESS:PORT."""
+    received: int
+    sent: int
+    mtu: int

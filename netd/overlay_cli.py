@@ -1,0 +1,115 @@
+"""`netd join`, `leave`, `pause`, `resume`: what a site's operator types."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from netd import joining
+from netd.config import Config
+from netd.errors import NetdError
+from netd.membership import home
+from netd.overlay import Overlay
+from netd.parts import make_overlay_of
+from netd.shell.registry import Registry
+
+MAX_TOKEN = 2000
+UP_WITHIN = 20.0
+"""Seconds that `join` waits for the first link; it says so and ends all the same."""
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
+    """Hook ours into the parser; returns them for the options that all commands share."""
+    join = commands.add_parser("join", help="join an overlay; the invitation's token comes by standard input")
+    join.add_argument("url", metavar="URL", help="the registry's address, https://HOST:PORT")
+    join.add_argument("--token-file", type=Path, help="read the token from a file instead")
+    join.add_argument("--port", type=int, default=joining.DEFAULT_PORT, help="first UDP port of the links (51820)")
+    join.add_argument("--ports", type=int, default=joining.DEFAULT_PORTS, help="how many ports links may use (100)")
+    join.set_defaults(act=_join)
+    leave = commands.add_parser("leave", help="leave the overlay; machines and their network stay")
+    leave.add_argument("--force", action="store_true", help="also when the registry does not answer")
+    leave.set_defaults(act=_leave)
+    pause = commands.add_parser("pause", help="stop other sites' traffic here at once, without asking anyone")
+    pause.set_defaults(act=_pause)
+    resume = commands.add_parser("resume", help="end a pause")
+    resume.set_defaults(act=_resume)
+    return [join, leave, pause, resume]
+
+
+def _join(config: Config, arguments: argparse.Namespace) -> None:
+    joined = joining.join(
+        config, arguments.url, _token(arguments.token_file), port=arguments.port, ports=arguments.ports
+    )
+    print(f"joined as site {joined.site} ({joined.site}.{joined.domain}), AS {joined.asn}, {joined.links} links")
+    if joined.renumber:
+        print(f"the registry gives {joined.ipv4} and {joined.ipv6}: this site's own are taken by another one")
+        print("until this site renumbers, others do not reach its machines")
+    if joined.links:
+        _wait_for_links(make_overlay_of(config), joined.links)
+
+
+def _token(path: Path | None) -> str:
+    """From a file or standard input, never from the command line, which everybody on the server may read."""
+    try:
+        text = path.read_text()[:MAX_TOKEN] if path else sys.stdin.read(MAX_TOKEN)
+    except (OSError, UnicodeDecodeError) as error:
+        raise NetdError("token", f"the token cannot be read: {error}") from None
+    if not text.strip():
+        raise NetdError("token", "there is no token on standard input", hint="echo TOKEN | netd join URL")
+    return text
+
+
+def _wait_for_links(overlay: Overlay, links: int) -> None:
+    """Tell when BGP over the first link stands."""
+    began = time.monotonic()
+    while (taken := time.monotonic() - began) < UP_WITHIN:
+        overlay.restore()
+        overlay.node.adopt()
+        wanted = overlay.wanted()
+        if wanted is not None and (up := overlay.routes.established(wanted)):
+            print(f"{len(up)} of {links} links up after {taken:.1f} s")
+            return
+        time.sleep(0.1)
+    print("no link is up yet; netd goes on trying (netd status)", file=sys.stderr)
+
+
+def _leave(config: Config, arguments: argparse.Namespace) -> None:
+    overlay = make_overlay_of(config)
+    if not overlay.restore() or overlay.member is None:
+        raise NetdError("config", "this node has joined no overlay")
+    member = overlay.member
+    try:
+        Registry(member.url, member.pin, overlay.home.credential()).leave()
+    except NetdError as error:
+        if not arguments.force:
+            raise NetdError(
+                "registry", str(error), hint="netd leave --force leaves anyway; tell the registry's operator"
+            ) from None
+    overlay.node.adopt()
+    overlay.leave()
+    print(f"left {member.url}; this site's machines and their network stay as they are")
+
+
+def _pause(config: Config, _arguments: argparse.Namespace) -> None:
+    place = home(config.state_dir)
+    if place.membership() is None:
+        raise NetdError("config", "this node has joined no overlay")
+    place.paused.touch()
+    _apply(config)
+    print("paused: nothing of other sites passes; netd resume ends it")
+
+
+def _resume(config: Config, _arguments: argparse.Namespace) -> None:
+    home(config.state_dir).paused.unlink(missing_ok=True)
+    _apply(config)
+    print("resumed")
+
+
+def _apply(config: Config) -> None:
+    """Here and now, whether the daemon runs or not."""
+    overlay = make_overlay_of(config)
+    overlay.restore()
+    overlay.node.adopt()
+    overlay.node.reapply()

@@ -1,0 +1,16 @@
+"""netd's composition root: chooses what tunnels, routes and measuring are made of."""
+
+from __future__ import annotations
+
+from netd.config import Config
+from netd.membership import home
+from netd.node import Node
+from netd.overlay import Overlay
+from netd.shell.routes import Frr
+from netd.shell.tunnels import WireGuard
+
+
+def make_overlay_of(config: Config, node: Node | None = None) -> Overlay:
+    """The real thing."""
+    folder = home(config.state_dir).path
+    return Overlay(config, node or Node(config), WireGuard(folder), Frr(folder))

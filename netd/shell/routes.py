@@ -1,0 +1,173 @@
+"""FRR: zebra, bgpd and bfdd of our own in path space `garage_XXX`, brought to a configuration by FRR's own frr-reload.
+
+They run in a session of their own, survive netd and are adopted again. Debian's frr service is another path space and stays untouched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from netd.core.bgp_alarms import alarms
+from netd.core.bgp_text import bgp_config
+from netd.core.wanted import Wanted
+from netd.errors import NetdError
+from netd.shell import files
+from netd.shell.run import run
+
+DAEMONS = ("zebra", "bgpd", "bfdd")
+BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
+RELOAD = BIN / "frr-reload.py"
+START_SECONDS = 10.0
+LOOK_EVERY, CALM_EVERY = 0.5, 2.0
+"""Seconds for which what was seen of the sessions is believed: while one is missing, and when all stand."""
+ALARMS_EVERY = 20.0
+
+
+class Frr:
+    """`folder` keeps the configuration that was applied last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._config, self._applied = folder / "frr.conf", folder / "frr.applied"
+        self._seen: tuple[float, frozenset[int]] = (-CALM_EVERY, frozenset())
+        self._alarms: tuple[float, tuple[str, ...]] = (-ALARMS_EVERY, ())
+
+    def plan(self, wanted: Wanted) -> list[str]:
+        space, text = _space(wanted.instance), bgp_config(wanted, os.uname().nodename)
+        missing = [f"start {name}" for name in DAEMONS if _pid(space, name) is None]
+        return missing if not missing and files.read(self._applied) == text else [*missing, *self._difference(text)]
+
+    def follow(self, wanted: Wanted) -> list[str]:
+        """Bring FRR to what is wanted; the changes made."""
+        space, text = _space(wanted.instance), bgp_config(wanted, os.uname().nodename)
+        if (
+            not (missing := [name for name in DAEMONS if _pid(space, name) is None])
+            and files.read(self._applied) == text
+        ):
+            return []
+        changes = [f"start {name}" for name in missing] + self._difference(text)
+        self._applied.unlink(missing_ok=True)
+        self._start(space, missing)
+        files.write(self._config, text, 0o644)
+        run([str(RELOAD), "--reload", "--pathspace", space, "--log-level", "error", str(self._config)])
+        files.write(self._applied, text, 0o644)
+        self._seen = (-CALM_EVERY, frozenset())
+        return changes
+
+    def _difference(self, text: str) -> list[str]:
+        before = set((files.read(self._applied) or "").splitlines())
+        after = set(text.splitlines())
+        return [f"frr - {line.strip()}" for line in sorted(before - after)] + [
+            f"frr + {line.strip()}" for line in sorted(after - before)
+        ]
+
+    def _start(self, space: str, names: Sequence[str]) -> None:
+        """Bgpd without zebra has no routes, so all start again when zebra is missing."""
+        if "zebra" in names:
+            self._end(space)
+            names = DAEMONS
+        for folder in (ETC / space, RUN / space):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            shutil.chown(folder, "frr", "frr")
+        (ETC / space / "vtysh.conf").touch()
+        for name in names:
+            run([str(BIN / name), "-N", space, "-d", "-A", "127.0.0.1", "-P", "0", *_options(name)])
+        deadline = time.monotonic() + START_SECONDS
+        while any(_pid(space, name) is None or not (RUN / space / f"{name}.vty").exists() for name in names):
+            if time.monotonic() > deadline:
+                raise NetdError("tool", "FRR does not start", hint="is its package complete? see /var/log/syslog")
+            time.sleep(0.01)
+
+    def _end(self, space: str) -> None:
+        for name in reversed(DAEMONS):
+            if (number := _pid(space, name)) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while any(_pid(space, name) for name in DAEMONS) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def stop(self, instance: str) -> None:
+        """End ours; zebra takes its routes with it."""
+        space = _space(instance)
+        self._end(space)
+        self._applied.unlink(missing_ok=True)
+        for folder in (ETC / space, RUN / space):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def established(self, wanted: Wanted) -> frozenset[int]:
+        """Numbers of the links over which a BGP session stands; looked at again after `LOOK_EVERY`."""
+        at, found = self._seen
+        calm = len(found) == len(wanted.spec.links)
+        if time.monotonic() - at < (CALM_EVERY if calm else LOOK_EVERY):
+            return found
+        peers = _established(_ask(wanted.instance, "show bgp summary json"))
+        found = frozenset(link.number for link in wanted.spec.links if {link.peer_ipv4, link.peer_ipv6} & peers)
+        self._seen = (time.monotonic(), found)
+        return found
+
+    def alarms(self, wanted: Wanted) -> tuple[str, ...]:
+        """Who announces what is not their own; looked at again after `ALARMS_EVERY`."""
+        at, found = self._alarms
+        if time.monotonic() - at >= ALARMS_EVERY:
+            up = self.established(wanted)
+            links = [link for link in wanted.spec.links if link.number in up and link.peer_asn != wanted.spec.asn]
+            filtered = [
+                (
+                    link.peer_site,
+                    _ask(wanted.instance, f"show bgp {family} unicast neighbors {peer} filtered-routes json"),
+                )
+                for link in links
+                for family, peer in (("ipv4", link.peer_ipv4), ("ipv6", link.peer_ipv6))
+            ]
+            found = alarms(filtered, wanted.table, wanted.spec.asn)
+            self._alarms = (time.monotonic(), found)
+        return found
+
+
+def _options(name: str) -> list[str]:
+    return ["-p", "179"] if name == "bgpd" else []
+
+
+def _space(instance: str) -> str:
+    return f"garage_{instance}"
+
+
+def _pid(space: str, name: str) -> int | None:
+    """Of our daemon `name`: the pid file's process must carry our path space in its command line."""
+    with contextlib.suppress(OSError, ValueError):
+        number = int((RUN / space / f"{name}.pid").read_text())
+        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+        if words[0].endswith(name.encode()) and space.encode() in words:
+            return number
+    return None
+
+
+def _ask(instance: str, command: str) -> dict[str, Any]:
+    """The JSON that FRR answers; nothing when it does not answer."""
+    argv = ["vtysh", "-N", _space(instance), "-c", command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout or "{}")
+    except json.JSONDecodeError:
+        return {}
+    return found
+
+
+def _established(summary: dict[str, Any]) -> set[str]:
+    """Addresses of the peers whose session stands, in either family."""
+    return {
+        address
+        for family in summary.values()
+        if isinstance(family, dict)
+        for address, peer in family.get("peers", {}).items()
+        if peer.get("state") == "Established"
+    }
