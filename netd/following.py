@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from netd import joining
@@ -45,11 +45,18 @@ class Measuring(Protocol):
     def classes(self) -> Mapping[int, int]: ...
 
 
+class Part(Protocol):
+    """Something that is looked after in every round, about once a second; it must not block."""
+
+    def follow(self, wanted: Wanted) -> None: ...
+    def problems(self) -> tuple[str, ...]: ...
+
+
 class Following:
     """Start with `start()`; the threads end with the process."""
 
-    def __init__(self, overlay: Overlay, measuring: Measuring) -> None:
-        self.overlay, self._measuring = overlay, measuring
+    def __init__(self, overlay: Overlay, measuring: Measuring, parts: Sequence[Part] = ()) -> None:
+        self.overlay, self._measuring, self._parts = overlay, measuring, parts
         self._asked = -ASK_EVERY
         self._refusal: Refusal | None = None
         self._refused: tuple[int, int, float] = (0, 0, 0.0)
@@ -145,6 +152,8 @@ class Following:
         if (wanted := overlay.wanted()) is not None:
             self._mend(wanted)
             self._measure(wanted)
+            for part in self._parts:
+                part.follow(wanted)
             self._report(wanted)
         self._report_now.wait(TEND)
 
@@ -203,5 +212,8 @@ class Following:
             links=link_states(wanted.spec, seen, up, self._measuring.classes()),
             paused=overlay.paused,
             alarms=tuple(text[:200] for text in overlay.routes.alarms(wanted))[:20],
-            problems=tuple(text[:200] for text in (self._trouble,) if text),
+            problems=tuple(text[:200] for text in self._problems())[:20],
         )
+
+    def _problems(self) -> list[str]:
+        return [text for text in (self._trouble, *(text for part in self._parts for text in part.problems())) if text]
