@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netd.core.preference import local_preference
+from netd.core.preference import DIRECT, local_preference
 from netd.core.wanted import Wanted
 from netd.wire import Allotment, Link
 
@@ -118,6 +118,7 @@ def _prefix_lists(own: Allotment, others: Iterable[Allotment]) -> list[str]:
 
 def _paths(others: Iterable[Allotment]) -> list[str]:
     lists = {f"S-{site.site}": f"_{site.asn}$" for site in others}
+    lists |= {f"D-{site.site}": f"^{site.asn}$" for site in others}
     lists["SHORT"] = f"^[0-9]+( [0-9]+){{0,{LONGEST_PATH - 1}}}$"
     return [f"bgp as-path access-list {name} seq 5 permit {lists[name]}" for name in sorted(lists)]
 
@@ -130,7 +131,7 @@ def _route_maps(wanted: Wanted, others: Iterable[Allotment]) -> list[str]:
         sites = [[f" match {word} address prefix-list S-{s.site}", f" match as-path S-{s.site}"] for s in others]
         maps[f"SITES{version}"] = sites or [[f" match {word} address prefix-list NONE"]]
         for link in wanted.spec.links:
-            maps[f"LINK{link.number}-{version}"] = [_taken(link, version, wanted.classes.get(link.number))]
+            maps[f"LINK{link.number}-{version}"] = _taken(link, version, wanted.classes.get(link.number))
         hosts = [f" match {word} address prefix-list HOSTS"]
         maps[f"HOSTS{version}"] = [hosts]
         maps[f"INSIDE{version}"] = [hosts, [f" call SITES{version}"]]
@@ -139,11 +140,18 @@ def _route_maps(wanted: Wanted, others: Iterable[Allotment]) -> list[str]:
     return [line for name in sorted(maps) for line in _entries(name, maps[name])]
 
 
-def _taken(link: Link, version: int, grade: int | None) -> list[str]:
-    """What is taken from a link, and how it is liked: a map per link, so that a new class changes one line and drops no route."""
-    preference = local_preference(grade, draining=link.state == "draining")  # type: ignore[arg-type]
-    clean = [" set community none", " set large-community none", f" set local-preference {preference}"]
-    return [f" call SITES{version}", " match as-path SHORT", *clean]
+def _taken(link: Link, version: int, grade: int | None) -> list[list[str]]:
+    """What is taken from a link, and how it is liked: a map per link, so that a new class changes two lines and drops no route."""
+    draining = link.state == "draining"
+    preference = local_preference(grade, draining=draining)  # type: ignore[arg-type]
+    clean = [f" call SITES{version}", " set community none", " set large-community none"]
+    return [
+        [f" match as-path {name}", *clean, f" set local-preference {liked}"]
+        for name, liked in (
+            (f"D-{link.peer_site}", preference if draining else preference + DIRECT),
+            ("SHORT", preference),
+        )
+    ]
 
 
 def _entries(name: str, entries: list[list[str]]) -> list[str]:

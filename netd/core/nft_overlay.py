@@ -63,15 +63,16 @@ def from_links_here(wanted: Desired) -> str:
 
 
 def from_links(wanted: Desired) -> str:
-    """What is carried on: to this site's machines, or through to another site; never to the uplink."""
+    """What is carried on: to this site's machines, or through to another site; never to the uplink. What passes through is not tracked:
+    its answers may go another way."""
     bridge = wanted.spec.bridge
     return f"""  chain from_links {{
+    ip saddr @overlay4 oifname "{wanted.links}" ip daddr @overlay4 accept
+    ip6 saddr @overlay6 oifname "{wanted.links}" ip6 daddr @overlay6 accept
     ct state invalid drop
     ct state related meta l4proto {{ icmp, ipv6-icmp }} accept
     ip saddr @overlay4 oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
     ip6 saddr @overlay6 oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
-    ip saddr @overlay4 oifname "{wanted.links}" ip daddr @overlay4 accept
-    ip6 saddr @overlay6 oifname "{wanted.links}" ip6 daddr @overlay6 accept
     drop
   }}
 """

@@ -18,6 +18,10 @@ LOCAL_PREF: dict[Class, int] = {0: 100, 1: 200, 2: 300, 3: 400}
 DRAINING = 50
 """Below all classes: a link that is about to go is taken only where there is no other."""
 
+DIRECT = 150
+"""What a way without a site in between is liked better by: a class says nothing about the rest of the way, so a detour is taken only
+when the direct link is two classes worse."""
+
 RTT_MS = (20.0, 60.0, 150.0)
 """Up to 20 ms: the same region, where nothing interactive suffers; up to 60 ms: one country; up to 150 ms: where ITU-T G.114 sees a
 conversation begin to suffer (150 ms one way, so with margin); what is longer is the last resort."""
@@ -114,10 +118,11 @@ def classify(previous: Grade | None, window: Window) -> Grade | None:
 
 
 def local_preference(grade: Class | None, *, draining: bool = False) -> int:
-    """The BGP local preference of a link; one of which nothing is known yet is taken for class 1."""
+    """The BGP local preference of a link; one of which nothing is known yet is taken for class 2: if it is direct, it is used at
+    once."""
     if draining:
         return DRAINING
-    return LOCAL_PREF[1 if grade is None else grade]
+    return LOCAL_PREF[2 if grade is None else grade]
 
 
 def _interval(share: float, count: int) -> tuple[float, float]:
