@@ -89,7 +89,7 @@ def _status(config: Config, arguments: argparse.Namespace) -> None:
         "bridge": bridge,
         "machines": len(node.spec.machines) if node.spec else 0,
         "running": sorted(daemons.running(config.state_dir)),
-        "ipv6_uplink": kernel.has_ipv6_uplink(),
+        "ipv6_uplink": kernel.has_uplink("-6"),
         "floor": list(node.floor(bridge).networks),
         "pending": [str(change)[:200] for change in changes],
         "problems": list(node.problems()),

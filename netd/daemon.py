@@ -15,7 +15,7 @@ from netd.node import Node
 from netd.parts import make_overlay_of
 from netd.prober import Prober
 from netd.shell.controller import Controller
-from netd.shell.kernel import has_ipv6_uplink
+from netd.shell.kernel import has_uplink
 from netd.wire import Refusal, Report, SpecError
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Daemon:
 
     def _look(self) -> None:
         """What a report says besides; apart from it, since a machine's creation waits for the report of its spec."""
-        self._ipv6_uplink, self._problems = has_ipv6_uplink(), self.node.problems()
+        self._ipv6_uplink, self._problems = has_uplink("-6"), self.node.problems()
 
     def _report(self) -> None:
         problems = (*self._problems, self._trouble) if self._trouble else self._problems

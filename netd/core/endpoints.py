@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 PATIENCE = 15.0
 """Seconds without a handshake before the next candidate has its turn: three tries of WireGuard's (REKEY_TIMEOUT is 5 s)."""
+FIRST_PATIENCE = 6.0
+"""The same for a link that never had one: one try each, so that a join does not wait for an address that leads nowhere. A hole that was
+opened in a NAT outlasts the round (RFC 4787, REQ-5: two minutes)."""
 FRESH = 180.0
 """Seconds for which a handshake counts: WireGuard's REJECT_AFTER_TIME. A session older than that carries nothing."""
 SILENT = 60.0
@@ -76,8 +79,9 @@ def _rank(text: str, source: int, place: int) -> tuple[int, int, int, str] | Non
 def look(trial: Trial, candidates: tuple[str, ...], seen: Seen, now: float) -> Trial:
     """The state after a look at the link; where `current` differs from `seen.endpoint`, it is to be set.
 
-    A fresh handshake: the link works, and stays where WireGuard has it, wherever the peer moved to. None for `PATIENCE` seconds: the next
-    candidate in turn. New candidates (a hub saw the peer elsewhere) get their turn at once, if nothing works.
+    A fresh handshake: the link works, and stays where WireGuard has it, wherever the peer moved to. None for `PATIENCE` (at first
+    `FIRST_PATIENCE`) seconds: the next candidate in turn. New candidates (a hub saw the peer elsewhere) get their turn at once, if
+    nothing works.
     """
     if _fresh(seen, now):
         return Trial(candidates, seen.endpoint or trial.current, now)
@@ -85,7 +89,8 @@ def look(trial: Trial, candidates: tuple[str, ...], seen: Seen, now: float) -> T
         return Trial((), seen.endpoint or trial.current, trial.since)
     if trial.current is None or _better_news(trial, candidates):
         return Trial(candidates, _first_new(trial, candidates), now)
-    if now - trial.since >= PATIENCE or now < trial.since:
+    patience = FIRST_PATIENCE if seen.handshake is None else PATIENCE
+    if now - trial.since >= patience or now < trial.since:
         return Trial(candidates, _next(candidates, trial.current), now)
     return replace(trial, candidates=candidates)
 

@@ -79,8 +79,9 @@ def own_addresses(*, bridge: str, links: str) -> list[str]:
     return sorted(found, key=lambda text: (":" not in text, ipaddress.ip_address(text).is_private, text))
 
 
-def has_ipv6_uplink() -> bool:
-    return bool(_default_devices("-6"))
+def has_uplink(family: str) -> bool:
+    """Whether there is a default route; `family`: "-4" or "-6"."""
+    return bool(_default_devices(family))
 
 
 def uplinks() -> frozenset[str]:

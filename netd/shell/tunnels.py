@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from netd.core.endpoints import Seen, Trial, look
+from netd.core.endpoints import Seen, Trial, look, order
 from netd.core.overlay import interface
 from netd.core.tunnel_plan import Interface, Step, parse_dump, plan_tunnels
 from netd.core.wanted import Tunnel, Wanted
 from netd.errors import NetdError
 from netd.shell import keys
-from netd.shell.kernel import ip_json
+from netd.shell.kernel import has_uplink, ip_json
 from netd.shell.run import run
 
 SOCKETS = Path("/var/run/wireguard")
@@ -78,15 +78,16 @@ class WireGuard:
 
     def _endpoints(self, wanted: Wanted, present: Mapping[str, Interface]) -> dict[int, str | None]:
         """Where each peer is to be spoken to: what works stays, what does not gives way to the next candidate."""
-        now = time.time()
+        now, own4, own6 = time.time(), has_uplink("-4"), has_uplink("-6")
         for link in wanted.spec.links:
+            candidates = order(link.endpoints, own4=own4 or not own6, own6=own6 or not own4)
             seen = present.get(interface(wanted.instance, link.number), Interface())
             before = self._heard.get(link.number)
             if before is None or before[0] != seen.received:
                 self._heard[link.number] = (seen.received, now)
             heard = self._heard[link.number][1] if before else None
             shown = Seen(seen.endpoint, float(seen.handshake) if seen.handshake else None, heard)
-            self._trials[link.number] = look(self._trials.get(link.number, Trial()), link.endpoints, shown, now)
+            self._trials[link.number] = look(self._trials.get(link.number, Trial()), candidates, shown, now)
         return {link.number: self._trials[link.number].current for link in wanted.spec.links}
 
     def _present(self, instance: str) -> dict[str, Interface]:

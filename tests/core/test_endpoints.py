@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netd.core.endpoints import FRESH, MOST, PATIENCE, SILENT, Seen, Trial, look, order
+from netd.core.endpoints import FIRST_PATIENCE, FRESH, MOST, PATIENCE, SILENT, Seen, Trial, look, order
 from netd.wire.link import Endpoint
 
 A, B, C = "[2001:db8:7::1]:51820", "203.0.113.9:51820", "203.0.113.9:40001"
@@ -55,13 +55,15 @@ def test_candidates_are_some_of_the_given_each_once(own: list[str], outside: lis
     assert all(msgspec.convert(text, Endpoint) for text in found if text in (A, B, C))
 
 
-def test_the_best_is_tried_first_then_each_in_turn_for_15_seconds() -> None:
+@pytest.mark.parametrize(("seen", "seconds"), [(NEVER, 6), (Seen(None, -500.0), 15)])
+def test_the_best_is_tried_first_then_each_in_turn(seen: Seen, seconds: int) -> None:
+    """A link that never worked has less patience than one that lost its peer."""
     trial, tried = Trial(), []
-    for second in range(46):
-        trial = look(trial, (A, B), NEVER, float(second))
+    for second in range(3 * seconds + 1):
+        trial = look(trial, (A, B), seen, float(second))
         tried.append(trial.current)
-    assert tried == [A] * 15 + [B] * 15 + [A] * 15 + [B]
-    assert PATIENCE == 15
+    assert tried == [A] * seconds + [B] * seconds + [A] * seconds + [B]
+    assert {FIRST_PATIENCE: NEVER, PATIENCE: Seen(None, -500.0)}[seconds] == seen
 
 
 def test_a_handshake_ends_the_search() -> None:
