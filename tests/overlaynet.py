@@ -36,6 +36,8 @@ class OverlayNet:
         self.url = f"https://{address}:{PORT}"
         self.sites: dict[str, SiteNode] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        """netd by node; a test that ends one puts its successor here."""
         self._env = {
             **os.environ,
             "GARAGE_HOME": str(self.folder / "registry"),
@@ -105,7 +107,7 @@ class OverlayNet:
         folder.mkdir(mode=0o755)
         site = SiteNode(node, network, folder, lambda argv: self.world.argv(node, argv))
         site.prepare()
-        self._processes.append(site.start())
+        self.processes[node] = site.start()
         self.sites[node] = site
         return site
 
@@ -131,7 +133,7 @@ class OverlayNet:
 
     def close(self) -> None:
         """Processes end with the world's namespaces; what is ours is only files."""
-        for process in self._processes:
+        for process in (*self._processes, *self.processes.values()):
             process.kill()
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
