@@ -100,9 +100,10 @@ class OverlayNet:
         found: dict[str, Any] = json.loads(self.garage("-o", "json", "site", "invite", name, *words))
         return str(found["token"])
 
-    def prepare(self, node: str, number: int, **more: Any) -> SiteNode:
-        """netd at a node, with a network of its own; it runs and has joined nothing yet."""
-        network = Network(f"s{number:02d}", f"10.{40 + number}.0.0/20", f"fd{40 + number}::/48", **more)
+    def prepare(self, node: str, number: int, *, of: int | None = None, **more: Any) -> SiteNode:
+        """netd at a node, with a network of its own or that of site number `of`; it runs and has joined nothing yet."""
+        place = 40 + (of or number)
+        network = Network(f"s{number:02d}", f"10.{place}.0.0/20", f"fd{place}::/48", **more)
         folder = self.folder / node
         folder.mkdir(mode=0o755)
         site = SiteNode(node, network, folder, lambda argv: self.world.argv(node, argv))
