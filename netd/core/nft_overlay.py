@@ -16,14 +16,17 @@ BFD = "3784, 3785, 4784"
 
 
 def overlay_sets(overlay: Overlay) -> str:
-    """Prefixes of other sites, and (interface, address) of the peers; all empty while the site is paused."""
+    """Prefixes of other sites, (interface, address) of the peers, the links to nodes of this site. While it is paused, it has only
+    itself: neighbours notice by BFD and go other ways."""
     paused = overlay.paused
-    peers = () if paused else overlay.peers  # neighbours notice by BFD and go other ways
+    inside = [peer for peer in overlay.peers if peer.inside]
+    peers = inside if paused else overlay.peers
     sets = (
         ("overlay4", "ipv4_addr; flags interval", () if paused else overlay.of(4)),
         ("overlay6", "ipv6_addr; flags interval", () if paused else overlay.of(6)),
         ("peers4", "ifname . ipv4_addr", [f'"{peer.interface}" . {peer.ipv4}' for peer in peers]),
         ("peers6", "ifname . ipv6_addr", [f'"{peer.interface}" . {peer.ipv6}' for peer in peers]),
+        ("inside", "ifname", [f'"{peer.interface}"' for peer in inside]),
     )
     return "".join(f"  set {name} {{ type {kind};{_filled(found)} }}\n" for name, kind, found in sets)
 
@@ -69,12 +72,24 @@ def from_links(wanted: Desired) -> str:
     return f"""  chain from_links {{
     ip saddr @overlay4 oifname "{wanted.links}" ip daddr @overlay4 accept
     ip6 saddr @overlay6 oifname "{wanted.links}" ip6 daddr @overlay6 accept
-    ct state invalid drop
+{_inside(wanted)}    ct state invalid drop
     ct state related meta l4proto {{ icmp, ipv6-icmp }} accept
     ip saddr @overlay4 oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
     ip6 saddr @overlay6 oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
+    iifname @inside oifname "{bridge.name}" ip saddr {bridge.site_ipv4} ip daddr {bridge.site_ipv4} accept
+    iifname @inside oifname "{bridge.name}" ip6 saddr {bridge.site_ipv6} ip6 daddr {bridge.site_ipv6} accept
     drop
   }}
+"""
+
+
+def _inside(wanted: Desired) -> str:
+    """Between this site's nodes: machines of the site, to whichever node has them and out by whichever node has the way."""
+    bridge = wanted.spec.bridge
+    return f"""    oifname @inside ip saddr @overlay4 ip daddr {bridge.site_ipv4} accept
+    oifname @inside ip6 saddr @overlay6 ip6 daddr {bridge.site_ipv6} accept
+    iifname @inside oifname "{wanted.links}" ip saddr {bridge.site_ipv4} ip daddr @overlay4 accept
+    iifname @inside oifname "{wanted.links}" ip6 saddr {bridge.site_ipv6} ip6 daddr @overlay6 accept
 """
 
 

@@ -159,6 +159,8 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
     oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
     oifname "{bridge.name}" drop
+    oifname @inside ip daddr {bridge.site_ipv4} accept
+    oifname @inside ip6 daddr {bridge.site_ipv6} accept
     oifname "{wanted.links}" ip daddr @overlay4 accept
     oifname "{wanted.links}" ip6 daddr @overlay6 accept
     oifname "{wanted.links}" reject with icmpx admin-prohibited

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from netd.core.floor import Floor, Network
-from netd.wire import Link, LinkSpec, Table
+from netd.wire import LinkSpec, Table
 
 RANGES = (("10.0.0.0/8", 12, 24), ("fd00::/8", 40, 64))
 """(range, shortest, longest prefix) of what a registry may allot: private and local addresses (RFC 1918, RFC 4193), never a default
@@ -33,6 +33,8 @@ class Peer:
     interface: str
     ipv4: str
     ipv6: str
+    inside: bool = False
+    """A node of this very site: machines of the site pass, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def make_overlay(
         networks += map(parsed, kept)
         if servers := tuple(address for address in (site.dns4, site.dns6) if _inside(address, kept)):
             zones.append(Zone(f"{site.site}.{table.domain}", kept, servers))
-    return Overlay(_peers(instance, spec.links), _merged(networks), tuple(zones), tuple(refused), paused)
+    return Overlay(_peers(instance, spec), _merged(networks), tuple(zones), tuple(refused), paused)
 
 
 def _reason(net: Network, closed: Mapping[str, str]) -> str:
@@ -99,8 +101,11 @@ def _merged(networks: Iterable[Network]) -> tuple[str, ...]:
     return tuple(str(net) for nets in found for net in ipaddress.collapse_addresses(nets))  # type: ignore[type-var]
 
 
-def _peers(instance: str, links: Iterable[Link]) -> tuple[Peer, ...]:
-    found = [Peer(interface(instance, link.number), link.peer_ipv4, link.peer_ipv6) for link in links]
+def _peers(instance: str, spec: LinkSpec) -> tuple[Peer, ...]:
+    found = [
+        Peer(interface(instance, link.number), link.peer_ipv4, link.peer_ipv6, link.peer_asn == spec.asn)
+        for link in spec.links
+    ]
     return tuple(sorted(found, key=lambda peer: peer.interface))
 
 
