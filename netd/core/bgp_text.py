@@ -10,6 +10,8 @@ path is short; communities are dropped; what others prefer counts for nothing he
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 from collections.abc import Iterable
 
 from netd.core.preference import DIRECT, local_preference
@@ -56,12 +58,17 @@ def _head(hostname: str) -> list[str]:
     ]
 
 
+def router_id(node: str) -> str:
+    """Unique among a site's nodes, which share their gateway's address (RFC 6286: unique within an AS), and the same for ever."""
+    return str(ipaddress.IPv4Address(0x0A00_0000 | int.from_bytes(hashlib.sha256(node.encode()).digest()[:3], "big")))
+
+
 def _router(wanted: Wanted, own: Allotment, others: int) -> list[str]:
     spec = wanted.spec
     links = sorted(spec.links, key=lambda link: link.number)
     lines = [
         f"router bgp {spec.asn}",
-        f" bgp router-id {wanted.gateway4}",
+        f" bgp router-id {router_id(spec.node)}",
         " no bgp default ipv4-unicast",
         f" coalesce-time {COALESCE_MS}",
         " no bgp network import-check",
