@@ -26,7 +26,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.INFO,
         stream=sys.stderr,
-        format="%(levelname)s %(message)s",
+        format="%(asctime)s %(levelname)s %(message)s",
     )
     try:
         _require_root()

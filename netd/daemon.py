@@ -68,11 +68,13 @@ class Daemon:
             raise _EndedError
 
     def _restore(self) -> None:
-        try:
-            self.node.restore()
-        except NetdError as error:
-            log.warning("the last good spec is not in force: %s", error)
-            self._trouble = str(error)
+        """Both last good specs in one apply: with the node's alone, filters would close links that carry traffic."""
+        for restore in (self.overlay.restore, self.node.restore):
+            try:
+                restore()
+            except NetdError as error:
+                log.warning("the last good spec is not in force: %s", error)
+                self._trouble = str(error)
 
     def _round(self) -> None:
         try:

@@ -58,6 +58,8 @@ class Following:
     def __init__(self, overlay: Overlay, measuring: Measuring, parts: Sequence[Part] = ()) -> None:
         self.overlay, self._measuring, self._parts = overlay, measuring, parts
         self._asked = -ASK_EVERY
+        self._followed: Membership | None = None
+        """Whose links were brought up by this process."""
         self._refusal: Refusal | None = None
         self._refused: tuple[int, int, float] = (0, 0, 0.0)
         """Versions of LinkSpec and Table that were refused, and when."""
@@ -109,11 +111,12 @@ class Following:
 
     def _come_up(self, member: Membership) -> None:
         """From the last good documents, before the registry is asked."""
-        if self.overlay.member == member and self.overlay.spec is not None:
+        if self._followed == member:
             return
         with self.overlay.node.lock:
             self.overlay.restore()
             changes = self.overlay.apply()
+        self._followed = member
         log.info("site %s: %s changes", member.site, len(changes))
         self._report_now.set()
 

@@ -85,6 +85,7 @@ def _membership(url: str, token: Token, answer: JoinAnswer, config: Config, port
         node=config.node,
         port=port,
         ports=ports,
+        joined_at=time.time(),
     )
 
 

@@ -29,6 +29,8 @@ class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     node: str
     port: int
     ports: int
+    joined_at: float = 0.0
+    """Seconds since 1970; tells a membership from the next one at the same registry."""
 
     @property
     def pin(self) -> bytes:

@@ -1,7 +1,7 @@
 """Changing a link's keys without losing a packet: a new link beside the old one, which drains and goes. Pure.
 
 Lifecycle of the old link: `up` → (successor made) `up` → (successor up at both ends) `draining` → gone. A successor that fails while
-the old one drains brings it back.
+the old one drains brings it back. A link that carries nothing anyway goes at once.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Tunnel:
     """One of its ends has reported a newer key than the link uses."""
     up: bool
     """Both ends say so."""
+    dead: bool = False
+    """Neither end says so: nothing is lost with it."""
     replaces: int | None = None
     draining_since: float | None = None
     known: bool = False
@@ -58,6 +60,8 @@ def steps(tunnels: Iterable[Tunnel], now: float) -> list[Step]:
 
 
 def _succession(old: Tunnel, heir: Tunnel, now: float) -> list[Step]:
+    if old.dead:
+        return [Step("remove", old.number)]
     if old.draining_since is None:
         return [Step("drain", old.number)] if heir.up else []
     if not heir.up:

@@ -87,6 +87,7 @@ def _tunnels(
             b=link.b_id,
             outdated=link.a_key < newest[link.a_id] or link.b_key < newest[link.b_id],
             up=up[link.number] == 2,
+            dead=up[link.number] == 0,
             replaces=link.replaces,
             draining_since=link.draining_since,
             known=all(nodes[end].applied_version >= nodes[end].spec_version for end in (link.a_id, link.b_id)),

@@ -13,8 +13,9 @@ FIRST_PATIENCE = 6.0
 opened in a NAT outlasts the round (RFC 4787, REQ-5: two minutes)."""
 FRESH = 180.0
 """Seconds for which a handshake counts: WireGuard's REJECT_AFTER_TIME. A session older than that carries nothing."""
-SILENT = 60.0
-"""Seconds without a received byte after which a session is dead in spite of its handshake: two keepalives (25 s) are lost."""
+SILENT = 30.0
+"""Seconds without a received byte after which a session is dead in spite of its handshake: a keepalive (25 s) is lost, and all of BFD's
+packets."""
 PRIVATE = tuple(
     map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
@@ -31,6 +32,8 @@ class Seen:
     endpoint: str | None = None
     handshake: float | None = None
     heard: float | None = None
+    gone: bool = False
+    """This node has lost the address family of `endpoint`: nothing more will come from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +93,13 @@ def look(trial: Trial, candidates: tuple[str, ...], seen: Seen, now: float) -> T
     if trial.current is None or _better_news(trial, candidates):
         return Trial(candidates, _first_new(trial, candidates), now)
     patience = FIRST_PATIENCE if seen.handshake is None else PATIENCE
-    if now - trial.since >= patience or now < trial.since:
+    if (trial.current not in candidates and seen.gone) or now - trial.since >= patience or now < trial.since:
         return Trial(candidates, _next(candidates, trial.current), now)
     return replace(trial, candidates=candidates)
 
 
 def _fresh(seen: Seen, now: float) -> bool:
-    if seen.handshake is None or not 0 <= now - seen.handshake < FRESH:
+    if seen.gone or seen.handshake is None or not 0 <= now - seen.handshake < FRESH:
         return False
     return seen.heard is None or now - max(seen.heard, seen.handshake) < SILENT
 

@@ -86,7 +86,12 @@ class WireGuard:
             if before is None or before[0] != seen.received:
                 self._heard[link.number] = (seen.received, now)
             heard = self._heard[link.number][1] if before else None
-            shown = Seen(seen.endpoint, float(seen.handshake) if seen.handshake else None, heard)
+            shown = Seen(
+                seen.endpoint,
+                float(seen.handshake) if seen.handshake else None,
+                heard,
+                gone=bool(seen.endpoint) and not (own6 if "[" in str(seen.endpoint) else own4) and bool(candidates),
+            )
             self._trials[link.number] = look(self._trials.get(link.number, Trial()), candidates, shown, now)
         return {link.number: self._trials[link.number].current for link in wanted.spec.links}
 

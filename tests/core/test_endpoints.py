@@ -87,6 +87,13 @@ def test_after_a_session_ends_there_are_15_seconds_more() -> None:
     assert look(trial, (A, B), Seen(A, 10.0), late).current == B
 
 
+def test_a_lost_address_family_ends_a_session_at_once() -> None:
+    """The line had IPv6 until now; what is left is the other candidate."""
+    trial = Trial((A, B), A, 20.0)
+    assert look(trial, (B,), Seen(A, 10.0, heard=20.0), 21.0).current == A
+    assert look(trial, (B,), Seen(A, 10.0, heard=20.0, gone=True), 21.0).current == B
+
+
 def test_silence_ends_a_session_before_its_time() -> None:
     """The handshake is fresh, but keepalives no longer come."""
     trial = Trial((A, B), A, 20.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +85,7 @@ def test_the_whole_succession() -> None:
     unknown = tunnel(1, outdated=True, draining_since=0.0, known=False)
     assert steps([unknown, heir], 1e6) == []
     assert steps([draining, tunnel(5, replaces=1, up=False)], 1e6) == [Step("restore", 1)]
+    assert steps([replace(old, up=False, dead=True), tunnel(2, replaces=1, up=False)], 0) == [Step("remove", 1)]
     assert steps([heir], 0) == []
 
 
