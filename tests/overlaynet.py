@@ -16,12 +16,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from netd.core.overlay import DIGITS
 from netd.lab.sites import Network, SiteNode
 from netd.lab.world import World
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PORT = 8443
+LEFT = ("etc/frr/garage_{}?", "run/frr/garage_{}?", "run/wireguard/gl{}?*.sock")
 
 
 class OverlayNet:
@@ -34,6 +36,8 @@ class OverlayNet:
         place = world.nodes[registry]
         address = place.ipv4 or f"[{place.ipv6}]"
         self.url = f"https://{address}:{PORT}"
+        self.own = self.instance(0)
+        """The registry's instance id."""
         self.sites: dict[str, SiteNode] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -50,11 +54,15 @@ class OverlayNet:
             self.close()
             raise
 
+    def instance(self, number: int) -> str:
+        """Of node `number`, 0 for the registry's: several tests at a time share the server's files and sockets, so it carries the pid."""
+        return _base36(os.getpid() % 36**2, 2) + _base36(number, 1)
+
     def _start_registry(self, address: str) -> None:
         home = self.folder / "registry"
         home.mkdir(mode=0o755)
         settings = {
-            **{"instance": "reg", "listen": f"{address}:{PORT}", "hypervisor": "fake://"},
+            **{"instance": self.own, "listen": f"{address}:{PORT}", "hypervisor": "fake://"},
             **{"site_ipv4": "10.30.0.0/20", "site_ipv6": "fd30::/48"},
         }
         (home / "garage.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
@@ -103,7 +111,7 @@ class OverlayNet:
     def prepare(self, node: str, number: int, *, of: int | None = None, **more: Any) -> SiteNode:
         """netd at a node, with a network of its own or that of site number `of`; it runs and has joined nothing yet."""
         place = 40 + (of or number)
-        network = Network(f"s{number:02d}", f"10.{place}.0.0/20", f"fd{place}::/48", **more)
+        network = Network(self.instance(number), f"10.{place}.0.0/20", f"fd{place}::/48", **more)
         folder = self.folder / node
         folder.mkdir(mode=0o755)
         site = SiteNode(node, network, folder, lambda argv: self.world.argv(node, argv))
@@ -133,8 +141,14 @@ class OverlayNet:
         return "\n".join(f"== {path}\n{path.read_text(errors='replace')[-2500:]}" for path in paths)
 
     def close(self) -> None:
-        """Processes end with the world's namespaces; what is ours is only files."""
+        """Processes end with the world's namespaces; what is left of ours are files."""
         for process in (*self._processes, *self.processes.values()):
             process.kill()
             process.wait()
+        for path in [found for pattern in LEFT for found in Path("/").glob(pattern.format(self.own[:2]))]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _base36(number: int, length: int) -> str:
+    return "".join(DIGITS[number // 36**place % 36] for place in reversed(range(length)))
