@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netd.core.preference import DIRECT, local_preference
 from netd.core.wanted import Wanted
@@ -21,7 +21,10 @@ from netd.wire import Allotment, Link
 LONGEST_PATH = 8
 """Sites on the way; two hubs and both ends make four."""
 SPARE = 16
-"""Prefixes that a peer may send beyond those allotted before the session ends: max-prefix counts what passed the lists."""
+"""Prefixes that a peer may send beyond those allotted before the session ends: max-prefix counts what passed the lists. The limit is a
+power of two, so that it seldom changes."""
+LAST_ENTRY = 65_535
+"""Of a route map (FRR's documentation, "Route Maps")."""
 HOLD, KEEPALIVE = 9, 3
 """Seconds; only for a peer whose BFD does not answer."""
 COALESCE_MS = 50
@@ -105,11 +108,15 @@ def _family(version: int, network: str, wanted: Wanted, links: Iterable[Link], o
             lines.append(f"  neighbor {peer} next-hop-self")
         lines += [
             f"  neighbor {peer} soft-reconfiguration inbound",
-            f"  neighbor {peer} maximum-prefix {others + SPARE if link not in inside else 70_000}",
+            f"  neighbor {peer} maximum-prefix {_most(others) if link not in inside else 70_000}",
             f"  neighbor {peer} route-map {way}{version} in",
             f"  neighbor {peer} route-map {'INSIDE' if link in inside else 'OUT'}{version} out",
         ]
     return [*lines, " exit-address-family"]
+
+
+def _most(others: int) -> int:
+    return int(1 << (others + SPARE).bit_length())
 
 
 def _prefix_lists(own: Allotment, others: Iterable[Allotment]) -> list[str]:
@@ -132,39 +139,48 @@ def _paths(others: Iterable[Allotment]) -> list[str]:
 
 def _route_maps(wanted: Wanted, others: Iterable[Allotment]) -> list[str]:
     """By name, as FRR prints them."""
-    maps: dict[str, list[list[str]]] = {}
-    others = list(others)
+    maps: dict[str, dict[int, list[str]]] = {}
+    numbered = _numbered(others)
     for version, word in ((4, "ip"), (6, "ipv6")):
-        sites = [[f" match {word} address prefix-list S-{s.site}", f" match as-path S-{s.site}"] for s in others]
-        maps[f"SITES{version}"] = sites or [[f" match {word} address prefix-list NONE"]]
+        sites = {n: [f" match {word} address prefix-list S-{s}", f" match as-path S-{s}"] for n, s in numbered.items()}
+        maps[f"SITES{version}"] = sites or {10: [f" match {word} address prefix-list NONE"]}
         for link in wanted.spec.links:
             maps[f"LINK{link.number}-{version}"] = _taken(link, version, wanted.classes.get(link.number))
         hosts = [f" match {word} address prefix-list HOSTS"]
-        maps[f"HOSTS{version}"] = [hosts]
-        maps[f"INSIDE{version}"] = [hosts, [f" call SITES{version}"]]
-        maps[f"OUT{version}"] = [[f" match {word} address prefix-list OWN"], [f" call SITES{version}"]]
-        maps[f"SOURCE{version}"] = [[f" set src {wanted.gateway4 if version == 4 else wanted.gateway6}"]]
+        maps[f"HOSTS{version}"] = {10: hosts}
+        maps[f"INSIDE{version}"] = {10: hosts, 20: [f" call SITES{version}"]}
+        maps[f"OUT{version}"] = {10: [f" match {word} address prefix-list OWN"], 20: [f" call SITES{version}"]}
+        maps[f"SOURCE{version}"] = {10: [f" set src {wanted.gateway4 if version == 4 else wanted.gateway6}"]}
     return [line for name in sorted(maps) for line in _entries(name, maps[name])]
 
 
-def _taken(link: Link, version: int, grade: int | None) -> list[list[str]]:
+def _numbered(sites: Iterable[Allotment]) -> dict[int, str]:
+    """Names by a number that is a site's own whoever else is there, so that one who comes or goes changes no other's entry."""
+    taken: dict[int, str] = {}
+    for name in sorted(site.site for site in sites):
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % LAST_ENTRY
+        while number + 1 in taken:
+            number = (number + 1) % LAST_ENTRY
+        taken[number + 1] = name
+    return dict(sorted(taken.items()))
+
+
+def _taken(link: Link, version: int, grade: int | None) -> dict[int, list[str]]:
     """What is taken from a link, and how it is liked: a map per link, so that a new class changes two lines and drops no route."""
     draining = link.state == "draining"
     preference = local_preference(grade, draining=draining)  # type: ignore[arg-type]
     clean = [f" call SITES{version}", " set community none", " set large-community none"]
-    return [
-        [f" match as-path {name}", *clean, f" set local-preference {liked}"]
-        for name, liked in (
-            (f"D-{link.peer_site}", preference if draining else preference + DIRECT),
-            ("SHORT", preference),
-        )
-    ]
+    direct = preference if draining else preference + DIRECT
+    return {
+        10: [f" match as-path D-{link.peer_site}", *clean, f" set local-preference {direct}"],
+        20: [" match as-path SHORT", *clean, f" set local-preference {preference}"],
+    }
 
 
-def _entries(name: str, entries: list[list[str]]) -> list[str]:
+def _entries(name: str, entries: Mapping[int, list[str]]) -> list[str]:
     lines = []
-    for number, entry in enumerate(entries, 1):
-        lines += [f"route-map {name} permit {number * 10}", *entry, "exit"]
+    for number, entry in entries.items():
+        lines += [f"route-map {name} permit {number}", *entry, "exit"]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""FRR: zebra, bgpd and bfdd of our own in path space `garage_XXX`, brought to a configuration by FRR's own frr-reload.
+"""FRR: zebra, bgpd and bfdd of our own in path space `garage_XXX`, brought to a configuration by one vtysh with what differs.
 
 They run in a session of their own, survive netd and are adopted again. Debian's frr service is another path space and stays untouched.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from netd.core.bgp_alarms import alarms
+from netd.core.bgp_diff import commands
 from netd.core.bgp_text import bgp_config
 from netd.core.wanted import Wanted
 from netd.errors import NetdError
@@ -25,7 +26,6 @@ from netd.shell.run import run
 
 DAEMONS = ("zebra", "bgpd", "bfdd")
 BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
-RELOAD = BIN / "frr-reload.py"
 START_SECONDS = 10.0
 LOOK_EVERY, CALM_EVERY = 0.5, 2.0
 """Seconds for which what was seen of the sessions is believed: while one is missing, and when all stand."""
@@ -36,38 +36,39 @@ class Frr:
     """`folder` keeps the configuration that was applied last."""
 
     def __init__(self, folder: Path) -> None:
-        self._config, self._applied = folder / "frr.conf", folder / "frr.applied"
+        self._config, self._applied = folder / "frr.commands", folder / "frr.conf"
         self._seen: tuple[float, frozenset[int]] = (-CALM_EVERY, frozenset())
         self._alarms: tuple[float, tuple[str, ...]] = (-ALARMS_EVERY, ())
 
     def plan(self, wanted: Wanted) -> list[str]:
         space, text = _space(wanted.instance), bgp_config(wanted, os.uname().nodename)
         missing = [f"start {name}" for name in DAEMONS if _pid(space, name) is None]
-        return missing if not missing and files.read(self._applied) == text else [*missing, *self._difference(text)]
+        if not missing and files.read(self._applied) == text:
+            return []
+        present = "" if len(missing) == len(DAEMONS) else _running(space)
+        return missing + [f"frr {line}" for line in commands(present, text)]
 
     def follow(self, wanted: Wanted) -> list[str]:
-        """Bring FRR to what is wanted; the changes made."""
+        """Bring FRR to what is wanted; the changes made. Raises NetdError("tool") when FRR has not taken all of it."""
         space, text = _space(wanted.instance), bgp_config(wanted, os.uname().nodename)
-        if (
-            not (missing := [name for name in DAEMONS if _pid(space, name) is None])
-            and files.read(self._applied) == text
-        ):
+        missing = [name for name in DAEMONS if _pid(space, name) is None]
+        if not missing and files.read(self._applied) == text:
             return []
-        changes = [f"start {name}" for name in missing] + self._difference(text)
         self._applied.unlink(missing_ok=True)
         self._start(space, missing)
-        files.write(self._config, text, 0o644)
-        run([str(RELOAD), "--reload", "--pathspace", space, "--log-level", "error", str(self._config)])
+        lines = commands(_running(space), text)
+        if lines:
+            files.write(self._config, "".join(f"{line}\n" for line in lines), 0o644)
+            run(
+                ["vtysh", "-N", space, "-f", str(self._config)], check=False
+            )  # its exit status says nothing of single lines
+            if left := commands(_running(space), text):
+                raise NetdError(
+                    "tool", f"FRR has not taken “{'; '.join(left[:4])}”", hint="is its version 8.4 or later?"
+                )
         files.write(self._applied, text, 0o644)
         self._seen = (-CALM_EVERY, frozenset())
-        return changes
-
-    def _difference(self, text: str) -> list[str]:
-        before = set((files.read(self._applied) or "").splitlines())
-        after = set(text.splitlines())
-        return [f"frr - {line.strip()}" for line in sorted(before - after)] + [
-            f"frr + {line.strip()}" for line in sorted(after - before)
-        ]
+        return [f"start {name}" for name in missing] + [f"frr {line}" for line in lines]
 
     def _start(self, space: str, names: Sequence[str]) -> None:
         """Bgpd without zebra has no routes, so all start again when zebra is missing."""
@@ -149,6 +150,10 @@ def _pid(space: str, name: str) -> int | None:
         if words[0].endswith(name.encode()) and space.encode() in words:
             return number
     return None
+
+
+def _running(space: str) -> str:
+    return run(["vtysh", "-N", space, "-c", "show running-config"])
 
 
 def _ask(instance: str, command: str) -> dict[str, Any]:
