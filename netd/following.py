@@ -58,6 +58,10 @@ class Following:
     def __init__(self, overlay: Overlay, measuring: Measuring, parts: Sequence[Part] = ()) -> None:
         self.overlay, self._measuring, self._parts = overlay, measuring, parts
         self._asked = -ASK_EVERY
+        self._routed: tuple[int, int, Mapping[int, int]] = (0, 0, {})
+        """What routes were last made of."""
+        self._registry: Registry | None = None
+        """That is polled."""
         self._followed: Membership | None = None
         """Whose links were brought up by this process."""
         self._refusal: Refusal | None = None
@@ -92,7 +96,7 @@ class Following:
             self._join_own()
             return
         self._come_up(member)
-        registry = Registry(member.url, member.pin, self.overlay.home.credential())
+        self._registry = registry = Registry(member.url, member.pin, self.overlay.home.credential())
         while self.overlay.home.membership() == member:
             news = registry.fetch(*self._after(), POLL)
             if news is not None and self.overlay.member == member:
@@ -149,33 +153,39 @@ class Following:
             log.info("left the overlay")
             overlay.leave()
             return
+        if self._registry:
+            self._registry.hurry()
         if overlay.paused != self._paused:
             self._paused = overlay.paused
             overlay.apply()
         if (wanted := overlay.wanted()) is not None:
-            self._mend(wanted)
             self._measure(wanted)
+            self._mend(wanted)
             for part in self._parts:
                 part.follow(wanted)
             self._report(wanted)
         self._report_now.wait(TEND)
 
-    def _mend(self, wanted: Wanted) -> None:
-        if time.monotonic() - self._mended >= MEND:
-            self._mended = time.monotonic()
-            with self.overlay.node.lock:
-                for part in (self.overlay.tunnels, self.overlay.routes):
-                    if changes := part.follow(wanted):
-                        log.warning("brought back: %s", "; ".join(changes)[:300])
-
     def _measure(self, wanted: Wanted) -> None:
         self._measuring.follow(wanted)
-        classes = dict(self._measuring.classes())
-        if classes != self.overlay.classes:
-            self.overlay.classes = classes
-            if (changed := self.overlay.wanted()) is not None:
-                with self.overlay.node.lock:
-                    self.overlay.routes.follow(changed)
+        self.overlay.classes = dict(self._measuring.classes())
+
+    def _mend(self, wanted: Wanted) -> None:
+        """Routes follow at once what was taken or measured; everything that should run is looked at now and then."""
+        overlay, due = self.overlay, time.monotonic() - self._mended >= MEND
+        made_of = (id(overlay.spec), id(overlay.table), overlay.classes)
+        if due:
+            self._mended = time.monotonic()
+            with overlay.node.lock:
+                self._say("tunnels", overlay.tunnels.follow(wanted))
+        if due or made_of != self._routed:
+            self._say("routes", overlay.route())
+            self._routed = made_of
+
+    @staticmethod
+    def _say(what: str, changes: Sequence[str]) -> None:
+        if changes:
+            log.info("%s: %s changes: %s", what, len(changes), "; ".join(changes)[:200])
 
     def _report(self, wanted: Wanted) -> None:
         """Every ten seconds, and at once when a document was taken or a link came or went."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -130,17 +128,14 @@ class Overlay:
         )
 
     def apply(self) -> list[str]:
-        """Filters first, then tunnels, then routes: whoever sees a link may rely on its rules."""
+        """Filters first, then tunnels: whoever sees a link may rely on its rules. Routes come after them, by `route`."""
         with self.node.lock:
-            took = [time.monotonic()]
             changes = [str(change) for change in self.node.reapply()]
-            took.append(time.monotonic())
-            if (wanted := self.wanted()) is not None:
-                for part in (self.tunnels, self.routes):
-                    changes += part.follow(wanted)
-                    took.append(time.monotonic())
-            log.info("filters, tunnels, routes took %s s", ", ".join(f"{b - a:.2f}" for a, b in pairwise(took)))
-            return changes
+            return changes + (self.tunnels.follow(wanted) if (wanted := self.wanted()) else [])
+
+    def route(self) -> list[str]:
+        """Bring BGP to what is in force; it takes longer than all else, so neither news nor filters wait for it."""
+        return self.routes.follow(wanted) if (wanted := self.wanted()) else []
 
     def plan(self, news: News | None = None) -> list[str]:
         """What `take` (or `apply`) would do; changes nothing."""
@@ -161,11 +156,11 @@ class Overlay:
         return tuple(PublicKey(number=n, key=keys.public(self.home.path, n)) for n in sorted(numbers))
 
     def leave(self) -> None:
-        """End links and routes, forget the membership; machines and their network stay as they are."""
+        """Forget the membership (first: a daemon beside us then brings nothing back), end links and routes; machines stay."""
         with self.node.lock:
+            self.home.forget()
             for part in (self.routes, self.tunnels):
                 part.stop(self.config.instance)
-            self.home.forget()
             self.member = self.spec = self.table = None
             self.node.reapply()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import hmac
 import http.client
@@ -15,6 +17,13 @@ from netd.errors import NetdError
 from netd.wire import MAX_SPEC_BYTES
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+KEEPALIVE = (
+    (socket.TCP_KEEPIDLE, 5),
+    (socket.TCP_KEEPINTVL, 2),
+    (socket.TCP_KEEPCNT, 3),
+    (socket.TCP_USER_TIMEOUT, 11_000),
+)
+"""A long-poll whose way has died is given up after 11 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,7 @@ class Connection:
             connection = self._open(timeout)
             connection.connect()
             self._check_pin(connection)
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _tune(connection.sock)
             self._connection = connection
         self._connection.sock.settimeout(timeout)
         return self._connection
@@ -99,7 +108,32 @@ class Connection:
                 hint="somebody may be in between; ask the registry's operator for a new line",
             )
 
+    def stranded(self) -> bool:
+        """Whether the server has lost the address that this connection came from: no answer can reach it any more."""
+        sock = self._connection.sock if self._connection else None
+        try:
+            with socket.socket(sock.family, socket.SOCK_DGRAM) if sock else contextlib.nullcontext() as probe:
+                if sock and probe:
+                    probe.bind((sock.getsockname()[0], 0))
+        except OSError as error:
+            return error.errno == errno.EADDRNOTAVAIL
+        return False
+
+    def abort(self) -> None:
+        """End an `ask` that waits in another thread; it raises."""
+        sock = self._connection.sock if self._connection else None
+        with contextlib.suppress(OSError):
+            if sock:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)

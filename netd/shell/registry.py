@@ -43,6 +43,11 @@ class Registry:
         except SpecError as error:
             raise NetdError("registry", f"an answer that cannot be read: {error.text[:200]}") from None
 
+    def hurry(self) -> None:
+        """From another thread: end a `fetch` that waits for an answer which can't come, as this server's address has changed."""
+        if self._connection.stranded():
+            self._connection.abort()
+
     def report(self, report: LinkReport) -> None:
         self._connection.ask("POST", "/overlay/v1/report", msgspec.json.encode(report), 10, self._credential)
 
