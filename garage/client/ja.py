@@ -137,6 +137,10 @@ HELP: dict[str, str] = {
     "Remove a site; all others drop it at once.": "拠点を外します。ほかのすべての拠点がすぐに切り離します。",
     "New keys for a site's links, without an interruption.": "通信を止めずに、拠点のリンクの鍵を新しくします。",
     "Invitations and what became of them.": "招待とその結果を一覧にします。",
+    "Set the overlay's figures.": "オーバーレイの設定値を変えます。",
+    "Up to so many sites all are linked to all.": "この数の拠点までは、すべての拠点どうしをつなぎます。",
+    "Milliseconds; three missed packets end a link.": "ミリ秒。三回続けて届かないとリンクを切ったものとみなします。",
+    "The overlay follows its new figures.": "オーバーレイに新しい設定値を適用しました。",
     "Withdraw an invitation, by its id or the site's name.": "招待を取り消します（ID か拠点の名前で）。",
 }
 

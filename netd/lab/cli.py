@@ -13,9 +13,12 @@ from typing import Any, NoReturn
 
 from netd.errors import NetdError
 from netd.lab import parse, show
+from netd.lab.bringup import mend
 from netd.lab.model import INTERNET
+from netd.lab.places import inside
 from netd.lab.removal import remove, remove_abandoned
 from netd.lab.state import labs
+from netd.lab.up import up
 from netd.lab.world import World
 
 CUT = {"loss": 1.0}
@@ -29,20 +32,28 @@ def add_commands(subparsers: Subparsers) -> None:
     """Add `lab` with its commands. Each sets `act_lab(arguments)` and no `config`: a laboratory needs none."""
     lab = subparsers.add_parser("lab", help="a small internet of network namespaces on this server")
     commands = lab.add_subparsers(required=True, metavar="COMMAND")
-    up = _command(commands, "up", _up, "build the sites, lines and NATs of a file; a lab that is up is left as it is")
-    up.add_argument("topology", type=Path, metavar="TOPOLOGY.yaml", help="ready ones are in labs/")
-    up.add_argument("--name", help="another name than the file's, to have it twice")
-    status = _command(commands, "status", _status, "namespaces, addresses, lines and what is broken")
+    up_ = _command(
+        commands, "up", _up, "build the sites, lines and NATs of a file and join the sites; a lab that is up stays"
+    )
+    up_.add_argument("topology", type=Path, metavar="TOPOLOGY.yaml", help="ready ones are in labs/")
+    up_.add_argument("--name", help="another name than the file's, to have it twice")
+    up_.add_argument("--bare", action="store_true", help="without registry, netd and machines")
+    status = _command(commands, "status", _status, "addresses, lines, what is broken, processes and links")
     status.add_argument("lab", nargs="?", help="needed when several are up")
     status.add_argument("-o", "--output", choices=("text", "json"), default="text")
-    run = _command(commands, "exec", _exec, f"run a command in a node, or in {INTERNET!r}: exec NODE -- COMMAND …")
-    run.add_argument("node")
+    run = _command(
+        commands, "exec", _exec, f"run a command at a node, a machine or {INTERNET!r}: exec NODE -- COMMAND …"
+    )
+    run.add_argument("node", help="NODE, SITE, NODE/vm1 or internet")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     broken = _command(commands, "break", _break, "make a line worse; cut it when nothing is said")
     broken.add_argument("line")
     for name, text in (("loss", "100%%"), ("delay", "300ms"), ("jitter", "20ms"), ("rate", "1Mb/s")):
         broken.add_argument(f"--{name}", help=f"e.g. {text}")
-    heal = _command(commands, "heal", _heal, "a line, or all lines, as the topology says")
+    broken.add_argument("--down", action="store_true", help="cut it, as when nothing is said")
+    heal = _command(
+        commands, "heal", _heal, "a line, or all lines, as the topology says; without one, starts again what died, too"
+    )
     heal.add_argument("line", nargs="?")
     for command in (run, broken, heal):
         command.add_argument("--lab", help="needed when several are up")
@@ -61,12 +72,7 @@ def _command(
 def _up(arguments: argparse.Namespace) -> None:
     topology = parse.load(arguments.topology)
     name = parse.label("--name", arguments.name, parse.LAB_LENGTH) if arguments.name else None
-    world = World(topology, name=name, keep=True)
-    if not world.build():
-        same = World.attach(world.name).topology == topology
-        _say(f"lab {world.name} is up already" + ("" if same else ", from another topology: take it down first"))
-        return
-    _say(f"lab {world.name} is up: {len(world.nodes)} nodes, {len(topology.lines)} lines; netd lab status")
+    _say(up(topology, name, bare=arguments.bare))
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -83,15 +89,16 @@ def _exec(arguments: argparse.Namespace) -> None:
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not words:
         raise NetdError("config", "no command was given", hint=f"netd lab exec {arguments.node} -- ping 192.0.2.1")
-    argv = World.attach(_lab(arguments.lab)).argv(arguments.node, words)
+    argv, environment = inside(World.attach(_lab(arguments.lab)), arguments.node, words)
     sys.stdout.flush()
-    os.execvp(argv[0], argv)  # noqa: S606 (the command is the user's own, without a shell)
+    os.execvpe(argv[0], argv, environment)  # noqa: S606 (the command is the user's own, without a shell)
 
 
 def _break(arguments: argparse.Namespace) -> None:
     world = World.attach(_lab(arguments.lab))
     given = {key: getattr(arguments, key) for key in parse.SHAPES if getattr(arguments, key) is not None}
     wanted = {key: parse.quantity(f"--{key}", key, text) for key, text in given.items()} or CUT
+    wanted |= CUT if arguments.down else {}
     world.break_line(arguments.line, **wanted)
     _say(f"{arguments.line}: {show.impairment(world, arguments.line)}")
 
@@ -99,6 +106,8 @@ def _break(arguments: argparse.Namespace) -> None:
 def _heal(arguments: argparse.Namespace) -> None:
     world = World.attach(_lab(arguments.lab))
     world.heal(arguments.line)
+    for started in [] if arguments.line else mend(world):
+        _say(f"started again: {started}")
     _say(f"{arguments.line}: {show.impairment(world, arguments.line)}" if arguments.line else "all lines are healed")
 
 

@@ -9,7 +9,7 @@
         lines:                     # default: one plain line named SITE-line
           fibre: {delay: 5ms, jitter: 1ms, loss: 0.1%, rate: 100Mb/s, mtu: 1454}
           lte: {delay: 40ms, nat: {kind: symmetric}, carrier: isp, ipv6: false, block: [udp]}
-        overlay: {hub: true}       # not the laboratory's: kept for what is started in the nodes
+    overlay: {registry: tsukuba, mesh_sites: 20, bfd_ms: 1000}   # default: the first site keeps the registry
 
 Delay, jitter, loss and rate hold for each direction, so a round trip over one line takes twice its delay. A line with none of
 the four is a plain veth pair. Whatever is not of this shape is refused with the field's path and what would help.
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 BLOCKS = ("udp", "tcp", "icmp", "inbound")
 """What a line may not pass; `inbound` is whatever the outside begins."""
@@ -74,13 +73,30 @@ class Site:
     name: str
     nodes: tuple[str, ...]
     lines: tuple[Line, ...]
-    overlay: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def speaks_udp(self) -> bool:
+        """Without UDP on any line a site gets no link."""
+        return any("udp" not in line.block for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What is asked of the registry that runs in the lab; None: its own default."""
+
+    registry: str
+    """The site at whose first node it runs."""
+    mesh_sites: int | None = None
+    """Up to so many sites all are linked to all."""
+    bfd_ms: int | None = None
+    """Interval of BFD; three missed packets end a link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
     name: str
     sites: tuple[Site, ...]
+    overlay: Overlay
     carriers: Mapping[str, Nat] = field(default_factory=dict)
     about: str = ""
 

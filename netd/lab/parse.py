@@ -12,7 +12,7 @@ import yaml
 
 from netd.errors import NetdError
 from netd.lab import units
-from netd.lab.model import BLOCKS, INTERNET, Impairment, Line, Nat, Site, Topology
+from netd.lab.model import BLOCKS, INTERNET, Impairment, Line, Nat, Overlay, Site, Topology
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 LAB_LENGTH, NODE_LENGTH, LINE_LENGTH = 20, 32, 15
@@ -21,6 +21,8 @@ MAX_LINES, MAX_NODES, MAX_CARRIERS, MAX_BYTES = 63, 12, 40, 1 << 20
 """What the documentation networks hold, see addresses.py."""
 KINDS = ("cone", "symmetric", "map-e", "ds-lite")
 FILTERS = ("any", "address", "port")
+FIGURES = {"mesh_sites": (2, 50), "bfd_ms": (50, 60_000)}
+"""Of the registry, with the limits that it has itself."""
 MAP_E_PORTS = (40_960, 41_199)
 """240 ports, what a provider in Japan gives a MAP-E line; in reality 15 blocks of 16, here one of 240."""
 SHAPES: dict[str, Callable[[object], float]] = {
@@ -55,7 +57,7 @@ def parse(text: str, *, default_name: str = "lab") -> Topology:
         loaded = yaml.load(text, Loader=_Strict)  # noqa: S506 (a subclass of SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise wrong("", f"is no YAML: {error}") from None
-    root = _mapping("", loaded, ("name", "about", "carriers", "sites"))
+    root = _mapping("", loaded, ("name", "about", "carriers", "overlay", "sites"))
     name = label("name", root.get("name", default_name), LAB_LENGTH)
     carriers = {
         label("carriers", key, LINE_LENGTH): _nat(f"carriers.{key}", value, ())
@@ -65,7 +67,8 @@ def parse(text: str, *, default_name: str = "lab") -> Topology:
     if not sites:
         raise wrong("sites", "none is given", "write sites: {tsukuba: {}, nagoya: {}}")
     parsed = tuple(_site(f"sites.{key}", key, value, carriers) for key, value in sites.items())
-    made = Topology(name, parsed, carriers, _text("about", root.get("about", "")))
+    overlay = _overlay(root.get("overlay") or {}, [site.name for site in parsed])
+    made = Topology(name, parsed, overlay, carriers, _text("about", root.get("about", "")))
     _check(made)
     return made
 
@@ -111,7 +114,7 @@ def label(path: str, value: object, length: int) -> str:
 
 
 def _site(path: str, name: str, value: object, carriers: Mapping[str, Nat]) -> Site:
-    row = _mapping(path, {} if value is None else value, ("nodes", "lines", "overlay"))
+    row = _mapping(path, {} if value is None else value, ("nodes", "lines"))
     label(path, name, NODE_LENGTH)
     nodes = tuple(
         label(f"{path}.nodes", node, NODE_LENGTH) for node in _list(f"{path}.nodes", row.get("nodes", [name]))
@@ -120,7 +123,13 @@ def _site(path: str, name: str, value: object, carriers: Mapping[str, Nat]) -> S
         raise wrong(f"{path}.nodes", f"{len(nodes)} nodes", f"a site has 1 to {MAX_NODES}")
     given = _mapping(f"{path}.lines", row.get("lines", {f"{name}-line"[:LINE_LENGTH].strip("-"): {}}))
     lines = tuple(_line(f"{path}.lines.{key}", key, line, nodes, carriers) for key, line in given.items())
-    return Site(name, nodes, lines, _mapping(f"{path}.overlay", row.get("overlay") or {}))
+    return Site(name, nodes, lines)
+
+
+def _overlay(value: object, sites: list[str]) -> Overlay:
+    row = _mapping("overlay", value, ("registry", *FIGURES))
+    figures = {key: _number(f"overlay.{key}", row[key], *FIGURES[key]) for key in FIGURES if key in row}
+    return Overlay(_known("overlay.registry", row.get("registry", sites[0]), sites), **figures)
 
 
 def _line(path: str, name: str, value: object, nodes: tuple[str, ...], carriers: Mapping[str, Nat]) -> Line:

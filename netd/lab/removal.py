@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from netd.lab import processes
+from netd.lab import instances, processes
 from netd.lab.lines import prefix
 from netd.lab.state import LabState, labs, started
 from netd.shell.run import run
@@ -35,7 +35,9 @@ def remove_locked(state: LabState) -> bool:
     names = namespaces_of(state.name)
     if not names and not state.exists():
         return False
-    whole = state.read().get("ready", False)
+    found = state.read()
+    whole, mine = found.get("ready", False), found.get("instances", "")
+    crashes = instances.crash_folders(processes.inside(names))
     while True:
         processes.end(state.folder, names)
         run(["ip", "-force", "-batch", "-"], input="".join(f"netns delete {name}\n" for name in names), check=False)
@@ -43,6 +45,7 @@ def remove_locked(state: LabState) -> bool:
             break
         time.sleep(ORPHAN_SECONDS)  # a killed builder's last command may have been at work
         whole, names = True, namespaces_of(state.name)
+    instances.remove_files(mine, prefix(state.name), crashes)
     state.remove()
     return True
 

@@ -1,7 +1,8 @@
 """What is known of labs that are up: /run/garage-lab/NAME/, removed with the lab.
 
 `topology.json` is what was built, `state.json` who built it and what is broken, LINE.json, LINE.pid, LINE.sock and LINE.log belong
-to the forwarders. A lab without `ready` in its state was being built when its builder died.
+to the forwarders, `overlay/NODE/` is the GARAGE_HOME of a node. A lab without `ready` in its state was being built when its builder
+died. Folders may be entered by others (dnsmasq reads its hosts as a user of its own), not listed; what is secret has its own mode.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from netd.errors import NetdError
-from netd.lab.model import Impairment, Line, Nat, Site, Topology
+from netd.lab.model import Impairment, Line, Nat, Overlay, Site, Topology
 from netd.lab.parse import LAB_LENGTH, label
 
 ROOT = Path("/run/garage-lab")
@@ -44,10 +45,13 @@ class LabState:
     def write(self, **changes: Any) -> None:
         self._replace("state.json", json.dumps({**self.read(), **changes}))
 
-    def begin(self, topology: Topology, owner: list[int] | None, netem: bool) -> None:
-        self.folder.mkdir(parents=True, mode=0o700)
+    def begin(self, topology: Topology, owner: list[int] | None, netem: bool, instances: str) -> None:
+        """`instances`: what all instance ids of the lab begin with (see instances.py)."""
+        for folder in (self.root, self.folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o711)
         self._replace("topology.json", json.dumps(asdict(topology)))
-        self.write(owner=owner, netem=netem, broken={}, ready=False)
+        self.write(owner=owner, netem=netem, broken={}, ready=False, instances=instances)
 
     def topology(self) -> Topology:
         try:
@@ -72,7 +76,7 @@ class LabState:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One builder, breaker or remover of any lab at a time, for a fraction of a second; the lock ends with its process."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o711)
         with open(self.root / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -100,12 +104,9 @@ def myself() -> list[int]:
 
 def restore(row: dict[str, Any]) -> Topology:
     """The inverse of `dataclasses.asdict` for a Topology that has been through JSON."""
-    sites = tuple(
-        Site(site["name"], tuple(site["nodes"]), tuple(map(_line, site["lines"])), site["overlay"])
-        for site in row["sites"]
-    )
+    sites = tuple(Site(site["name"], tuple(site["nodes"]), tuple(map(_line, site["lines"]))) for site in row["sites"])
     carriers = {name: _nat(value) for name, value in row["carriers"].items()}
-    return Topology(row["name"], sites, carriers, row["about"])
+    return Topology(row["name"], sites, Overlay(**row["overlay"]), carriers, row["about"])
 
 
 def _line(row: dict[str, Any]) -> Line:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from netd.errors import NetdError
-from netd.lab import lines, processes
+from netd.lab import instances, lines, processes
 from netd.lab import plan as planning
 from netd.lab.addresses import LinePlace, lay_out
 from netd.lab.lines import Stage, prefix
@@ -200,7 +200,7 @@ class World:
     def _build(self) -> None:
         self.netem = has_netem()
         wanted = self.plan
-        self.state.begin(self.topology, None if self.keep else myself(), self.netem)
+        self.state.begin(self.topology, None if self.keep else myself(), self.netem, instances.draw())
         _execute(*wanted.before)
         for forwarder in wanted.forwarders:
             self.state.impair(forwarder.line, self.line(forwarder.line).impairment)

@@ -18,7 +18,7 @@ from netd.lab import units
 from netd.lab.addresses import lay_out
 from netd.lab.impair import BUFFER_SECONDS, Pipe
 from netd.lab.lines import carried_by, in_force, netem, prefix
-from netd.lab.model import Impairment, Line
+from netd.lab.model import Impairment, Line, Overlay
 from netd.lab.parse import load, parse
 from netd.lab.plan import plan
 from netd.lab.state import restore
@@ -46,8 +46,9 @@ sites:
     lines:
       c-fibre: {nat: {kind: cone, filter: address, forward: {51820: c}}, block: [inbound]}
       c-lte: {delay: 30ms, carrier: mobile}
-  d: {lines: {d-line: {carrier: isp, nat: cone, ipv6: false}}, overlay: {hub: true}}
-  e: {nodes: [e1, e2], lines: {e-line: {carrier: isp}}}
+  d: {lines: {d-line: {carrier: isp, nat: cone, ipv6: false}}}
+  e: {nodes: [e1, e2], lines: {e-line: {carrier: isp, block: [udp]}}}
+overlay: {registry: b, mesh_sites: 3}
 """
 
 
@@ -61,7 +62,8 @@ def test_everything_that_can_be_said() -> None:
     assert fibre.nat is not None
     assert (fibre.nat.filtering, fibre.nat.forward, fibre.block) == ("address", ((51820, "c"),), ("inbound",))
     assert (lte.carrier, lte.shaped, d.ipv6) == ("mobile", True, False)
-    assert found.sites[3].overlay == {"hub": True}
+    assert found.overlay == Overlay("b", mesh_sites=3)
+    assert [site.name for site in found.sites if not site.speaks_udp] == ["e"]
 
 
 @pytest.mark.parametrize("file", sorted(LABS.glob("*.yaml")), ids=lambda file: file.stem)

@@ -167,6 +167,18 @@ def site_rotate(cli: Cli, name: str) -> None:
     output.done(cli, item, _("{name} makes new keys; its links change to them one by one.").format(name=name))
 
 
+@site.command("configure", help=_("Set the overlay's figures."))
+@click.option("--mesh-sites", type=click.IntRange(2, 50), help=_("Up to so many sites all are linked to all."))
+@click.option(
+    "--bfd", "bfd_ms", type=click.IntRange(50, 60_000), help=_("Milliseconds; three missed packets end a link.")
+)
+@pass_cli
+def site_configure(cli: Cli, mesh_sites: int | None, bfd_ms: int | None) -> None:
+    body = {"mesh_sites": mesh_sites, "bfd_ms": bfd_ms}
+    cli.api().put("/overlay", {key: value for key, value in body.items() if value is not None})
+    output.done(cli, None, _("The overlay follows its new figures."))
+
+
 @site.command("invitations", help=_("Invitations and what became of them."))
 @pass_cli
 def site_invitations(cli: Cli) -> None:
