@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from garage.db.session import Database
 from garage.errors import N_, GarageError
 from garage.services.context import Context
 from garage.services.vault import Vault
+from garage.shell.outward import outward
 
 SQLITE_HOLDER = "garage.db"
 
 
 def make_context(config: Config) -> Context:
     """The real thing: system clock, system randomness, keys from `$GARAGE_HOME/keys`."""
-    keys = config.home / "keys"
+    keys, config = config.home / "keys", replace(config, outward=outward())
     try:
         vault = Vault((keys / "secret.key").read_bytes().strip())
         signer = load_pem_private_key((keys / "controller.key").read_bytes(), password=None)
@@ -127,7 +129,7 @@ def link_command(name: str) -> None:
 
     ctx = make_context(configuration.load())
     token = accounts.reset_link(ctx, Caller("", "garage-server", admin=True), name)
-    _emit({"link": f"{ctx.config.url}/welcome/{token}"})
+    _emit({"link": f"{ctx.config.outside}/welcome/{token}"})
 
 
 def _progress(step: str, fraction: float) -> None:

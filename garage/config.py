@@ -13,6 +13,7 @@ from garage.errors import N_, GarageError
 DEFAULT_HOME = "/var/lib/garage"
 DEFAULT_LISTEN = "127.0.0.1:8080"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  (compared with, not bound to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class Config:
     home: Path = Path(DEFAULT_HOME)
     database_url: str = ""
     listen: str = DEFAULT_LISTEN
+    public_url: str = ""
+    """By which people and other sites reach this garage, where it is not what `listen` says: https://NAME[:PORT]."""
+    outward: str = ""
+    """This server's own address towards the internet, where it listens on all; found out, not set."""
     instance: str = "000"
     """Three characters that keep several garages on one server apart."""
     site: str = "home"
@@ -50,8 +55,15 @@ class Config:
     @property
     def url(self) -> str:
         """The controller's base URL as seen on this server."""
-        host = self.listen.rpartition(":")[0]
-        return f"{'http' if host in LOOPBACK else 'https'}://{self.listen}"
+        host, _, port = self.listen.rpartition(":")
+        return f"{'http' if host in LOOPBACK else 'https'}://{EVERYWHERE.get(host, host)}:{port}"
+
+    @property
+    def outside(self) -> str:
+        """The base URL for others; of this server alone where nothing else is known."""
+        host, _, port = self.listen.rpartition(":")
+        found = f"https://{self.outward}:{port}" if host in EVERYWHERE and self.outward else self.url
+        return self.public_url.rstrip("/") or found
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -59,7 +71,7 @@ class Config:
 
     @property
     def tls(self) -> bool:
-        return self.url.startswith("https")
+        return self.listen.rpartition(":")[0] not in LOOPBACK
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:

@@ -54,6 +54,7 @@ class SiteInvitationOut(Out):
 class SiteInvitationCreated(SiteInvitationOut):
     token: str = Field(description="Shown this once.")
     line: str = Field(description="The line to hand over: to be typed on the site's server.")
+    reachable: bool = Field(description="False where this garage listens on its own server alone: nobody could join.")
 
 
 class SiteInvitationList(BaseModel):

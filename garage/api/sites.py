@@ -24,13 +24,15 @@ def list_site_invitations() -> dict[str, Any]:
 @api.post("/site-invitations", responses={201: t.SiteInvitationCreated})
 def invite_site(header: s.MutationHeader, body: t.SiteInvitationIn) -> Response:  # noqa: ARG001
     """Invite a site to the overlay: the answer has the one line to hand over (admin)."""
-    who, url = caller(), request.host_url.rstrip("/")
+    who, asked = caller(), request.host_url.rstrip("/")
 
     def act(ctx: Context) -> dict[str, Any]:
         view, token = invitations.invite(
             ctx, who, body.name, ttl=body.ttl_seconds, own_name=body.own_name, node=body.node
         )
-        return answer(t.SiteInvitationOut, view) | {"token": token, "line": invitations.line(token, url)}
+        url, reachable = invitations.registry_url(ctx, asked)
+        line = invitations.line(token, url)
+        return answer(t.SiteInvitationOut, view) | {"token": token, "line": line, "reachable": reachable}
 
     return mutate(201, act)
 

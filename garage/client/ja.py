@@ -229,6 +229,10 @@ TABLES: dict[str, str] = {
 }
 
 SAYINGS: dict[str, str] = {
+    "Nobody can join yet: this garage listens on its own server alone. GARAGE_LISTEN=0.0.0.0:8443 make up": (
+        "まだどの拠点も参加できません。ガレージが自分のサーバーからの接続しか受け付けていないためです。"
+        "GARAGE_LISTEN=0.0.0.0:8443 make up を実行してください"
+    ),
     "{name}: {state}": "{name}: {state}",
     "{name}: the lease ends {time}": "{name}: 期限は {time} です",
     "Delete {name} and its disk?": "{name} とそのディスクを削除しますか？",

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import secrets
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -27,6 +28,7 @@ HOUR = 3600.0
 LONE = "home"
 """What a garage is called before it has a name of its own."""
 OWN_SECONDS = HOUR
+HERE = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::", "")  # noqa: S104  (compared with, not bound to)
 MIN_SECONDS, MAX_SECONDS = 60.0, 30 * 24 * HOUR
 HINT = N_("ask the registry's operator for a new invitation")
 
@@ -119,6 +121,13 @@ def _certificate_digest(ctx: Context) -> bytes:
 
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def registry_url(ctx: Context, asked: str) -> tuple[str, bool]:
+    """(the address to hand over, whether another site can reach it); `asked`: by which the inviting request came."""
+    known = (ctx.config.public_url, asked, ctx.config.outside)
+    found = [url for url in known if (urlsplit(url).hostname or "") not in HERE]
+    return (found[0].rstrip("/"), True) if found else (asked, False)
 
 
 def line(token: str, url: str) -> str:

@@ -91,6 +91,8 @@ def _summary(place: Place, runner: Runner, report: Report, seconds: float) -> No
         "token": f"{place.home}/admin.token",
         "ssh": f"{prefix}{command} ssh first",
     }
+    invite = f"{prefix}{command} site invite NAME"
+    rows["sites"] = f"to add one: {invite if controller.tls else f'GARAGE_LISTEN=0.0.0.0:8443 make up, then {invite}'}"
     if report.changed:
         rows["total"] = f"{seconds:.1f} s; each step is in {place.log}"
     runner.note(f"up in {seconds:.1f} s: " + ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items()))

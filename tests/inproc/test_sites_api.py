@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from flask.testing import FlaskClient
 
 from garage.api.app import make_flask
 from garage.errors import KINDS
-from garage.services import accounts, registry
+from garage.services import accounts, invitations, registry
 from garage.services.context import Caller, Context
 from netd.core.token import parse_token
 from tests.inproc.overlay_nodes import FakeNode, member, request
@@ -37,6 +38,7 @@ def test_an_invitation_is_one_line_with_the_token_on_standard_input(http: FlaskC
     assert made.status_code == 201, made.text
     line = made.json["line"]
     assert line == f"echo {made.json['token']} | netd join http://localhost"
+    assert made.json["reachable"] is False
     token = parse_token(made.json["token"])
     wanted = request(ctx, token.secret, 1)
     node = FakeNode(ctx, "tsukuba", wanted, registry.join(ctx, wanted))
@@ -44,6 +46,25 @@ def test_an_invitation_is_one_line_with_the_token_on_standard_input(http: FlaskC
     listed = http.get("/api/v1/site-invitations").json["items"]
     assert [item["state"] for item in listed] == ["used"]
     assert "token" not in listed[0]
+
+
+@pytest.mark.parametrize(
+    ("listen", "public", "outward", "asked", "given"),
+    [
+        ("127.0.0.1:8080", "", "192.0.2.7", "http://127.0.0.1:8080", None),
+        ("127.0.0.1:8080", "https://garage.example.org/", "", "http://127.0.0.1:8080", "https://garage.example.org"),
+        ("0.0.0.0:8443", "", "192.0.2.7", "https://127.0.0.1:8443", "https://192.0.2.7:8443"),
+        ("0.0.0.0:8443", "", "192.0.2.7", "https://garage.example.org:8443", "https://garage.example.org:8443"),
+        ("[::]:8443", "", "[2001:db8::7]", "https://[::1]:8443", "https://[2001:db8::7]:8443"),
+        ("198.51.100.4:8443", "", "", "https://127.0.0.1:8443", "https://198.51.100.4:8443"),
+        ("0.0.0.0:8443", "", "", "https://127.0.0.1:8443", None),
+    ],
+)
+def test_the_line_names_an_address_that_others_reach(
+    ctx: Context, listen: str, public: str, outward: str, asked: str, given: str | None
+) -> None:
+    known = replace(ctx, config=replace(ctx.config, listen=listen, public_url=public, outward=outward))
+    assert invitations.registry_url(known, asked) == ((given, True) if given else (asked, False))
 
 
 def test_the_first_invitation_asks_for_the_own_name(http: FlaskClient) -> None:

@@ -1,7 +1,7 @@
-"""A whole garage — libvirtd, netd, web, worker — inside the node of tests/netlab.py, apart from everything else on the server.
+"""A whole garage — libvirtd, netd, web, worker — inside a network namespace, apart from everything else on the server.
 
-It lives in the node's network namespace and in mount and pid namespaces of its own: own /run, /var/lib/libvirt and sysctls, no
-process that outlives the first one, and no packet that leaves the lab.
+It lives there (in the node of tests/netlab.py unless said otherwise) and in mount and pid namespaces of its own: own /run,
+/var/lib/libvirt and sysctls, no process that outlives the first one, and no packet that leaves the lab.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,23 @@ while :; do sleep 60 & wait $!; done  # bash as the first process also collects 
 """
 
 
-class GarageInside:
-    """Start with `GarageInside(image store)`, ask with `garage(...)`, end with `close()`."""
+SETTINGS = {"instance": "tmx", "site_ipv4": "10.77.0.0/20", "site_ipv6": "fd77:7:7::/48", "listen": "127.0.0.1:8077"}
+"""Of a garage that is alone in its world."""
 
-    def __init__(self, store: Path) -> None:
-        self.lab = NetLab()
+
+class Garage:
+    """Start with `Garage(image store, argv, settings)`, ask with `garage(...)`, end with `close()`."""
+
+    def __init__(self, store: Path, argv: Callable[[Sequence[str]], list[str]], settings: Mapping[str, str]) -> None:
+        """`argv`: what runs a command in the namespace; `settings`: of garage.toml."""
+        self._argv, self.instance = argv, settings["instance"]
         self.home = Path(tempfile.mkdtemp(prefix="garage-machine-"))
         self.home.chmod(0o755)
         self._shell = self._start_inner()
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self.env = {**os.environ, "GARAGE_HOME": str(self.home), "HOME": str(self.home / "root"), "LANG": "C.UTF-8"}
         (self.home / "root").mkdir()
-        self._initialise(store)
+        self._initialise(store, settings)
         for part in ("netd", "web", "worker"):
             self.start(part)
         self.wait_ready()
@@ -57,17 +62,18 @@ class GarageInside:
     def _start_inner(self) -> subprocess.Popen[str]:
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", INNER]
         env = {**os.environ, "HOME_": str(self.home)}
-        shell = self.lab.popen(self.lab.node, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+        shell = subprocess.Popen(
+            self._argv(command), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+        )
         assert shell.stdout is not None
         assert shell.stderr is not None
         assert shell.stdout.readline() == "up\n", shell.stderr.read()
         return shell
 
-    def _initialise(self, store: Path) -> None:
+    def _initialise(self, store: Path, settings: Mapping[str, str]) -> None:
         """init, with the cached image put where the build would have stored it."""
-        (self.home / "garage.toml").write_text(
-            'instance = "tmx"\nsite_ipv4 = "10.77.0.0/20"\nsite_ipv6 = "fd77:7:7::/48"\nlisten = "127.0.0.1:8077"\nboot_timeout = 600.0\n'
-        )
+        lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
+        (self.home / "garage.toml").write_text("".join([*lines, "boot_timeout = 600.0\n"]))
         self.run([str(BIN / "garage-server"), "init"])
         (self.home / "office.networks").write_text("192.168.77.0/24\n")
         shutil.copytree(store, self.home / "images", dirs_exist_ok=True)
@@ -151,5 +157,18 @@ class GarageInside:
             process.wait()
         self._shell.kill()
         self._shell.wait()
-        self.lab.close()
         shutil.rmtree(self.home, ignore_errors=True)
+        for folder in (Path("/etc/frr"), Path("/var/run/frr")):
+            shutil.rmtree(folder / f"garage_{self.instance}", ignore_errors=True)
+
+
+class GarageInside(Garage):
+    """In the node of a NetLab of its own."""
+
+    def __init__(self, store: Path) -> None:
+        self.lab = NetLab()
+        super().__init__(store, lambda argv: ["ip", "netns", "exec", self.lab.node, *argv], SETTINGS)
+
+    def close(self) -> None:
+        super().close()
+        self.lab.close()

@@ -69,6 +69,11 @@ def site_invite(cli: Cli, name: str, ttl: float, own_name: str | None, node: boo
         click.echo(error.detail, err=True)
         body["own_name"] = click.prompt(_("What shall this site itself be called?"), err=True)
         made = cli.api().post("/site-invitations", body)
+    if not made["reachable"]:
+        click.echo(
+            _("Nobody can join yet: this garage listens on its own server alone. GARAGE_LISTEN=0.0.0.0:8443 make up"),
+            err=True,
+        )
     if not cli.json:
         until = local_time(made["expires_at"])
         click.echo(_("To type on the server of {name}, once, until {until}:").format(name=name, until=until), err=True)

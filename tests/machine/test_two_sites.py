@@ -1,0 +1,83 @@
+"""The headline: two organisations' garages, each with controller, libvirt and machines of its own, become one network by one token.
+
+machine a ── garage tsukuba (registry) ── line ── internet ── line ── garage nagoya ── machine b
+             10.77.0.0/20, fd77::/48                           10.78.0.0/20, fd78::/48
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from garage.shell.images import Manifest
+from netd.lab.parse import parse
+from netd.lab.world import World
+from tests.machine.garage_inside import BIN, Garage
+
+pytestmark = pytest.mark.machine
+
+TOPOLOGY = """
+name: headline
+sites:
+  tsukuba: {lines: {tsukuba-line: {delay: 4ms}}}
+  nagoya: {lines: {nagoya-line: {delay: 6ms}}}
+"""
+
+
+class Pair:
+    """Both garages with a machine each; started side by side."""
+
+    def __init__(self, world: World, store: Path) -> None:
+        self.world, self._store = world, store
+        self.url = f"https://{world.nodes['tsukuba'].ipv4}:8443"
+        with ThreadPoolExecutor() as pool:
+            self.tsukuba, self.nagoya = pool.map(self._garage, ("tsukuba", "nagoya"), (77, 78))
+
+    def _garage(self, node: str, number: int) -> Garage:
+        settings = {
+            "instance": f"h{number}",
+            "site_ipv4": f"10.{number}.0.0/20",
+            "site_ipv6": f"fd{number}::/48",
+            "listen": self.url.removeprefix("https://") if node == "tsukuba" else "127.0.0.1:8078",
+        }
+        made = Garage(self._store, lambda argv: self.world.argv(node, argv), settings)
+        made.garage("machine", "create", f"arm-{node}", "--size", "tiny")
+        return made
+
+    def close(self) -> None:
+        for garage in (self.tsukuba, self.nagoya):
+            garage.close()
+
+
+@pytest.fixture(scope="module")
+def pair(image_store: tuple[Path, Manifest]) -> Iterator[Pair]:
+    with World(parse(TOPOLOGY)) as world:
+        made = Pair(world, image_store[0])
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def test_one_token_makes_two_garages_one_network(pair: Pair) -> None:
+    invitation = json.loads(
+        pair.tsukuba.garage("-o", "json", "site", "invite", "nagoya", "--own-name", "tsukuba", "--ttl", "1h")
+    )
+    said = pair.nagoya.run([str(BIN / "netd"), "join", pair.url], input=invitation["token"])
+    assert "joined as site nagoya" in said
+    names = {site: f"arm-{site}.admin.{site}.garage.internal" for site in ("tsukuba", "nagoya")}
+    assert "3 received" in pair.tsukuba.ssh("arm-tsukuba", f"ping -c 3 {names['nagoya']}")
+    assert "3 received" in pair.nagoya.ssh("arm-nagoya", f"ping -4 -c 3 {names['tsukuba']}")
+    _until(lambda: pair.nagoya.show("arm-nagoya")["fqdn"] == names["nagoya"], "its own controller takes the given name")
+
+
+def _until(true: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
