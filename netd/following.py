@@ -16,12 +16,15 @@ from netd import joining
 from netd.core.link_report import Seen, link_states
 from netd.core.wanted import Wanted
 from netd.errors import NetdError
+from netd.measuring import Throughput
 from netd.membership import Membership
+from netd.metrics import Metrics
 from netd.overlay import Overlay, refused_version
 from netd.shell import kernel
 from netd.shell.controller import Controller
 from netd.shell.registry import Registry
-from netd.wire import LinkReport, News, Refusal, SpecError
+from netd.told import Teller
+from netd.wire import LinkReport, News, Outcome, Refusal, SpecError
 
 log = logging.getLogger(__name__)
 POLL = 25.0
@@ -56,7 +59,11 @@ class Following:
     """Start with `start()`; the threads end with the process."""
 
     def __init__(self, overlay: Overlay, measuring: Measuring, parts: Sequence[Part] = ()) -> None:
-        self.overlay, self._measuring, self._parts = overlay, measuring, parts
+        self.overlay, self._measuring = overlay, measuring
+        self._throughput, self._metrics = Throughput(overlay.home.path), Metrics(overlay.config.state_dir)
+        self._parts: Sequence[Part] = (*parts, self._throughput)
+        self._outcome: Outcome | None = None
+        """That was told last."""
         self._asked = -ASK_EVERY
         self._routed: tuple[int, int, Mapping[int, int]] = (0, 0, {})
         """What routes were last made of."""
@@ -71,21 +78,24 @@ class Following:
         self._reported = self._mended = -REPORT_EVERY
         self._paused = overlay.paused
         self._up: frozenset[int] = frozenset()
-        self._trouble = ""
+        self._trouble: dict[str, str] = {}
+        """By thread: why its last turn failed."""
+        self._teller = Teller()
 
     def start(self) -> None:
         for name, act in (("poll", self._poll), ("tend", self._tend)):
-            threading.Thread(target=self._for_ever, args=(act,), name=f"overlay-{name}", daemon=True).start()
+            threading.Thread(target=self._for_ever, args=(name, act), name=f"overlay-{name}", daemon=True).start()
 
-    def _for_ever(self, act: Callable[[], None]) -> None:
+    def _for_ever(self, name: str, act: Callable[[], None]) -> None:
         failures = 0
         while True:
             try:
                 act()
                 failures = 0
+                self._trouble.pop(name, None)
             except (NetdError, SpecError, OSError) as error:
                 log.log(logging.WARNING if failures in (0, 4) else logging.DEBUG, "overlay: %s", error)
-                self._trouble = str(error)
+                self._trouble[name] = str(error)
                 time.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
                 failures += 1
 
@@ -99,6 +109,8 @@ class Following:
         self._registry = registry = Registry(member.url, member.pin, self.overlay.home.credential())
         while self.overlay.home.membership() == member:
             news = registry.fetch(*self._after(), POLL)
+            self._teller.heard_at = time.time()
+            self._trouble.pop("poll", None)
             if news is not None and self.overlay.member == member:
                 self._take(news)
 
@@ -135,7 +147,7 @@ class Following:
         try:
             changes = self.overlay.take(news)
             log.info("registry's version %s, table %s: %s changes", *self.overlay.versions, len(changes))
-            self._refusal, self._trouble = None, ""
+            self._refusal = None
         except SpecError as error:
             log.warning("refused: %s: %s", error.code, error.text)
             refused = refused_version(news.spec), refused_version(news.table)
@@ -152,6 +164,7 @@ class Following:
         if overlay.home.membership() is None:
             log.info("left the overlay")
             overlay.leave()
+            self._metrics.remove()
             return
         if self._registry:
             self._registry.hurry()
@@ -181,6 +194,7 @@ class Following:
         if due or made_of != self._routed:
             self._say("routes", overlay.route())
             self._routed = made_of
+            self._teller.reclassify(overlay.home.path, overlay.classes)
 
     @staticmethod
     def _say(what: str, changes: Sequence[str]) -> None:
@@ -195,7 +209,10 @@ class Following:
             return
         self._report_now.clear()
         self._up, self._reported = up, time.monotonic()
-        Registry(member.url, member.pin, self.overlay.home.credential()).report(self.report(wanted, up))
+        report, place = self.report(wanted, up), self.overlay.home
+        self._teller.tell(place.path, report, self.overlay.classes)
+        Registry(member.url, member.pin, place.credential()).report(report)
+        self._teller.heard_at = time.time()
 
     def report(self, wanted: Wanted, up: frozenset[int]) -> LinkReport:
         """What this node says of its links."""
@@ -223,10 +240,15 @@ class Following:
             keys=overlay.public_keys(),
             endpoints=tuple(f"[{a}]:{port}" if ":" in a else f"{a}:{port}" for a in own),
             links=link_states(wanted.spec, seen, up, self._measuring.classes()),
+            outcome=self._throughput.outcome(),
             paused=overlay.paused,
             alarms=tuple(text[:200] for text in overlay.routes.alarms(wanted))[:20],
             problems=tuple(text[:200] for text in self._problems())[:20],
         )
 
     def _problems(self) -> list[str]:
-        return [text for text in (self._trouble, *(text for part in self._parts for text in part.problems())) if text]
+        return [
+            text
+            for text in (*self._trouble.values(), *(text for part in self._parts for text in part.problems()))
+            if text
+        ]

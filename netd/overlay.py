@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
@@ -71,7 +72,7 @@ class Overlay:
         try:
             spec, table = (files.read(path) for path in (self.home.spec, self.home.table))
             if spec and table:
-                self._check(News(spec=spec.encode(), table=table.encode()))
+                self.check(News(spec=spec.encode(), table=table.encode()))
         except SpecError as error:
             log.warning("the cached documents of the registry are not usable: %s", error.text)
         return True
@@ -79,7 +80,7 @@ class Overlay:
     def take(self, news: News) -> list[str]:
         """Check, apply and remember; raises SpecError (refused, the last good ones stay) or NetdError (could not be applied)."""
         before = self.spec, self.table
-        self._check(news)
+        self.check(news)
         try:
             changes = self.apply()
         except Exception:
@@ -90,8 +91,8 @@ class Overlay:
                 files.write(path, sealed.decode(), 0o600)
         return changes
 
-    def _check(self, news: News) -> None:
-        """Both documents together, so that neither is in force without the other's agreement."""
+    def check(self, news: News) -> None:
+        """Make them the ones in force, nothing applied yet; both together, so that neither is without the other's agreement."""
         member, versions = self._membership(), self.versions
         spec, table = _opened(news.spec, member, LinkSpec), _opened(news.table, member, Table)
         if spec:
@@ -112,7 +113,8 @@ class Overlay:
         if self.spec is None or self.table is None:
             return View()
         prefixes = (own.bridge.site_ipv4, own.bridge.site_ipv6)
-        return make_overlay(self.config.instance, self.spec, self.table, floor, prefixes, paused=self.paused)
+        now = time.time()
+        return make_overlay(self.config.instance, self.spec, self.table, floor, prefixes, paused=self.paused, now=now)
 
     @property
     def paused(self) -> bool:
@@ -137,11 +139,9 @@ class Overlay:
         """Bring BGP to what is in force; it takes longer than all else, so neither news nor filters wait for it."""
         return self.routes.follow(wanted) if (wanted := self.wanted()) else []
 
-    def plan(self, news: News | None = None) -> list[str]:
-        """What `take` (or `apply`) would do; changes nothing."""
-        if news:
-            self._check(news)
-        changes = [str(change) for change in self.node.preview(None)]
+    def plan(self, sealed: bytes | None = None) -> list[str]:
+        """What applying the documents in force (`check` makes others so) and the node's own spec, or `sealed` in its place, would do."""
+        changes = [str(change) for change in self.node.preview(sealed)]
         if (wanted := self.wanted()) is not None:
             for part in (self.tunnels, self.routes):
                 changes += part.plan(wanted)

@@ -23,6 +23,8 @@ def check_link_spec(spec: LinkSpec, *, site: str, node: str, in_force: int, port
         if link.port not in ports:
             raise SpecError("content", f"link {link.number} listens on {link.port}, outside of {ports[0]}-{ports[-1]}")
         _check_addresses(link, floor)
+    if spec.order and spec.order.link not in {link.number for link in spec.links}:
+        raise SpecError("content", f"link {spec.order.link} is to be measured, but there is none")
     _unique("number", [link.number for link in spec.links])
     _unique("port", [link.port for link in spec.links])
     _unique("address", [address for link in spec.links for address in (link.ipv4, link.ipv6)])

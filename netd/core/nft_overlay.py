@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from netd.core.desired import Desired
 from netd.core.overlay import Overlay
+from netd.core.throughput import PORT
 
 BFD = "3784, 3785, 4784"
 """Control, echo, multihop (RFC 5881, section 4; RFC 5883, section 5)."""
@@ -53,7 +54,7 @@ def from_links_here(wanted: Desired) -> str:
     udp dport {{ {BFD} }} accept
     icmp type echo-request accept
     icmpv6 type echo-request accept
-    drop
+{_measured(wanted.overlay)}    drop
   }}
   chain for_gateway {{
     ct state established,related accept
@@ -63,6 +64,15 @@ def from_links_here(wanted: Desired) -> str:
     drop
   }}
 """
+
+
+def _measured(overlay: Overlay) -> str:
+    """The one port of a measurement, for the one peer that does it, while it does."""
+    return "".join(
+        f'    iifname "{peer.interface}" ip saddr {peer.ipv4} ip daddr {peer.own4} tcp dport {PORT} accept\n'
+        for peer in overlay.peers
+        if peer.own4
+    )
 
 
 def from_links(wanted: Desired) -> str:

@@ -35,6 +35,8 @@ class Peer:
     ipv6: str
     inside: bool = False
     """A node of this very site: machines of the site pass, too."""
+    own4: str = ""
+    """This end's address, while the peer may measure throughput to it; "" else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,17 @@ def interface(instance: str, number: int) -> str:
 
 
 def make_overlay(
-    instance: str, spec: LinkSpec, table: Table, floor: Floor, own: Iterable[str], *, paused: bool = False
+    instance: str,
+    spec: LinkSpec,
+    table: Table,
+    floor: Floor,
+    own: Iterable[str],
+    *,
+    paused: bool = False,
+    now: float = 0.0,
 ) -> Overlay:
-    """Prefixes that overlap `own` (the site's as its controller says) or the floor's networks, or lie outside `RANGES`, are left out
-    and named."""
+    """`now`: seconds since 1970, which end an order to measure. Prefixes that overlap `own` (the site's as its controller says) or the
+    floor's networks, or lie outside `RANGES`, are left out and named."""
     closed = dict.fromkeys(floor.networks, "closed on this server") | dict.fromkeys(own, "this site's own")
     networks: list[Network] = []
     zones, refused = [], []
@@ -79,7 +88,7 @@ def make_overlay(
         networks += map(parsed, kept)
         if servers := tuple(address for address in (site.dns4, site.dns6) if _inside(address, kept)):
             zones.append(Zone(f"{site.site}.{table.domain}", kept, servers))
-    return Overlay(_peers(instance, spec), _merged(networks), tuple(zones), tuple(refused), paused)
+    return Overlay(_peers(instance, spec, now), _merged(networks), tuple(zones), tuple(refused), paused)
 
 
 def _reason(net: Network, closed: Mapping[str, str]) -> str:
@@ -101,9 +110,16 @@ def _merged(networks: Iterable[Network]) -> tuple[str, ...]:
     return tuple(str(net) for nets in found for net in ipaddress.collapse_addresses(nets))  # type: ignore[type-var]
 
 
-def _peers(instance: str, spec: LinkSpec) -> tuple[Peer, ...]:
+def _peers(instance: str, spec: LinkSpec, now: float) -> tuple[Peer, ...]:
+    serving = spec.order.link if spec.order and spec.order.role == "server" and now < spec.order.not_after else 0
     found = [
-        Peer(interface(instance, link.number), link.peer_ipv4, link.peer_ipv6, link.peer_asn == spec.asn)
+        Peer(
+            interface(instance, link.number),
+            link.peer_ipv4,
+            link.peer_ipv6,
+            link.peer_asn == spec.asn,
+            link.ipv4 if link.number == serving else "",
+        )
         for link in spec.links
     ]
     return tuple(sorted(found, key=lambda peer: peer.interface))

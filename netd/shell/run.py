@@ -14,11 +14,12 @@ TIMEOUT = 20.0
 """Seconds; ip and nft answer in milliseconds, a ruleset of 10,000 elements loads in 0.2 s."""
 
 
-def run(argv: Sequence[str], *, input: str | None = None, check: bool = True) -> str:
-    """Standard output of `argv`; a non-zero exit raises NetdError("tool") unless `check` is off."""
+def run(argv: Sequence[str], *, input: str | None = None, check: bool = True, timeout: float = TIMEOUT) -> str:
+    """Standard output of `argv`; a non-zero exit raises NetdError("tool") unless `check` is off, so does running longer than `timeout`
+    seconds."""
     log.debug("$ %s", shlex.join(argv))
     try:
-        done = subprocess.run(argv, input=input, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(argv, input=input, capture_output=True, text=True, timeout=timeout, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NetdError("tool", f"{argv[0]}: {error}", hint="is it installed?") from None
     if check and done.returncode:

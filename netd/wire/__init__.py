@@ -14,6 +14,8 @@ from netd.wire.link import (
     LinkSpec,
     LinkState,
     News,
+    Order,
+    Outcome,
     PublicKey,
     Table,
 )
@@ -40,6 +42,8 @@ __all__ = [
     "MachineNet",
     "News",
     "NodeSpec",
+    "Order",
+    "Outcome",
     "Prefix4",
     "Prefix6",
     "PublicKey",

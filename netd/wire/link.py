@@ -56,6 +56,21 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """`draining`: a newer link takes over; routes prefer every other one."""
 
 
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Measure a link's throughput once: the server end listens, the client end sends and then receives."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{1,32}\Z")]
+    """Never used again; a node that has done it does not do it twice."""
+    link: Annotated[int, msgspec.Meta(ge=1)]
+    role: Literal["client", "server"]
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=5)]
+    """Of each direction."""
+    mbit: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    """Most Mb/s that are sent."""
+    not_after: float
+    """Seconds since 1970; later nothing listens and nothing is sent."""
+
+
 class LinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that the registry wants of one node: whole, versioned, level-triggered."""
 
@@ -69,6 +84,8 @@ class LinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     bfd_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1000
     """Interval of BFD's control packets; three missed ones end a link."""
     links: Annotated[tuple[Link, ...], msgspec.Meta(max_length=2000)] = ()
+    order: Order | None = None
+    """One at a time."""
 
 
 class Allotment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,6 +135,25 @@ class LinkState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     sent: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
+Bps = Annotated[float, msgspec.Meta(ge=0, le=1e13)]
+"""Bits per second."""
+Retransmits = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What became of the last Order. A server end has no figures; it speaks up only when it could not serve."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{1,32}\Z")]
+    sent_bps: Bps = 0.0
+    """What the peer received, headers not counted."""
+    sent_retransmits: Retransmits = 0
+    received_bps: Bps = 0.0
+    received_retransmits: Retransmits = 0
+    """Of the peer's TCP."""
+    error: Text = ""
+    """Why there are no figures; "" when there are."""
+
+
 class LinkReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What netd says about its own links, and about nobody else's."""
 
@@ -128,6 +164,8 @@ class LinkReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     endpoints: Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=8)] = ()
     """Where this node believes it can be reached, e.g. its native IPv6 address; ports by link are Link.port."""
     links: Annotated[tuple[LinkState, ...], msgspec.Meta(max_length=2000)] = ()
+    outcome: Outcome | None = None
+    """Said again until there is another one."""
     paused: bool = False
     alarms: Annotated[tuple[Text, ...], msgspec.Meta(max_length=20)] = ()
     """E.g. "site nagoya announces 10.1.0.0/20, which is not its own"."""
