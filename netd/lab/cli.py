@@ -17,7 +17,7 @@ from netd.lab.bringup import mend
 from netd.lab.model import INTERNET
 from netd.lab.places import inside
 from netd.lab.removal import remove, remove_abandoned
-from netd.lab.state import labs
+from netd.lab.state import LabState, labs
 from netd.lab.up import up
 from netd.lab.world import World
 
@@ -77,7 +77,7 @@ def _up(arguments: argparse.Namespace) -> None:
 
 def _status(arguments: argparse.Namespace) -> None:
     remove_abandoned()
-    names = [arguments.lab] if arguments.lab else labs()
+    names = [arguments.lab] if arguments.lab else _kept()
     shown = [show.describe(name) for name in names]
     if arguments.output == "json":
         _say(json.dumps({"items": shown}))
@@ -118,7 +118,7 @@ def _down(arguments: argparse.Namespace) -> None:
 
 def _lab(given: str | None) -> str:
     """The lab that is meant: the only one, when none is named."""
-    names = labs()
+    names = _kept()
     if given:
         return parse.label("lab", given, parse.LAB_LENGTH)
     if len(names) != 1:
@@ -128,6 +128,11 @@ def _lab(given: str | None) -> str:
             hint=f"say which: {', '.join(names)}" if names else "netd lab up labs/two-sites.yaml",
         )
     return names[0]
+
+
+def _kept() -> list[str]:
+    """Labs of the command line: a running test's end with it, and are meant only when they are named."""
+    return [name for name in labs() if not LabState(name).read().get("owner")]
 
 
 def _say(text: str) -> None:

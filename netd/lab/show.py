@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netd.errors import NetdError
-from netd.lab import processes
+from netd.lab import processes, show_overlay
 from netd.lab.lines import carried_by, in_force
 from netd.lab.model import Impairment, Line
+from netd.lab.tables import table
 from netd.lab.units import show_rate, show_seconds, show_share
 from netd.lab.world import World
 
@@ -26,6 +26,7 @@ def describe(name: str) -> dict[str, Any]:
         "nodes": [_node(world, name) for name in world.nodes],
         "lines": [_line(world, line) for line in world.topology.lines],
         "namespaces": list(world.plan.namespaces),
+        **show_overlay.describe(world),
     }
 
 
@@ -80,7 +81,7 @@ def _words(wanted: Impairment) -> str:
 
 
 def text(lab: dict[str, Any]) -> str:
-    """One lab as two tables."""
+    """One lab as tables: nodes, lines, and of an overlay processes and links."""
     if lab["state"] != "up":
         return f"{lab['name']}: {lab['problem']}"
     nodes = [
@@ -104,9 +105,10 @@ def text(lab: dict[str, Any]) -> str:
     return "\n".join(
         [
             head,
-            *_table(("NODE", "SITE", "NAMESPACE", "LINE", "IPV4", "SEEN AS", "IPV6"), nodes),
+            *table(("NODE", "SITE", "NAMESPACE", "LINE", "IPV4", "SEEN AS", "IPV6"), nodes),
             "",
-            *_table(("LINE", "SITE", "NOW", "NAT", "CARRIER", "STATE"), lines),
+            *table(("LINE", "SITE", "NOW", "NAT", "CARRIER", "STATE"), lines),
+            *show_overlay.lines(lab),
         ]
     )
 
@@ -120,9 +122,3 @@ def _health(line: dict[str, Any]) -> str:
     if line["carried_by"] == "forwarder" and not line["pid"]:
         return f"dead: netd lab heal {line['name']}"
     return "broken" if line["broken"] else "ok"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    table = [head, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]

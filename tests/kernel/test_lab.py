@@ -417,7 +417,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 def test_down_after_the_builder_was_killed(tmp_path: Path, sign: str) -> None:
     name = f"kill-{os.getpid()}"
     (tmp_path / "t.yaml").write_text(TOPOLOGY)
-    argv = [sys.executable, "-m", "netd.lab.cli", "up", str(tmp_path / "t.yaml"), "--name", name]
+    argv = [sys.executable, "-m", "netd.lab.cli", "up", str(tmp_path / "t.yaml"), "--bare", "--name", name]
     builder = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 10
     while not (Path("/run/garage-lab") / name / sign).exists():
@@ -449,9 +449,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "t.yaml"
     file.write_text(SMALL)
     try:
-        assert "is up: 2 nodes, 2 lines" in command("up", str(file), "--name", name).stdout
+        assert "is up: 2 nodes, 2 lines" in command("up", str(file), "--bare", "--name", name).stdout
         inodes = [(processes.NETNS / place).stat().st_ino for place in namespaces_of(name)]
-        again = command("up", str(file), "--name", name)
+        again = command("up", str(file), "--bare", "--name", name)
         assert (again.returncode, "is up already" in again.stdout) == (0, True)
         assert inodes == [(processes.NETNS / place).stat().st_ino for place in namespaces_of(name)]
         assert "5 received" in command("exec", "--lab", name, "a", "--", "ping", "-c5", "-i0.01", "203.0.113.10").stdout
