@@ -7,16 +7,16 @@ import json
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 from netd import config as configuration
-from netd import overlay_cli
+from netd import overlay_cli, status
 from netd.config import Config
+from netd.core.status_text import plan_text, status_text
 from netd.daemon import Daemon
 from netd.errors import NetdError
 from netd.node import Node
-from netd.shell import daemons, kernel
-from netd.shell.controller import Controller
 from netd.wire import SpecError
 
 
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, act, text in (
         ("run", _run, "follow the controller until SIGTERM"),
         ("status", _status, "what is in force"),
-        ("plan", _plan, "show what would change, and change nothing"),
+        ("plan", _plan, "show what the authorities' newest documents would change, and change nothing"),
         ("down", _down, "remove bridge, filters and daemons"),
     ):
         command = commands.add_parser(name, help=text)
@@ -79,41 +79,13 @@ def _run(config: Config, _arguments: argparse.Namespace) -> None:
 
 
 def _status(config: Config, arguments: argparse.Namespace) -> None:
-    node = Node(config)
-    node.adopt()
-    changes = node.preview(None)
-    bridge = node.spec.bridge.name if node.spec else ""
-    shown = {
-        "node": config.node,
-        "version": node.version,
-        "bridge": bridge,
-        "machines": len(node.spec.machines) if node.spec else 0,
-        "running": sorted(daemons.running(config.state_dir)),
-        "ipv6_uplink": kernel.has_uplink("-6"),
-        "floor": list(node.floor(bridge).networks),
-        "pending": [str(change)[:200] for change in changes],
-        "problems": list(node.problems()),
-    }
-    if arguments.output == "json":
-        print(json.dumps(shown))
-    else:
-        print(
-            "\n".join(
-                f"{key:12} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-                for key, value in shown.items()
-            )
-        )
+    shown = status.status(config)
+    print(json.dumps(shown) if arguments.output == "json" else status_text(shown, time.time()))
 
 
 def _plan(config: Config, arguments: argparse.Namespace) -> None:
-    node = Node(config)
-    node.adopt()
-    sealed = Controller(config).fetch(node.version, 0)
-    changes = [str(change) for change in node.preview(sealed)]
-    if arguments.output == "json":
-        print(json.dumps({"items": changes}))
-    else:
-        print("\n".join(changes) or "nothing to change")
+    shown = status.plan(config)
+    print(json.dumps(shown) if arguments.output == "json" else plan_text(shown, whole=arguments.verbose))
 
 
 def _down(config: Config, _arguments: argparse.Namespace) -> None:

@@ -212,7 +212,7 @@ class Following:
         report, place = self.report(wanted, up), self.overlay.home
         self._teller.tell(place.path, report, self.overlay.classes)
         Registry(member.url, member.pin, place.credential()).report(report)
-        self._teller.heard_at = time.time()
+        self._teller.heard(place.path)
 
     def report(self, wanted: Wanted, up: frozenset[int]) -> LinkReport:
         """What this node says of its links."""

@@ -46,7 +46,8 @@ class WireGuard:
         """Link number → (bytes received, when they last grew)."""
 
     def plan(self, wanted: Wanted) -> list[str]:
-        return [str(step) for step in self._steps(wanted, self._present(wanted.instance))]
+        """What `follow` would do. Which of a peer's addresses is being tried is the daemon's own business, so it is no difference."""
+        return [str(step) for step in self._steps(wanted, self._present(wanted.instance)) if step.kind != "endpoint"]
 
     def follow(self, wanted: Wanted) -> list[str]:
         """Bring tunnels to what is wanted; the changes made."""
