@@ -21,7 +21,7 @@ SINGLE = tuple(
     map(
         re.compile,
         (
-            r"(neighbor \S+ (?:maximum-prefix|advertisement-interval|timers connect))",
+            r"(neighbor \S+ (?:remote-as|maximum-prefix|advertisement-interval|timers connect))",
             r"(neighbor \S+ route-map) \S+ (in|out)",
             r"(set (?:local-preference|src))",
             r"(match (?:ip address|ipv6 address|as-path))",

@@ -45,7 +45,7 @@ class Frr:
         missing = [f"start {name}" for name in DAEMONS if _pid(space, name) is None]
         if not missing and files.read(self._applied) == text:
             return []
-        present = "" if len(missing) == len(DAEMONS) else _running(space)
+        present = "" if len(missing) == len(DAEMONS) else running(space)
         return missing + [f"frr {line}" for line in commands(present, text)]
 
     def follow(self, wanted: Wanted) -> list[str]:
@@ -56,13 +56,13 @@ class Frr:
             return []
         self._applied.unlink(missing_ok=True)
         self._start(space, missing)
-        lines = commands(_running(space), text)
+        lines = commands(running(space), text)
         if lines:
             files.write(self._config, "".join(f"{line}\n" for line in lines), 0o644)
             run(
                 ["vtysh", "-N", space, "-f", str(self._config)], check=False
             )  # its exit status says nothing of single lines
-            if left := commands(_running(space), text):
+            if left := commands(running(space), text):
                 raise NetdError(
                     "tool", f"FRR has not taken “{'; '.join(left[:4])}”", hint="is its version 8.4 or later?"
                 )
@@ -152,7 +152,8 @@ def _pid(space: str, name: str) -> int | None:
     return None
 
 
-def _running(space: str) -> str:
+def running(space: str) -> str:
+    """The configuration that FRR has."""
     return run(["vtysh", "-N", space, "-c", "show running-config"])
 
 
