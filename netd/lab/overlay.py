@@ -20,7 +20,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from netd.errors import NetdError
-from netd.lab import instances, reach
+from netd.lab import instances, processes, reach
 from netd.lab.layout import OWN_PREFIXES, Member
 from netd.lab.sites import NETD, Network, SiteNode
 from netd.lab.world import World
@@ -32,10 +32,11 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEVER_RENEWED = 1_000_000
 """Version of the registry's own NodeSpec when the laboratory speaks in its controller's place: above all that it will count to."""
 START_SECONDS = 60.0
+Process = subprocess.Popen[bytes]
 
 
 class LabOverlay:
-    """`with World(…) as world: overlay = LabOverlay(world, node)`, then `start_registry`, `prepare` and `join` of each other node."""
+    """`with World(…) as world: overlay = LabOverlay(world, node)`, then `start_registry`, and `prepare_site` of each other node."""
 
     def __init__(self, world: World, registry: str) -> None:
         """`registry`: the node that it runs at."""
@@ -46,8 +47,6 @@ class LabOverlay:
         self.url = f"https://{self.address}:{PORT}"
         self.own = self.instance(0)
         """The registry's instance id."""
-        self.sites: dict[str, SiteNode] = {}
-        """Of the nodes that this process prepared."""
 
     def instance(self, number: int) -> str:
         """Of node `number`, 0 for the registry's."""
@@ -66,8 +65,8 @@ class LabOverlay:
 
     # the registry
 
-    def start_registry(self, network: Network | None = None, *, node: str = "node1") -> None:
-        """Make the garage at the registry's node and start its web process and its netd; returns when it answers.
+    def start_registry(self, network: Network | None = None, *, node: str = "node1") -> tuple[Process, Process]:
+        """Make the garage at the registry's node and start its web process and its netd, which are returned when it answers.
 
         `network`: the node's own, with machines, instead of the one that its controller would say; `node`: what netd is called there.
         """
@@ -82,11 +81,11 @@ class LabOverlay:
             key = load_pem_private_key((home / "keys" / "controller.key").read_bytes(), password=None)
             sealed = seal(network.spec(node, NEVER_RENEWED), key)  # type: ignore[arg-type]
             (home / "netd" / "last-good.json").write_bytes(sealed)
-        self.start_web()
-        self.start_netd(self.registry)
+        started = self.start_web(), self.start_netd(self.registry)
         self.wait(self.answers, f"the registry's web process: see {home / 'web.log'}")
+        return started
 
-    def start_web(self) -> subprocess.Popen[bytes]:
+    def start_web(self) -> Process:
         return self.start(self.registry, [program("garage-server"), "web"], "web")
 
     def answers(self) -> bool:
@@ -107,24 +106,20 @@ class LabOverlay:
     def site(self, member: Member, machines: tuple[MachineNet, ...] = ()) -> SiteNode:
         """A node's files and commands; nothing is done."""
         network = Network(self.instance(member.number), *member.prefixes, member.site, machines)
-        return self._site(member.node, network)
+        return self.site_of(member.node, network)
 
-    def _site(self, node: str, network: Network) -> SiteNode:
+    def site_of(self, node: str, network: Network) -> SiteNode:
         return SiteNode(node, network, self.home(node), lambda argv: self.world.argv(node, argv))
 
-    def prepare_site(self, site: SiteNode) -> None:
+    def prepare_site(self, site: SiteNode) -> Process:
         """Write its settings and start its netd, which has joined nothing yet."""
         self._home(site.name, site.network.instance)
         site.prepare()
-        self.sites[site.name] = site
-        self.start_netd(site.name)
+        return self.start_netd(site.name)
 
-    def start_netd(self, node: str) -> subprocess.Popen[bytes]:
+    def start_netd(self, node: str) -> Process:
         config = self.home(node) / "netd" / "netd.toml"
         return self.start(node, [*NETD, "run", "--config", str(config)], "netd")
-
-    def join(self, node: str, token: str, *words: str) -> str:
-        return self.run(node, [*NETD, "join", self.url, *words], input=token)
 
     def _home(self, node: str, instance: str) -> Path:
         home = self.home(node)
@@ -136,7 +131,7 @@ class LabOverlay:
 
     # doing something in it
 
-    def start(self, node: str, argv: Sequence[str], name: str) -> subprocess.Popen[bytes]:
+    def start(self, node: str, argv: Sequence[str], name: str) -> Process:
         """A process at a node in a session of its own, its log `NAME.log` in the node's home; ends with the world."""
         with (self.home(node) / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
@@ -176,6 +171,12 @@ class LabOverlay:
                 raise NetdError("tool", f"not within {seconds:.0f} s: {what}")
             time.sleep(0.05)
         return time.monotonic() - began
+
+    def close(self) -> None:
+        """All processes and files of the overlay; the world stays. What removes the world does this, too."""
+        processes.end_inside([self.world.namespace(node) for node in self.world.nodes])
+        instances.remove_files(self.own[:-1], "")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def unreached(self, gateways: dict[str, tuple[str, str]], *, seconds: float = 1.0) -> list[tuple[str, str]]:
         """(from node, address) of all that does not answer; `gateways`: what each node is asked for by every other."""

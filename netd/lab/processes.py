@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +111,19 @@ def forwarders(folder: Path) -> list[int]:
 
 def end(folder: Path, namespaces: list[str]) -> None:
     """End all of a lab's processes: asked first, then killed."""
+    _end(lambda: {*inside(namespaces), *forwarders(folder)})
+
+
+def end_inside(namespaces: list[str]) -> None:
+    """The same for what runs in these namespaces."""
+    _end(lambda: set(inside(namespaces)))
+
+
+def _end(running: Callable[[], set[int]]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + STOP_SECONDS
         asked: set[int] = set()
-        while left := {*inside(namespaces), *forwarders(folder)}:
+        while left := running():
             for pid in left - asked:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
