@@ -132,10 +132,10 @@ class Node:
         office, allow = self.config.office_file, self.config.allow_file
         networks = parse_networks(files.read_trusted(office), name=str(office))
         if self.config.uplink_is_office:
-            networks += self._connected(bridge)
+            networks += self.connected(bridge)
         return make_floor(networks, parse_allowed(files.read_trusted(allow), name=str(allow)))
 
-    def _connected(self, bridge: str) -> list[str]:
+    def connected(self, bridge: str) -> list[str]:
         """The networks that this server stands in, not older than `CONNECTED_FOR`."""
         if self._connected_at + CONNECTED_FOR < (now := time.monotonic()):
             self._networks, self._connected_at = (

@@ -56,6 +56,7 @@ class Overlay:
         self.table: Table | None = None
         self.classes: dict[int, int] = {}
         self.tunnels, self.routes = tunnels, routes
+        self._viewed: tuple[LinkSpec | None, Table | None, View] = (None, None, View())
         node.overlay_of = self.view
 
     @property
@@ -65,9 +66,11 @@ class Overlay:
 
     def restore(self) -> bool:
         """Read the membership and the last good documents; False where there is none. Nothing is applied yet."""
-        self.member = self.home.membership()
-        if self.member is None:
+        member = self.home.membership()
+        if member != self.member:
             self.spec = self.table = None
+        self.member = member
+        if member is None:
             return False
         try:
             spec, table = (files.read(path) for path in (self.home.spec, self.home.table))
@@ -96,12 +99,21 @@ class Overlay:
         member, versions = self._membership(), self.versions
         spec, table = _opened(news.spec, member, LinkSpec), _opened(news.table, member, Table)
         if spec:
-            floor = self.node.floor(f"gb{self.config.instance}")
-            ports = range(member.port, member.port + member.ports)
-            check_link_spec(spec, site=member.site, node=member.node, in_force=versions[0], ports=ports, floor=floor)
+            ports, closed = range(member.port, member.port + member.ports), self._closed()
+            check_link_spec(spec, site=member.site, node=member.node, in_force=versions[0], ports=ports, closed=closed)
         if table:
-            check_table(table, site=member.site, in_force=versions[1])
+            domain = self.table.domain if self.table else table.domain
+            check_table(table, site=member.site, in_force=versions[1], domain=domain)
         self.spec, self.table = spec or self.spec, table or self.table
+
+    def _closed(self) -> dict[str, str]:
+        """Networks into which no link's own addresses may be put: the floor's, those this server stands in, the site's own."""
+        bridge = f"gb{self.config.instance}"
+        found = dict.fromkeys(self.node.floor(bridge).networks, "closed on this server")
+        found |= dict.fromkeys(self.node.connected(bridge), "this server's own network")
+        if (spec := self.node.spec) is not None:
+            found |= dict.fromkeys((spec.bridge.site_ipv4, spec.bridge.site_ipv6), "this site's own network")
+        return found
 
     def _membership(self) -> Membership:
         if self.member is None:
@@ -109,12 +121,26 @@ class Overlay:
         return self.member
 
     def view(self, own: NodeSpec, floor: Floor) -> View:
-        """For the node's filters and names."""
+        """For the node's filters and names, and for routes, which take nothing that these leave out."""
         if self.spec is None or self.table is None:
             return View()
-        prefixes = (own.bridge.site_ipv4, own.bridge.site_ipv6)
+        prefixes, made_of = (own.bridge.site_ipv4, own.bridge.site_ipv6), (self.spec, self.table)
         now = time.time()
-        return make_overlay(self.config.instance, self.spec, self.table, floor, prefixes, paused=self.paused, now=now)
+        found = make_overlay(self.config.instance, *made_of, floor, prefixes, paused=self.paused, now=now)
+        self._viewed = (*made_of, found)
+        return found
+
+    def _seen(self, own: NodeSpec) -> View:
+        """The last view, or a new one if the documents are others since."""
+        spec, table, found = self._viewed
+        if spec is self.spec and table is self.table:
+            return found
+        return self.view(own, self.node.floor(own.bridge.name))
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What of the registry's table is not let through here, and why."""
+        return self._viewed[2].refused if self.table is not None else ()
 
     @property
     def paused(self) -> bool:
@@ -125,9 +151,8 @@ class Overlay:
         if self.spec is None or self.table is None or self.node.spec is None:
             return None
         bridge = self.node.spec.bridge
-        return Wanted(
-            self.config.instance, self.spec, self.table, bridge.ipv4, bridge.ipv6, bridge.name, dict(self.classes)
-        )
+        gateways, closed = (bridge.ipv4, bridge.ipv6), self._seen(self.node.spec).closed
+        return Wanted(self.config.instance, self.spec, self.table, *gateways, bridge.name, dict(self.classes), closed)
 
     def apply(self) -> list[str]:
         """Filters first, then tunnels: whoever sees a link may rely on its rules. Routes come after them, by `route`."""

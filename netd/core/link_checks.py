@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from netd.core.floor import Floor
+from netd.core.floor import Network
 from netd.wire import Link, LinkSpec, SpecError, Table
 from netd.wire.link import SCHEMA
 
@@ -13,8 +13,11 @@ LINK_RANGE = ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd00::
 """Shared address space (RFC 6598) and ULA: no office, uplink or site can lose a route to a link's own addresses."""
 
 
-def check_link_spec(spec: LinkSpec, *, site: str, node: str, in_force: int, ports: range, floor: Floor) -> None:
-    """Raises SpecError: "schema", "node", "version", or "content" for a spec that contradicts itself, this node or its floor."""
+def check_link_spec(
+    spec: LinkSpec, *, site: str, node: str, in_force: int, ports: range, closed: Mapping[str, str]
+) -> None:
+    """Raises SpecError: "schema", "node", "version", or "content" for a spec that contradicts itself or this node. `closed`: networks
+    that no link's own addresses may lie in, each with what it is."""
     _check_schema(spec.schema)
     if (spec.site, spec.node) != (site, node):
         raise SpecError("node", f"the spec is for {spec.node} of {spec.site}, this is {node} of {site}")
@@ -22,7 +25,8 @@ def check_link_spec(spec: LinkSpec, *, site: str, node: str, in_force: int, port
     for link in spec.links:
         if link.port not in ports:
             raise SpecError("content", f"link {link.number} listens on {link.port}, outside of {ports[0]}-{ports[-1]}")
-        _check_addresses(link, floor)
+        _check_addresses(link, closed)
+        _check_endpoints(link)
     if spec.order and spec.order.link not in {link.number for link in spec.links}:
         raise SpecError("content", f"link {spec.order.link} is to be measured, but there is none")
     _unique("number", [link.number for link in spec.links])
@@ -30,15 +34,19 @@ def check_link_spec(spec: LinkSpec, *, site: str, node: str, in_force: int, port
     _unique("address", [address for link in spec.links for address in (link.ipv4, link.ipv6)])
 
 
-def check_table(table: Table, *, site: str, in_force: int) -> None:
-    """Raises SpecError: "schema", "version", or "content" for names, numbers or prefixes that are there twice."""
+def check_table(table: Table, *, site: str, in_force: int, domain: str) -> None:
+    """Raises SpecError: "schema", "version", or "content" for names or numbers that are there twice, texts that FRR would write otherwise,
+    or another domain than `domain`, which was in force when this node joined: whoever names it decides whose names are asked for."""
     _check_schema(table.schema)
     _check_version(table.version, in_force)
+    if table.domain != domain:
+        raise SpecError("content", f"the domain is {table.domain} all at once, it was {domain}")
     _unique("site", [entry.site for entry in table.sites])
     _unique("ASN", [entry.asn for entry in table.sites])
     for entry in table.sites:
         for prefix, server in ((entry.ipv4, entry.dns4), (entry.ipv6, entry.dns6)):
-            _parsed(prefix)
+            if str(_parsed(prefix)) != prefix:
+                raise SpecError("content", f"{entry.site}'s {prefix} is not written as a prefix is")
             _address(server)
     if site not in {entry.site for entry in table.sites}:
         raise SpecError("content", f"the table has no site {site}")
@@ -54,8 +62,8 @@ def _check_version(version: int, in_force: int) -> None:
         raise SpecError("version", f"version {version} is older than {in_force}, which is in force")
 
 
-def _check_addresses(link: Link, floor: Floor) -> None:
-    """Both ends are neighbours in the link range, and no closed network would be led into the tunnel."""
+def _check_addresses(link: Link, closed: Mapping[str, str]) -> None:
+    """Both ends are neighbours in the link range, and no network that is somebody's would be led into the tunnel."""
     for own, peer, length, allowed in (
         (link.ipv4, link.peer_ipv4, 31, LINK_RANGE[0]),
         (link.ipv6, link.peer_ipv6, 127, LINK_RANGE[1]),
@@ -65,17 +73,29 @@ def _check_addresses(link: Link, floor: Floor) -> None:
             raise SpecError("content", f"link {link.number}: {own} and {peer} are not the two ends of a /{length}")
         if not net.subnet_of(allowed):  # type: ignore[arg-type]
             raise SpecError("content", f"link {link.number}: {own} is outside of {allowed}")
-        closed = next((text for text in floor.networks if _overlap(text, net)), None)
-        if closed:
-            raise SpecError("content", f"link {link.number}: {own} lies in {closed}, which is closed on this server")
+        if other := next((text for text in closed if _overlap(text, net)), None):
+            raise SpecError("content", f"link {link.number}: {own} lies in {other}, which is {closed[other]}")
+        if {own, peer} != {str(_address(own)), str(_address(peer))}:
+            raise SpecError("content", f"link {link.number}: {own} or {peer} is not written as an address is")
 
 
-def _overlap(text: str, net: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+def _check_endpoints(link: Link) -> None:
+    """A peer may live in a private network beside this server, but on no address that means this server or everybody."""
+    for endpoint in link.endpoints:
+        host, _, port = endpoint.rpartition(":")
+        address = _address(host.strip("[]"))
+        address = getattr(address, "ipv4_mapped", None) or address
+        nowhere = address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local
+        if nowhere or str(address) == "255.255.255.255" or not 0 < int(port) < 65_536:
+            raise SpecError("content", f"link {link.number}: nobody else can be at {endpoint}")
+
+
+def _overlap(text: str, net: Network) -> bool:
     other = ipaddress.ip_network(text)
     return other.version == net.version and other.overlaps(net)
 
 
-def _parsed(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _parsed(text: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError as error:

@@ -50,6 +50,8 @@ class Overlay:
     refused: tuple[str, ...] = ()
     """"nagoya 10.77.0.0/20: overlaps 10.77.0.0/16, which is closed on this server": the floor wins over an allotment."""
     paused: bool = False
+    closed: frozenset[str] = frozenset()
+    """The prefixes of `refused`, and what the registry calls this site's own although it is not."""
 
     def of(self, version: int) -> tuple[str, ...]:
         return tuple(net for net in self.networks if (":" in net) == (version == 6))
@@ -76,19 +78,22 @@ def make_overlay(
 ) -> Overlay:
     """`now`: seconds since 1970, which end an order to measure. Prefixes that overlap `own` (the site's as its controller says) or the
     floor's networks, or lie outside `RANGES`, are left out and named."""
+    own = tuple(own)
     closed = dict.fromkeys(floor.networks, "closed on this server") | dict.fromkeys(own, "this site's own")
     networks: list[Network] = []
-    zones, refused = [], []
+    zones, refused, out = [], [], set[str]()
     for site in sorted(table.sites, key=lambda site: site.site):
         if site.site == spec.site:
+            out |= {net for net in (site.ipv4, site.ipv6) if parsed(net) not in map(parsed, own)}
             continue
         reasons = {net: _reason(parsed(net), closed) for net in (site.ipv4, site.ipv6)}
         refused += [f"{site.site} {net}: {reason}" for net, reason in reasons.items() if reason]
+        out |= {net for net, reason in reasons.items() if reason}
         kept = tuple(net for net, reason in reasons.items() if not reason)
         networks += map(parsed, kept)
         if servers := tuple(address for address in (site.dns4, site.dns6) if _inside(address, kept)):
             zones.append(Zone(f"{site.site}.{table.domain}", kept, servers))
-    return Overlay(_peers(instance, spec, now), _merged(networks), tuple(zones), tuple(refused), paused)
+    return Overlay(_peers(instance, spec, now), _merged(networks), tuple(zones), tuple(refused), paused, frozenset(out))
 
 
 def _reason(net: Network, closed: Mapping[str, str]) -> str:

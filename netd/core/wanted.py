@@ -21,6 +21,8 @@ class Wanted:
     bridge: str
     classes: Mapping[int, int]
     """Link number → class of preference, as last measured."""
+    closed: frozenset[str] = frozenset()
+    """Prefixes of the table that this server neither takes nor announces, whatever its registry signs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.core.floor import Floor, make_floor
 from netd.core.link_checks import check_link_spec, check_table
 from netd.core.link_report import Seen, link_states
 from netd.wire import Allotment, LinkSpec, SpecError, Table
@@ -16,9 +15,15 @@ from tests.core.test_overlay import LINK, SPEC, TSUKUBA, site
 PORTS = range(51820, 51920)
 
 
-def refusal(spec: LinkSpec, *, in_force: int = 0, floor: Floor | None = None) -> tuple[str, str]:
+def refusal(spec: LinkSpec, *, in_force: int = 0, closed: str = "") -> tuple[str, str]:
     with pytest.raises(SpecError) as error:
-        check_link_spec(spec, site="home1", node="n", in_force=in_force, ports=PORTS, floor=floor or Floor())
+        check_link_spec(
+            spec,
+            **{"site": "home1", "node": "n"},
+            in_force=in_force,
+            ports=PORTS,
+            closed={closed: "closed on this server"} if closed else {},
+        )
     return error.value.code, error.value.text
 
 
@@ -27,7 +32,7 @@ def changed(**values: Any) -> LinkSpec:
 
 
 def test_a_sound_spec_passes() -> None:
-    check_link_spec(SPEC, site="home1", node="n", in_force=1, ports=PORTS, floor=Floor())
+    check_link_spec(SPEC, site="home1", node="n", in_force=1, ports=PORTS, closed={})
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,17 @@ def test_a_sound_spec_passes() -> None:
         ({"peer_ipv4": "100.64.0.0"}, "not the two ends of a /31"),
         ({"peer_ipv6": "fd99::2"}, "not the two ends of a /127"),
         ({"ipv4": "999.1.1.1"}, "999.1.1.1"),
+        ({"ipv6": "fd99:0::", "peer_ipv6": "fd99::1"}, "not written as an address is"),
+        *(
+            ({"endpoints": (f"{host}:51820",)}, "nobody else can be at")
+            for host in (
+                *("127.0.0.1", "0.0.0.0", "224.0.0.1", "169.254.169.254", "255.255.255.255"),
+                *("[::1]", "[::]", "[ff02::1]", "[fe80::1]", "[::ffff:127.0.0.1]"),
+            )
+        ),
+        ({"endpoints": ("203.0.113.1:0",)}, "nobody else can be at"),
+        ({"endpoints": ("203.0.113.1:70000",)}, "nobody else can be at"),
+        ({"endpoints": ("203.0.113.999:51820",)}, "203.0.113.999"),
     ],
 )
 def test_a_link_that_would_lead_elsewhere_is_refused(values: dict[str, Any], said: str) -> None:
@@ -50,8 +66,9 @@ def test_a_link_that_would_lead_elsewhere_is_refused(values: dict[str, Any], sai
 
 def test_no_closed_network_is_led_into_a_tunnel() -> None:
     """A carrier's shared address on the uplink: the registry's link range must not take it over."""
-    code, text = refusal(SPEC, floor=make_floor(["100.64.0.0/24"], []))
-    assert (code, "closed on this server" in text) == ("content", True)
+    for closed in ("100.64.0.0/24", "fd99::/48"):
+        code, text = refusal(SPEC, closed=closed)
+        assert (code, f"lies in {closed}, which is closed on this server" in text) == ("content", True)
 
 
 def test_others_documents_and_old_ones_are_refused() -> None:
@@ -70,7 +87,7 @@ def test_two_links_share_no_number_port_or_address() -> None:
         node="n",
         in_force=0,
         ports=PORTS,
-        floor=Floor(),
+        closed={},
     )
     for field in ("number", "port", "ipv4"):
         twin = msgspec.structs.replace(other, **{field: getattr(LINK, field)})
@@ -85,19 +102,31 @@ def test_a_table_is_refused_for_what_is_there_twice() -> None:
     def table(*sites: Allotment, version: int = 1) -> Table:
         return Table(version=version, domain="garage.internal", sites=sites)
 
-    check_table(table(own, TSUKUBA), site="home1", in_force=1)
+    def check(wanted: Table, *, in_force: int = 0) -> None:
+        check_table(wanted, site="home1", in_force=in_force, domain="garage.internal")
+
+    check(table(own, TSUKUBA), in_force=1)
     for bad in (
         table(own, TSUKUBA, TSUKUBA),
         table(own, msgspec.structs.replace(TSUKUBA, asn=own.asn)),
         table(TSUKUBA),
         table(own, msgspec.structs.replace(TSUKUBA, ipv4="10.0.0.0/99")),
         table(own, msgspec.structs.replace(TSUKUBA, dns6="fd77:::1")),
+        table(own, msgspec.structs.replace(TSUKUBA, ipv4="10.77.0.1/20")),
+        table(own, msgspec.structs.replace(TSUKUBA, ipv6="fd77:0::/48")),
+        msgspec.structs.replace(table(own, TSUKUBA), domain="example.com"),
     ):
         with pytest.raises(SpecError) as error:
-            check_table(bad, site="home1", in_force=0)
+            check(bad)
         assert error.value.code == "content"
     with pytest.raises(SpecError, match="older"):
-        check_table(table(own), site="home1", in_force=2)
+        check(table(own), in_force=2)
+
+
+def test_a_peer_in_a_private_network_beside_this_server_is_reached() -> None:
+    """Two garages in one office: both ends have private addresses."""
+    spec = changed(endpoints=("192.168.1.7:51820", "[fd12::7]:51820", "[2001:db8::7]:51820"))
+    check_link_spec(spec, site="home1", node="n", in_force=0, ports=PORTS, closed={})
 
 
 def test_a_report_tells_of_every_link_what_is_known() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from garage.services import invitations, overlay_reports, registry
 from garage.services.context import Caller, Context
 from netd import wire
-from netd.core.floor import Floor
 from netd.core.link_checks import check_link_spec, check_table
 from netd.core.token import Token, parse_token
 
@@ -56,11 +55,11 @@ class FakeNode:
                 node=self.request.node,
                 in_force=self.versions[0],
                 ports=ports,
-                floor=Floor(networks=()),
+                closed={},
             )
         if news.table:
             self.table = wire.open_sealed(news.table, public, wire.Table)
-            check_table(self.table, site=self.site, in_force=self.versions[1])
+            check_table(self.table, site=self.site, in_force=self.versions[1], domain=self.table.domain)
         self.versions = self.spec.version, self.table.version
         for number in range(1, self.spec.want_key + 1):
             self.keys.setdefault(number, key())
