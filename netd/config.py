@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netd.core.lines import Line, parse_lines
 from netd.errors import NetdError
 from netd.shell import files
 
@@ -30,6 +31,8 @@ class Config:
     """Machines never reach the networks that this server itself stands in."""
     ca_file: Path | None = None
     """The certificate that an https:// controller must show."""
+    line: tuple[Line, ...] = ()
+    """Uplinks of which more is known than that they are there."""
 
 
 def load(path: Path) -> Config:
@@ -45,6 +48,8 @@ def load(path: Path) -> Config:
 
 
 def _value(key: str, value: object) -> Any:
+    if key == "line":
+        return parse_lines(value)
     if not isinstance(value, bool if key == "uplink_is_office" else str):
         raise TypeError(f"{key} has the wrong type")
     return Path(str(value)) if key in PATHS else value
