@@ -30,6 +30,7 @@ ROUTES = (
     Route("/overlay/v1/join", overlay.join, methods=["POST"]),
     Route("/overlay/v1/spec", overlay.spec),
     Route("/overlay/v1/report", overlay.report, methods=["POST"]),
+    Route("/overlay/v1/outside", overlay.outside),
     Route("/overlay/v1/leave", overlay.leave, methods=["POST"]),
     Route("/cli/", downloads.index),
     Route("/cli/{name}", downloads.wheel),

@@ -104,6 +104,14 @@ async def report(request: Request) -> Response:
     return Response(status_code=204)
 
 
+async def outside(request: Request) -> Response:
+    """200 with an Outside: for `netd doctor`, which can't know by itself what its peers see."""
+    ctx = parts(request).ctx
+    found = await _standing(ctx, bearer(request) or "")
+    seen = await run_in_threadpool(registry.outside, ctx, found.node_id)
+    return Response(msgspec.json.encode(seen), 200, NO_STORE, "application/json")
+
+
 async def leave(request: Request) -> Response:
     """204; the credential is void from now on."""
     ctx = parts(request).ctx

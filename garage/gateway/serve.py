@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from typing import Any
@@ -10,6 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from garage.config import Config
+from garage.gateway.echo import open_echo
 from garage.services.context import Context
 
 GRACE_SECONDS = 3
@@ -29,9 +31,18 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
         self._app = app
+        self._echo: list[asyncio.BaseTransport] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.config.is_ssl and self.started:
+            host, port, *_ = self.servers[0].sockets[0].getsockname()
+            self._echo = await open_echo(host, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.parts.hub.close()
+        for transport in self._echo:
+            transport.close()
         await super().shutdown(sockets)
 
 

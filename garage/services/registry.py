@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -23,7 +24,7 @@ from garage.services.vault import digest
 from garage.services.wiring import rewire
 from netd import wire
 
-__all__ = ["Standing", "join", "leave", "news", "own_invitation", "standing", "versions"]
+__all__ = ["Standing", "join", "leave", "news", "outside", "own_invitation", "standing", "versions"]
 
 CLOCK_SECONDS = 60.0
 """How far a joining node's clock may be off: names, leases and logs of all sites are compared."""
@@ -203,6 +204,16 @@ def news(ctx: Context, node_id: str, spec: int, table: int) -> wire.News | None:
             spec=overlay_specs.sealed_spec(session, ctx, node) if newer[0] else None,
             table=overlay_specs.sealed_table(session, ctx) if newer[1] else None,
         )
+
+
+def outside(ctx: Context, node_id: str) -> wire.Outside:
+    """What its peers see of a node."""
+    with ctx.db.read() as session:
+        if (node := session.get(SiteNode, node_id)) is None:
+            return wire.Outside()
+        ways = {"way4": node.way4, "way6": node.way6}
+        found = {"address4": node.outside4 or None, "address6": node.outside6 or None, **ways}
+        return msgspec.convert(found, wire.Outside)
 
 
 def leave(ctx: Context, node_id: str) -> None:

@@ -41,6 +41,8 @@ class Connection:
     def __init__(self, url: str, trust: Trust, code: str) -> None:
         self._url, self._trust, self._code = urlsplit(url), trust, code
         self._connection: http.client.HTTPConnection | None = None
+        self.date = ""
+        """The Date of the last answer (RFC 9110, section 6.6.1)."""
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
             raise NetdError(code, f"{url[:200]} is no address", hint="write https://HOST:PORT")
         if self._url.scheme == "http" and self._url.hostname not in LOOPBACK:
@@ -64,6 +66,7 @@ class Connection:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             data = answer.read(MAX_SPEC_BYTES + 1)
+            self.date = answer.getheader("Date", "")
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise NetdError(self._code, f"{self._url.netloc}: {error or type(error).__name__}") from None

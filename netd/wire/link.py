@@ -209,3 +209,15 @@ class News(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     spec: bytes | None = None
     table: bytes | None = None
+
+
+Way = Literal["open", "cone", "symmetric", "closed"]
+
+
+class Outside(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the registry believes that a node is reached, by what its peers see of it; an address that nobody has seen is None."""
+
+    address4: Ipv4 | None = None
+    way4: Way = "closed"
+    address6: Ipv6 | None = None
+    way6: Way = "closed"

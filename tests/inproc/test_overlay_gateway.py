@@ -67,6 +67,20 @@ class Waiting:
         return self.response
 
 
+def test_a_node_hears_what_its_peers_see_of_it(served: Served, ctx: Context, admin: Caller) -> None:
+    one, other = member(ctx, admin, "one", 1), member(ctx, admin, "other", 2)
+    one.poll()
+    link = one.spec.links[0]
+    seen = wire.LinkState(number=link.number, state="up", seen_at=f"198.51.100.7:{link.port + 1}")
+    said = wire.LinkReport(applied_version=0, table_version=0, endpoints=("10.0.0.1:51820",))
+    assert post(served, "report", msgspec.json.encode(said), one).status_code == 204
+    said = wire.LinkReport(applied_version=0, table_version=0, links=(seen,))
+    assert post(served, "report", msgspec.json.encode(said), other).status_code == 204
+    answer = served.http.get("/overlay/v1/outside", headers=bearer(one))
+    assert wire.decode(answer.content, wire.Outside) == wire.Outside(address4="198.51.100.7", way4="symmetric")
+    assert served.http.get("/overlay/v1/outside").status_code == 401
+
+
 def test_netds_own_client_joins_polls_reports_and_leaves(served: Served, ctx: Context, admin: Caller) -> None:
     token = invite(ctx, admin, "tsukuba")
     answer, public = client.join(served.url, token, request(ctx, token.secret, 1))
