@@ -4,7 +4,7 @@ This package and `netd.core` are all that the controller imports of netd. Shapes
 refused, so that an authority can never say more than its schema lets it.
 """
 
-from netd.wire.envelope import MAX_SPEC_BYTES, Envelope, SpecError, decode, open_sealed, seal, unseal
+from netd.wire.envelope import MAX_SPEC_BYTES, Envelope, SpecError, decode, open_sealed, prepare, seal, unseal
 from netd.wire.link import (
     Allotment,
     JoinAnswer,
@@ -16,7 +16,6 @@ from netd.wire.link import (
     News,
     Order,
     Outcome,
-    Outside,
     PublicKey,
     Table,
 )
@@ -45,7 +44,6 @@ __all__ = [
     "NodeSpec",
     "Order",
     "Outcome",
-    "Outside",
     "Prefix4",
     "Prefix6",
     "PublicKey",
@@ -56,6 +54,9 @@ __all__ = [
     "Text",
     "decode",
     "open_sealed",
+    "prepare",
     "seal",
     "unseal",
 ]
+
+prepare(*list(globals().values()))
