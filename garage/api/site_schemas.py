@@ -37,6 +37,11 @@ class SiteInvitationIn(In):
 class SettingsIn(In):
     bfd_ms: int | None = Field(None, ge=50, le=60_000, description="Three missed packets of this interval end a link.")
     mesh_sites: int | None = Field(None, ge=2, le=50, description="Up to so many sites all are linked to all.")
+    measure_days: int | None = Field(
+        None, ge=0, le=31, description="Throughput is measured every so many nights; 0: never."
+    )
+    measure_mbit: int | None = Field(None, ge=1, le=10_000, description="Most Mb/s of a measurement of throughput.")
+    measure_seconds: int | None = Field(None, ge=1, le=5, description="Most seconds of one, each way.")
 
 
 class SiteInvitationOut(Out):
@@ -111,6 +116,9 @@ class LinkOut(Out):
     loss: float | None
     preference: int | None
     mtu: int
+    a_to_b_bps: float | None = Field(None, description="Throughput as last measured, bits per second.")
+    b_to_a_bps: float | None = None
+    measured_at: Time | None = None
 
 
 class LinkList(BaseModel):

@@ -142,6 +142,17 @@ HELP: dict[str, str] = {
     "Milliseconds; three missed packets end a link.": "ミリ秒。三回続けて届かないとリンクを切ったものとみなします。",
     "The overlay follows its new figures.": "オーバーレイに新しい設定値を適用しました。",
     "Withdraw an invitation, by its id or the site's name.": "招待を取り消します（ID か拠点の名前で）。",
+    "Throughput is measured every so many nights; 0: never.": "何日ごとに夜のうちに速度を測るか。0 なら測りません。",
+    "Most Mb/s of a measurement.": "測定で流す速度の上限（Mb/s）。",
+    "Most seconds of a measurement, each way.": "測定の長さの上限（片道ごとの秒数）。",
+    "Links, all or those of a site.": "リンクを表示します。拠点の名前を付けると、その拠点のものだけを表示します。",
+    "Measure the throughput between two linked sites, both ways.": "リンクでつながる二つの拠点の間の速度を、両方向で測ります。",
+    "How long, each way.": "片道ごとに測る秒数。",
+    "Most Mb/s; less where a line costs by volume.": "流す速度の上限（Mb/s）。通信量で料金が決まる回線では小さくします。",
+    "Only order it; “garage site measurements” shows what came of it.": (
+        "頼むだけにします。結果は「garage site measurements」で見られます。"
+    ),
+    "What was measured, the newest first.": "速度の測定の記録を新しい順に表示します。",
 }
 
 TABLES: dict[str, str] = {
@@ -226,6 +237,16 @@ TABLES: dict[str, str] = {
     "used": "使用済み",
     "expired": "期限切れ",
     "withdrawn": "取り消し済み",
+    "LINK": "リンク",
+    "FROM": "から",
+    "TO": "へ",
+    "LOSS %": "損失 %",
+    "CLASS": "優先度",
+    "MEASURED": "測定",
+    "waits for its turn": "順番を待っています",
+    "measuring": "測っています",
+    "done": "終わりました",
+    "schedule": "定期",
 }
 
 SAYINGS: dict[str, str] = {
@@ -267,6 +288,8 @@ SAYINGS: dict[str, str] = {
     "Removed {name}.": "{name} を外しました。",
     "{name} makes new keys; its links change to them one by one.": "{name} が新しい鍵を作り、リンクを一本ずつ切り替えます。",
     "Withdrew the invitation of {name}.": "{name} の招待を取り消しました。",
+    "Ordered: {name} to {peer}.": "{name} から {peer} への測定を頼みました。",
+    "{name} → {peer}: {mbit} Mb/s, {again} segments sent again": "{name} → {peer}: {mbit} Mb/s、再送 {again} 個",
 }
 
 ERRORS: dict[str, str] = {
@@ -303,6 +326,7 @@ ERRORS: dict[str, str] = {
     "install OpenSSH, or register a key: garage key add": "OpenSSH をインストールするか、鍵を登録してください: garage key add",
     "no SSH key could be made: {error}": "SSH 鍵を作れませんでした: {error}",
     "this computer has no SSH key": "このコンピューターには SSH 鍵がありません",
+    "{name} to {peer} was not measured: {reason}": "{name} から {peer} へは測れませんでした: {reason}",
 }
 
 WORDS: dict[str, str] = STATES | HELP | TABLES | SAYINGS | ERRORS

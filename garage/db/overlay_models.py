@@ -152,3 +152,30 @@ class PathHour(Base):
     hour: Mapped[int] = mapped_column(primary_key=True, index=True)
     """Hours since 1970."""
     samples: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Measurement(Base):
+    """A link's throughput, measured once by order; figures are the client's, bits per second at the receiver."""
+
+    __tablename__ = "measurement"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    number: Mapped[int] = mapped_column(Big, index=True)
+    """The link's; it may be gone."""
+    client_id: Mapped[str] = mapped_column(ForeignKey("site_node.id"), index=True)
+    server_id: Mapped[str] = mapped_column(ForeignKey("site_node.id"), index=True)
+    asked_by: Mapped[str] = mapped_column(String(64), default="")
+    """"" for the schedule."""
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    """waiting (for its sites to be free), running, done, failed."""
+    latest: Mapped[bool] = mapped_column(default=False, index=True)
+    """The last that was done between these two nodes."""
+    seconds: Mapped[int]
+    mbit: Mapped[int]
+    asked_at: Mapped[float]
+    not_after: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    sent_bps: Mapped[float | None]
+    sent_retransmits: Mapped[int | None] = mapped_column(Big)
+    received_bps: Mapped[float | None]
+    received_retransmits: Mapped[int | None] = mapped_column(Big)
+    error: Mapped[str] = mapped_column(String(300), default="")

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from garage.db.session import ChangeWatch
 from garage.errors import GarageError
 from garage.gateway.hub import Hub
-from garage.services import registry, tending
+from garage.services import measurements, registry, tending, throughput
 from garage.services.context import Context
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ TEND_SHARE = 10
 LOOK_AGAIN = 600.0
 """Seconds after which everything is looked at although no link came or went: times of travel change."""
 FORGET_EVERY = 3600.0
+PLAN_EVERY = 15.0
+"""Seconds between looks at whether a link's throughput is due."""
 TOLD_PER_SECOND = 500
 """A new Table concerns all nodes: those whose links did not change are told with so much spread."""
 
@@ -115,6 +118,7 @@ class _Watching:
         self._serial, self._table = -1, 0
         self._versions: dict[str, int] = {}
         self._tended, self._next_tend, self._next_forget, self._again = -1, 0.0, 0.0, 0.0
+        self._next_plan = 0.0
 
     def changed(self) -> tuple[set[str], bool] | None:
         """(ids of nodes whose spec changed or who are gone, whether the Table changed); None when nothing did."""
@@ -143,6 +147,10 @@ class _Watching:
         if now >= self._next_forget:
             self._next_forget = now + FORGET_EVERY
             tending.forget(self._ctx)
+        measurements.tend(self._ctx)
+        if now >= self._next_plan:
+            self._next_plan = now + PLAN_EVERY
+            throughput.plan(self._ctx, midnight)
         dirty = tending.dirty(self._ctx)
         if dirty != self._tended or now >= self._again:
             more = tending.tend(self._ctx)
@@ -152,3 +160,8 @@ class _Watching:
     def close(self) -> None:
         if self._watch:
             self._watch.close()
+
+
+def midnight(now: float) -> float:
+    """When today began by this server's clock and zone."""
+    return datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

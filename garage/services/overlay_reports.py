@@ -17,6 +17,7 @@ from garage.core import endpoints, samples
 from garage.core.endpoints import Sighting
 from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, Site, SiteNode
 from garage.errors import N_, GarageError
+from garage.services import measurements
 from garage.services.context import Context
 from garage.services.overlay_links import Changes, of_nodes, refresh_endpoints
 from garage.services.overlay_state import lock, mark_dirty, raise_versions
@@ -51,7 +52,7 @@ class Recently:
 def _gist(said: wire.LinkReport) -> tuple[object, ...]:
     """All but measurements."""
     links = tuple((link.number, link.state, link.seen_at, link.preference) for link in said.links)
-    about = said.applied_version, said.table_version, said.refusal, said.keys, said.endpoints, said.paused
+    about = said.applied_version, said.table_version, said.refusal, said.keys, said.endpoints, said.paused, said.outcome
     return (*about, said.alarms, said.problems, links)
 
 
@@ -92,6 +93,8 @@ def _worth_writing(now: float, known: _Known, session: Session, said: wire.LinkR
     if node.reported_at is None or now - node.reported_at >= TOUCH_SECONDS or now < node.reported_at:
         return True
     if any(getattr(node, name) != value for name, value in _about_itself(node, said).items()):
+        return True
+    if measurements.ends(session, node.id, said.outcome):
         return True
     return any(
         _changed(known.ends.get(state.number), state) for state in said.links if state.number in known.links
@@ -162,6 +165,7 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
         changes.nodes.add(node.id)
     if keys or turned or any(looked):
         mark_dirty(session)
+    measurements.take(session, ctx, node.id, said.outcome, changes)
     raise_versions(session, ctx, changes.nodes)
     if turned or told != (node.alarms, node.paused):
         publish(session, ctx, session.get_one(Site, node.site_id).name)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from garage.core import ipam
 from garage.db.overlay_models import Counter, Link, NodeKey, Site, SiteNode
-from garage.services import own_site
+from garage.services import measurements, own_site
 from garage.services.context import Context
 from garage.services.overlay_links import of_nodes
 from garage.services.overlay_state import BFD_MS, link_addresses, links6, setting
@@ -43,6 +43,7 @@ def build_spec(session: Session, ctx: Context, node: SiteNode) -> wire.LinkSpec:
         want_key=node.want_key,
         bfd_ms=setting(session, BFD_MS),
         links=tuple(_link(ctx, link, node.id, link_addresses(net6, link.slot), nodes, keys) for link in links),
+        order=measurements.order_of(session, node.id, {link.number for link in links}),
     )
 
 

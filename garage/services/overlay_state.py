@@ -15,7 +15,17 @@ from garage.db.overlay_models import Counter, SiteNode
 from garage.services.context import Context
 
 BFD_MS, MESH_SITES = "overlay_bfd_ms", "overlay_mesh_sites"
-DEFAULTS = {BFD_MS: 1000, MESH_SITES: 20}
+MEASURE_DAYS, MEASURE_MBIT, MEASURE_SECONDS = "overlay_measure_days", "overlay_measure_mbit", "overlay_measure_seconds"
+DEFAULTS = {BFD_MS: 1000, MESH_SITES: 20, MEASURE_DAYS: 0, MEASURE_MBIT: 100, MEASURE_SECONDS: 5}
+"""Throughput is measured on demand alone until an operator says how often: some lines cost by volume."""
+LIMITS = {
+    BFD_MS: (50, 60_000),
+    MESH_SITES: (2, 50),
+    MEASURE_DAYS: (0, 31),
+    MEASURE_MBIT: (1, 10_000),
+    MEASURE_SECONDS: (1, 5),
+}
+"""(least, most)."""
 _LINKS4 = ipaddress.IPv4Network(LINKS4)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from garage.core import endpoints
 from garage.db.models import EventRow
-from garage.db.overlay_models import Counter, NodeKey, PathHour, Site, SiteInvitation, SiteNode
+from garage.db.overlay_models import Counter, Measurement, NodeKey, PathHour, Site, SiteInvitation, SiteNode
 from garage.errors import N_, GarageError
 from garage.services import invitations, overlay_specs
 from garage.services.allotting import add_site
@@ -234,6 +234,7 @@ def drop(session: Session, ctx: Context, site: Site, nodes: list[SiteNode], *, w
     gone, changes = {node.id for node in nodes}, Changes()
     remove(session, of_nodes(session, gone), changes)
     session.execute(delete(NodeKey).where(NodeKey.node_id.in_(gone)))
+    session.execute(delete(Measurement).where(Measurement.client_id.in_(gone) | Measurement.server_id.in_(gone)))
     for node in nodes:
         session.delete(node)
     session.flush()

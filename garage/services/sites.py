@@ -15,10 +15,10 @@ from garage.core.samples import Sample
 from garage.db.models import Setting
 from garage.db.overlay_models import Link, LinkEnd, PathHour, Site, SiteNode
 from garage.errors import N_, GarageError
-from garage.services import registry
+from garage.services import measurements, registry
 from garage.services.context import Caller, Context, audit
 from garage.services.overlay_links import of_nodes
-from garage.services.overlay_state import BFD_MS, MESH_SITES, lock, mark_dirty, raise_versions
+from garage.services.overlay_state import BFD_MS, LIMITS, lock, mark_dirty, raise_versions
 from garage.services.rights import require_admin
 
 SILENT_AFTER = 75.0
@@ -82,6 +82,10 @@ class LinkView:
     loss: float | None
     preference: int | None
     mtu: int
+    a_to_b_bps: float | None = None
+    """Throughput as last measured (`services/throughput.py`), bits per second."""
+    b_to_a_bps: float | None = None
+    measured_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +166,23 @@ def rotate(ctx: Context, caller: Caller, name: str) -> SiteView:
         return _views(session, ctx, [site])[0]
 
 
-def configure(ctx: Context, caller: Caller, *, bfd_ms: int | None = None, mesh_sites: int | None = None) -> None:
-    """The network's figures: BFD's interval (50 to 60,000 ms; three missed packets end a link), up to how many sites all are linked."""
+def configure(ctx: Context, caller: Caller, **given: int | None) -> None:
+    """The network's figures, by their names without "overlay_"; None leaves one as it is. BFD's interval (ms; three missed packets end a
+    link), up to how many sites all are linked, and how throughput is measured: every so many days (0: on demand alone), at most so many
+    Mb/s, for so many seconds."""
     require_admin(caller)
+    figures = {f"overlay_{name}": value for name, value in given.items() if value is not None}
     with ctx.db.write() as session:
         lock(session)
-        for key, value, most, least in ((BFD_MS, bfd_ms, 60_000, 50), (MESH_SITES, mesh_sites, 50, 2)):
-            if value is not None and not least <= value <= most:
+        for key, value in figures.items():
+            least, most = LIMITS[key]
+            if not least <= value <= most:
                 raise GarageError("invalid_field", N_("a number from {least} to {most}"), least=least, most=most)
-            if value is not None:
-                session.merge(Setting(key=key, value=str(value)))
-        if bfd_ms is not None:
+            session.merge(Setting(key=key, value=str(value)))
+        if BFD_MS in figures:
             raise_versions(session, ctx, list(session.scalars(select(SiteNode.id))))
         mark_dirty(session)
-        audit(session, ctx, caller.name, "site.configure", "overlay", bfd_ms=bfd_ms, mesh_sites=mesh_sites)
+        audit(session, ctx, caller.name, "site.configure", "overlay", **dict[str, Any](given))
 
 
 def counts(ctx: Context) -> dict[str, int]:
@@ -272,10 +279,13 @@ def _link_views(session: Session, rows: Sequence[Link]) -> list[LinkView]:
         query = query.where(LinkEnd.number.in_([row.number for row in rows]))
     for end in session.scalars(query):
         ends[end.number].append(end)
-    return [_link_view(row, names, ends[row.number]) for row in rows]
+    measured = measurements.latest(session)
+    return [_link_view(row, names, ends[row.number], measured.get((row.a_id, row.b_id))) for row in rows]
 
 
-def _link_view(link: Link, names: dict[str, tuple[str, str]], ends: list[LinkEnd]) -> LinkView:
+def _link_view(
+    link: Link, names: dict[str, tuple[str, str]], ends: list[LinkEnd], measured: measurements.Latest | None
+) -> LinkView:
     latest = max(ends, key=lambda end: end.since, default=None)
     said = max(ends, key=lambda end: (end.rtt_ms is not None, end.at), default=None)
     state = latest.state if latest else "waiting"
@@ -293,4 +303,7 @@ def _link_view(link: Link, names: dict[str, tuple[str, str]], ends: list[LinkEnd
         loss=said.loss if said else None,
         preference=said.preference if said else None,
         mtu=said.mtu if said else 0,
+        a_to_b_bps=measured.forth if measured else None,
+        b_to_a_bps=measured.back if measured else None,
+        measured_at=measured.at if measured else None,
     )

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from garage.core.rotation import Step, Tunnel, steps
 from garage.db.overlay_models import Counter, Link, LinkEnd, NodeKey, PathHour, SiteInvitation, SiteNode
+from garage.services import measurements
 from garage.services.context import Context
 from garage.services.invitations import MAX_SECONDS
 from garage.services.overlay_links import Changes, Maker, remove
@@ -40,9 +41,10 @@ def tend(ctx: Context) -> bool:
 
 
 def forget(ctx: Context) -> None:
-    """Measurements older than a day, invitations that ended a month ago."""
+    """Round trips older than a day, throughput older than three months, invitations that ended a month ago."""
     with ctx.db.write() as session:
         session.execute(delete(PathHour).where(PathHour.hour < int(ctx.clock() // 3600) - KEPT_HOURS))
+        measurements.forget(session, ctx)
         session.execute(delete(SiteInvitation).where(SiteInvitation.expires_at < ctx.clock() - MAX_SECONDS))
 
 

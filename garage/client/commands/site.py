@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from garage.client import output
+from garage.client.commands.site_links import links, measure, measurements
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
@@ -51,6 +52,10 @@ class Duration(click.ParamType[float]):
 @click.group("site", cls=Group, help=_("Sites of the overlay (admin)."))
 def site() -> None:
     pass
+
+
+for command in (measure, links, measurements):
+    site.add_command(command)
 
 
 @site.command("invite", help=_("Invite a site; prints the one line to type on its server."))
@@ -177,9 +182,13 @@ def site_rotate(cli: Cli, name: str) -> None:
 @click.option(
     "--bfd", "bfd_ms", type=click.IntRange(50, 60_000), help=_("Milliseconds; three missed packets end a link.")
 )
+@click.option(
+    "--measure-days", type=click.IntRange(0, 31), help=_("Throughput is measured every so many nights; 0: never.")
+)
+@click.option("--measure-mbit", type=click.IntRange(1, 10_000), help=_("Most Mb/s of a measurement."))
+@click.option("--measure-seconds", type=click.IntRange(1, 5), help=_("Most seconds of a measurement, each way."))
 @pass_cli
-def site_configure(cli: Cli, mesh_sites: int | None, bfd_ms: int | None) -> None:
-    body = {"mesh_sites": mesh_sites, "bfd_ms": bfd_ms}
+def site_configure(cli: Cli, /, **body: int | None) -> None:
     cli.api().put("/overlay", {key: value for key, value in body.items() if value is not None})
     output.done(cli, None, _("The overlay follows its new figures."))
 
