@@ -12,7 +12,7 @@ from netd.config import Config
 from netd.errors import NetdError
 from netd.following import Following
 from netd.node import Node
-from netd.parts import make_overlay_of
+from netd.parts import make_overlay_of, make_parts_of
 from netd.prober import Prober
 from netd.shell.controller import Controller
 from netd.shell.kernel import has_uplink
@@ -38,7 +38,7 @@ class Daemon:
     def __init__(self, config: Config) -> None:
         self.node = Node(config)
         self.overlay = make_overlay_of(config, self.node)
-        self._following = Following(self.overlay, Prober())
+        self._following = Following(self.overlay, Prober(), make_parts_of(config, self.overlay))
         self._controller = Controller(config)
         self._config = config
         self._refusal: Refusal | None = None
@@ -141,9 +141,13 @@ class Daemon:
         self._reported = time.monotonic()
 
     def _name(self) -> dict[str, str]:
-        """The site's name as its invitation gave it: the controller takes it for the machines' names."""
+        """The site's name as its invitation gave it, which the controller takes for the machines' names, and the site's prefixes."""
         member, table = self.overlay.member, self.overlay.table
-        return {"site": member.site, "domain": table.domain} if member and table else {}
+        if not member or not table:
+            return {}
+        given = next((site for site in table.sites if site.site == member.site), None)
+        prefixes = {"ipv4": given.ipv4, "ipv6": given.ipv6} if given else {}
+        return {"site": member.site, "domain": table.domain} | prefixes
 
     def _wait(self, error: NetdError) -> None:
         """Without a controller the last good spec is kept up all the same; what is wrong here is told to the controller."""

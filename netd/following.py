@@ -65,7 +65,7 @@ class Following:
         self._outcome: Outcome | None = None
         """That was told last."""
         self._asked = -ASK_EVERY
-        self._routed: tuple[int, int, Mapping[int, int]] = (0, 0, {})
+        self._routed: tuple[int, int, Mapping[int, int], frozenset[int]] = (0, 0, {}, frozenset())
         """What routes were last made of."""
         self._registry: Registry | None = None
         """That is polled."""
@@ -78,6 +78,7 @@ class Following:
         self._reported = self._mended = -REPORT_EVERY
         self._paused = overlay.paused
         self._up: frozenset[int] = frozenset()
+        self._alarmed: tuple[str, ...] = ()
         self._trouble: dict[str, str] = {}
         """By thread: why its last turn failed."""
         self._teller = Teller()
@@ -186,7 +187,7 @@ class Following:
     def _mend(self, wanted: Wanted) -> None:
         """Routes follow at once what was taken or measured; everything that should run is looked at now and then."""
         overlay, due = self.overlay, time.monotonic() - self._mended >= MEND
-        made_of = (id(overlay.spec), id(overlay.table), overlay.classes)
+        made_of = (id(overlay.spec), id(overlay.table), overlay.classes, overlay.sparing)
         if due:
             self._mended = time.monotonic()
             with overlay.node.lock:
@@ -202,13 +203,14 @@ class Following:
             log.info("%s: %s changes: %s", what, len(changes), "; ".join(changes)[:200])
 
     def _report(self, wanted: Wanted) -> None:
-        """Every ten seconds, and at once when a document was taken or a link came or went."""
-        up = self.overlay.routes.established(wanted)
-        due = self._report_now.is_set() or up != self._up or time.monotonic() - self._reported >= REPORT_EVERY
+        """Every ten seconds, and at once when a document was taken, a link came or went or somebody is seen to lie."""
+        up, alarms = self.overlay.routes.established(wanted), self.overlay.routes.alarms(wanted)
+        due = self._report_now.is_set() or time.monotonic() - self._reported >= REPORT_EVERY
+        due = due or (up, alarms) != (self._up, self._alarmed)
         if not due or (member := self.overlay.member) is None:
             return
         self._report_now.clear()
-        self._up, self._reported = up, time.monotonic()
+        self._up, self._alarmed, self._reported = up, alarms, time.monotonic()
         report, place = self.report(wanted, up), self.overlay.home
         self._teller.tell(place.path, report, self.overlay.classes)
         Registry(member.url, member.pin, place.credential()).report(report)
@@ -247,8 +249,5 @@ class Following:
         )
 
     def _problems(self) -> list[str]:
-        return [
-            text
-            for text in (*self._trouble.values(), *(text for part in self._parts for text in part.problems()))
-            if text
-        ]
+        found = (*self._trouble.values(), *(text for part in self._parts for text in part.problems()))
+        return [text for text in (*found, *self.overlay.refused) if text]

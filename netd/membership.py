@@ -62,6 +62,11 @@ class Home:
         """Its presence is the pause, so that it outlasts every restart."""
         return self.path / "paused"
 
+    @property
+    def capped(self) -> Path:
+        """Its presence is a pause, too: of a line whose volume is used up, and ended by netd alone."""
+        return self.path / "capped"
+
     def make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 

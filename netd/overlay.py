@@ -55,6 +55,9 @@ class Overlay:
         self.spec: LinkSpec | None = None
         self.table: Table | None = None
         self.classes: dict[int, int] = {}
+        self.mtus: dict[int, int] = {}
+        self.sparing: frozenset[int] = frozenset()
+        """See Wanted."""
         self.tunnels, self.routes = tunnels, routes
         self._viewed: tuple[LinkSpec | None, Table | None, View] = (None, None, View())
         node.overlay_of = self.view
@@ -144,15 +147,26 @@ class Overlay:
 
     @property
     def paused(self) -> bool:
-        return self.home.paused.exists()
+        """By the operator, or since a line's volume is used up."""
+        return self.home.paused.exists() or self.home.capped.exists()
 
     def wanted(self) -> Wanted | None:
         """None without documents, or without a network of the node's own."""
         if self.spec is None or self.table is None or self.node.spec is None:
             return None
         bridge = self.node.spec.bridge
-        gateways, closed = (bridge.ipv4, bridge.ipv6), self._seen(self.node.spec).closed
-        return Wanted(self.config.instance, self.spec, self.table, *gateways, bridge.name, dict(self.classes), closed)
+        return Wanted(
+            self.config.instance,
+            self.spec,
+            self.table,
+            bridge.ipv4,
+            bridge.ipv6,
+            bridge.name,
+            classes=dict(self.classes),
+            closed=self._seen(self.node.spec).closed,
+            sparing=self.sparing,
+            mtus=dict(self.mtus),
+        )
 
     def apply(self) -> list[str]:
         """Filters first, then tunnels: whoever sees a link may rely on its rules. Routes come after them, by `route`."""

@@ -102,9 +102,10 @@ def _pause(config: Config, _arguments: argparse.Namespace) -> None:
 
 
 def _resume(config: Config, _arguments: argparse.Namespace) -> None:
-    home(config.state_dir).paused.unlink(missing_ok=True)
+    place = home(config.state_dir)
+    place.paused.unlink(missing_ok=True)
     _apply(config)
-    print("resumed")
+    print("resumed" if not place.capped.exists() else "still stopped: a line's volume is used up (netd status)")
 
 
 def _apply(config: Config) -> None:

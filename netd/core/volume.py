@@ -7,7 +7,7 @@ A month's end is taken from the server's clock, but not from one that has just j
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +23,8 @@ BELIEVED_AFTER = 3600.0
 MONTHS = 13
 """How many are remembered of a line."""
 OVERHEAD = {4: 60, 6: 80}
-"""Bytes that a packet grows by on the line: IPv4 (20) or IPv6 (40), UDP (8), WireGuard (32: its paper, section 5.4.6)."""
+"""Bytes that a packet grows by on the line: IPv4 (20) or IPv6 (40), UDP (8), WireGuard (32: its paper, section 5.4.6). Handshakes and
+keepalives (5 MB a month and link) are not counted."""
 
 Level = Literal["", "warn", "spare", "stop"]
 
@@ -32,7 +33,8 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What an interface's counters said last. `of` tells it from the next interface of that name (boot and index)."""
 
     of: str
-    carried: int
+    octets: int
+    packets: int
 
 
 class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,12 +51,14 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An interface's counters now: `carried` bytes in both directions as they are on the line; `line`: its name, None for no
-    line with a cap."""
+    """An interface's counters now, both directions together, as they are inside the tunnel. `line`: the name of the one that carries
+    it, None for none; `version`: of IP on that line."""
 
     of: str
-    carried: int
+    octets: int
+    packets: int
     line: str | None
+    version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +102,12 @@ def next_month(now: float) -> str:
     return f"{year + number // 12:04}-{number % 12 + 1:02}-01"
 
 
-def on_the_line(carried: int, packets: int, version: int) -> int:
-    """Bytes of a tunnel's outer packets, out of those inside. Handshakes and keepalives (5 MB a month and link) are left out."""
-    return carried + packets * OVERHEAD[version]
-
-
-def enter(ledger: Ledger, readings: Mapping[str, Reading], now: float) -> Ledger:
+def enter(ledger: Ledger, readings: Mapping[str, Reading], now: float, present: Collection[str] = ()) -> Ledger:
     """The ledger with what interfaces (by name) have carried since their marks, put to the month of `now`.
 
     An interface that is new, or that bears another one's name, has carried all its counters say. A ledger without any entry begins
     here: what was carried before nobody knows. A line that is None counts nothing, but its mark goes on, so that what it carried
-    is not put to a line later.
+    is not put to a line later. Marks of `present` interfaces stay, read or not.
     """
     used = {line: dict(months) for line, months in ledger.used.items()}
     first = not ledger.at
@@ -117,14 +116,16 @@ def enter(ledger: Ledger, readings: Mapping[str, Reading], now: float) -> Ledger
         if reading.line is not None and grown:
             months = used.setdefault(reading.line, {})
             months[month(now)] = months.get(month(now), 0) + grown
-    marks = {name: Mark(of=reading.of, carried=reading.carried) for name, reading in readings.items()}
+    marks = {name: mark for name, mark in ledger.marks.items() if name in present}
+    marks |= {name: Mark(of=row.of, octets=row.octets, packets=row.packets) for name, row in readings.items()}
     return Ledger(at=now, used={line: _newest(months) for line, months in used.items()}, marks=marks)
 
 
 def _grown(mark: Mark | None, reading: Reading) -> int:
-    if mark is None or mark.of != reading.of or reading.carried < mark.carried:
-        return reading.carried
-    return reading.carried - mark.carried
+    """Bytes on the line since the mark."""
+    anew = mark is None or mark.of != reading.of or reading.octets < mark.octets or reading.packets < mark.packets
+    octets, packets = (0, 0) if mark is None or anew else (mark.octets, mark.packets)
+    return reading.octets - octets + (reading.packets - packets) * OVERHEAD[reading.version]
 
 
 def _newest(months: Mapping[str, int]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netd.wire import LinkSpec, Table
 
@@ -23,6 +23,10 @@ class Wanted:
     """Link number → class of preference, as last measured."""
     closed: frozenset[str] = frozenset()
     """Prefixes of the table that this server neither takes nor announces, whatever its registry signs."""
+    sparing: frozenset[int] = frozenset()
+    """Links over lines whose volume is nearly used up: taken, and offered, only where there is no other way."""
+    mtus: Mapping[int, int] = field(default_factory=dict)
+    """Link number → MTU of its interface, where the path was measured."""
 
 
 @dataclass(frozen=True, slots=True)

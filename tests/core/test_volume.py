@@ -22,7 +22,6 @@ from netd.core.volume import (
     level,
     month,
     next_month,
-    on_the_line,
     told,
 )
 
@@ -31,7 +30,7 @@ DAY = 86_400.0
 
 
 def reading(carried: int, of: str = "boot 7", line: str | None = "eth1") -> Reading:
-    return Reading(of, carried, line)
+    return Reading(of, carried, 0, line)
 
 
 def test_what_was_carried_is_counted_once() -> None:
@@ -165,9 +164,10 @@ def test_an_operator_reads_how_much_and_until_when() -> None:
     assert next_month(NOVEMBER + 40 * DAY) == "2027-01-01"
 
 
-def test_bytes_are_those_of_the_line() -> None:
-    assert on_the_line(1420, 1, 4) == 1480
-    assert on_the_line(1420, 1, 6) == 1500
+@pytest.mark.parametrize(("version", "expected"), [(4, 1480), (6, 1500)])
+def test_bytes_are_those_of_the_line(version: int, expected: int) -> None:
+    ledger = enter(Ledger(at=0.0), {"gl1": Reading("b", 0, 0, "eth1")}, NOVEMBER)
+    assert enter(ledger, {"gl1": Reading("b", 1420, 1, "eth1", version)}, NOVEMBER).of("eth1", "2026-11") == expected
 
 
 def test_lines_of_the_settings() -> None:
