@@ -10,7 +10,7 @@ import pytest
 from netd.core.link_checks import check_link_spec, check_table
 from netd.core.link_report import Seen, link_states
 from netd.wire import Allotment, LinkSpec, SpecError, Table
-from tests.core.test_overlay import LINK, SPEC, TSUKUBA, site
+from tests.core.test_table import LINK, SPEC, TSUKUBA, site
 
 PORTS = range(51820, 51920)
 
