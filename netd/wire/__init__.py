@@ -16,6 +16,7 @@ from netd.wire.link import (
     News,
     Order,
     Outcome,
+    Outside,
     PublicKey,
     Table,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "NodeSpec",
     "Order",
     "Outcome",
+    "Outside",
     "Prefix4",
     "Prefix6",
     "PublicKey",
