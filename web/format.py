@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from babel.dates import LOCALTZ, get_timezone
 from flask import request
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from markupsafe import Markup
 
 from garage.core import sshkeys
@@ -79,6 +79,21 @@ def span(seconds: float) -> str:
 def took(seconds: float) -> str:
     """A short measured time, "0.4 s" or "21 s"."""
     return _("%(n)s s", n=f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}") if seconds < 600 else span(seconds)
+
+
+def whole(hours: int) -> str:
+    """A round duration: "1 hour", "7 days"."""
+    if hours >= 48 and hours % 24 == 0:
+        return str(ngettext("%(num)s day", "%(num)s days", hours // 24))
+    return str(ngettext("%(num)s hour", "%(num)s hours", hours))
+
+
+def rate(bits: float) -> str:
+    """Bits per second with a decimal unit, as networks are counted: "12 Mbit/s"."""
+    for limit, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
+        if bits >= limit:
+            return f"{bits / limit:.3g} {unit}"
+    return f"{bits:.0f} bit/s"
 
 
 def memory(mib: float) -> str:

@@ -1,136 +1,203 @@
-"""The map of sites and links as figures for an SVG: where each site stands, how each link is drawn; pure."""
+"""The map of sites and links as figures for an SVG: where each site stands, how each link is drawn; pure.
+
+Places are percentages of the picture's width and height, so that the map stretches with its window while its words keep their size.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 760, 430
-MARGIN_X, MARGIN_Y = 110, 48
-INNER = 0.42
-"""Share of the radius at which hubs stand when there are many sites."""
 RING = 10
 """Up to this many sites stand on one ring, hubs among them."""
+WORDED = 16
+"""Up to this many sites have their names written level; more have them written outwards, like spokes."""
+NAMED = 48
+"""Of more sites, only hubs and those in trouble are named."""
+OUTER = 64
+"""Sites on one outer ring; more stand on several, one within the other."""
+INNER = 0.36
+"""Share of the radius at which hubs stand when there are many sites."""
+ASPECT = 2.2
+"""Width by height that sites are spread evenly for; on a narrower picture they still do not touch."""
+MARGIN_X, MARGIN_Y = 15.0, 14.0
+LABEL = 15
+"""Letters of a name on the map; the whole name is told with the figures."""
 LOSSY, BAD = 0.01, 0.05
 """Shares of lost probes from which a link is shown as lossy, as bad: speech suffers from 1 % and TCP hardly moves at 5 % (Mathis,
 1997: throughput falls with the square root of loss)."""
+TROUBLE = frozenset({"lossy", "bad", "down"})
+ORDER = ("draining", "up", "waiting", "lossy", "bad", "down")
+"""What is drawn later lies on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A site as the map knows it."""
+
+    name: str
+    state: str
+    hub: bool = False
+    own: bool = False
+    accused: bool = False
+    """It announces what is not its own."""
+
+    @property
+    def calm(self) -> bool:
+        return self.state in ("up", "invited", "joining") and not self.accused
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A site on the map."""
+    """A site on the map; `x` and `y` in percent."""
 
-    name: str
+    place: Place
     x: float
     y: float
-    anchor: str
-    """Where its name stands: "start", "middle" or "end" of the text is at the spot."""
+    side: str
+    """Where its name stands: "start" (to the right), "end" (to the left), "above" or "below"."""
+    turn: float | None
+    """Degrees by which its name is turned, None where all names are level."""
+    label: str
+    """Empty where there are too many to name all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """What two sites have of each other: the links between their nodes as one. Times in ms, loss from 0 to 1, `rate` in bits per s."""
+
+    a: str
+    b: str
     state: str
-    hub: bool
+    """ "up", "down", "waiting", "draining": the best of its links."""
+    rtt_ms: float | None = None
+    loss: float | None = None
+    rate: float | None = None
+    jitter_ms: float | None = None
+    links: int = 1
+    links_up: int = 1
+
+    @property
+    def look(self) -> str:
+        return look(self.state, self.loss)
 
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """A link on the map."""
+    """A link on the map; places in percent, `width` in CSS pixels."""
 
-    a: str
-    b: str
+    tie: Tie
     x1: float
     y1: float
     x2: float
     y2: float
     state: str
-    """ "up", "lossy", "bad", "down", "waiting", "draining"."""
     width: float
-    rtt_ms: float | None
-    loss: float | None
+
+    @property
+    def mark(self) -> tuple[float, float]:
+        """Where trouble is marked: off the middle, in which all long links of a ring cross."""
+        return round(self.x1 + (self.x2 - self.x1) * 0.38, 2), round(self.y1 + (self.y2 - self.y1) * 0.38, 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
-    """What a stroke is made of; `rate` in bits per second."""
-
-    a: str
-    b: str
-    state: str
-    rtt_ms: float | None = None
-    loss: float | None = None
-    rate: float = 0.0
+def look(state: str, loss: float | None) -> str:
+    """The state, or "lossy" or "bad" by what is lost (0 to 1)."""
+    if state != "up" or loss is None or loss < LOSSY:
+        return state
+    return "bad" if loss >= BAD else "lossy"
 
 
-def spots(names: Sequence[str], hubs: Collection[str], states: Mapping[str, str]) -> list[Spot]:
+def spots(places: Iterable[Place]) -> list[Spot]:
     """Sites on a ring in the order of their names, hubs of a large overlay on an inner one: the same sites always stand the same."""
-    ordered = sorted(names)
-    inner = [name for name in ordered if name in hubs] if len(ordered) > RING else []
-    outer = [name for name in ordered if name not in inner]
-    rings = ((outer, 1.0), (inner, INNER))
+    ordered = sorted(places, key=lambda place: place.name)
+    inner = [place for place in ordered if place.hub] if len(ordered) > RING else []
+    outer = [place for place in ordered if place not in inner]
+    rounds = max(1, math.ceil(len(outer) / OUTER))
+    rings = [(outer[number::rounds], 1.0 - 0.15 * number) for number in range(rounds)]
     return [
-        _spot(name, index, len(ring), share, name in hubs, states.get(name, "unknown"))
-        for ring, share in rings
-        for index, name in enumerate(ring)
+        _spot(place, angle, share, len(ordered))
+        for ring, share in (*rings, (inner, INNER))
+        for place, angle in zip(ring, _angles(len(ring), share), strict=True)
     ]
 
 
-def _spot(name: str, index: int, count: int, share: float, hub: bool, state: str) -> Spot:
-    """The first at the top left of the ring, so that two sites lie side by side and not one above the other."""
-    alone = count == 1 and share == 1.0
-    angle = math.pi + 2 * math.pi * index / count
-    x = WIDTH / 2 + (0 if alone else math.cos(angle) * share * (WIDTH / 2 - MARGIN_X))
-    y = HEIGHT / 2 + (0 if alone else math.sin(angle) * share * (HEIGHT / 2 - MARGIN_Y))
-    side = math.cos(angle)
-    anchor = "middle" if alone or abs(side) < 0.35 else ("start" if side > 0 else "end")
-    return Spot(name, round(x, 1), round(y, 1), anchor, state, hub)
-
-
-def strokes(ties: Sequence[Tie], places: Sequence[Spot]) -> list[Stroke]:
-    """Thickness says throughput (a step per factor of ten), the state says loss; those in trouble are drawn last, on top."""
-    at = {spot.name: spot for spot in places}
-    found = [
-        Stroke(
-            tie.a,
-            tie.b,
-            at[tie.a].x,
-            at[tie.a].y,
-            at[tie.b].x,
-            at[tie.b].y,
-            _look(tie),
-            _width(tie.rate),
-            tie.rtt_ms,
-            tie.loss,
+def _angles(count: int, share: float) -> list[float]:
+    """Angles at equal distances along the ellipse, from its left end on; so that two sites lie side by side, not one above the other."""
+    if count <= 2:
+        return [math.pi + math.pi * index for index in range(count)]
+    steps = 720
+    points = [math.pi + 2 * math.pi * step / steps for step in range(steps + 1)]
+    reach = [0.0]
+    for before, after in itertools.pairwise(points):
+        reach.append(
+            reach[-1] + math.hypot(ASPECT * (math.cos(after) - math.cos(before)), math.sin(after) - math.sin(before))
         )
+    shift = 0.5 if share not in (1.0, INNER) else 0.0
+    wanted = [reach[-1] * (index + shift) / count for index in range(count)]
+    return [points[next(step for step, far in enumerate(reach) if far >= goal - 1e-9)] for goal in wanted]
+
+
+def _spot(place: Place, angle: float, share: float, count: int) -> Spot:
+    alone = count == 1
+    x = 50.0 + (0 if alone else math.cos(angle) * share * (50 - MARGIN_X))
+    y = 50.0 + (0 if alone else math.sin(angle) * share * (50 - MARGIN_Y))
+    named = count <= NAMED or place.hub or not place.calm
+    spoken = WORDED < count <= NAMED and share == 1.0
+    right, level = math.cos(angle) > 0, abs(math.cos(angle)) > 0.35 or spoken
+    side = "below" if alone or share == INNER else ("start" if right else "end") if level else _upright(angle)
+    turn = _spoke(angle) if spoken else None
+    return Spot(place, round(x, 2), round(y, 2), side, turn, _short(place.name) if named else "")
+
+
+def _upright(angle: float) -> str:
+    return "above" if math.sin(angle) < 0 else "below"
+
+
+def _spoke(angle: float) -> float:
+    """Outwards, as it looks at `ASPECT`, and never upside down."""
+    degrees = math.degrees(math.atan2(math.sin(angle), ASPECT * math.cos(angle)))
+    return round(degrees if math.cos(angle) > 0 else degrees + 180, 1) % 360
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LABEL else name[: LABEL - 1] + "…"
+
+
+def strokes(ties: Iterable[Tie], places: Iterable[Spot]) -> list[Stroke]:
+    """Thickness says throughput (a step per factor of ten), the state says loss; those in trouble are drawn last, on top."""
+    at = {spot.place.name: spot for spot in places}
+    found = [
+        Stroke(tie, at[tie.a].x, at[tie.a].y, at[tie.b].x, at[tie.b].y, tie.look, _width(tie.rate))
         for tie in ties
         if tie.a in at and tie.b in at and tie.a != tie.b
     ]
-    order = ("draining", "up", "waiting", "lossy", "bad", "down")
-    return sorted(found, key=lambda stroke: (order.index(stroke.state), stroke.a, stroke.b))
+    return sorted(found, key=lambda stroke: (ORDER.index(stroke.state), stroke.tie.a, stroke.tie.b))
 
 
-def _look(tie: Tie) -> str:
-    if tie.state != "up" or tie.loss is None or tie.loss < LOSSY:
-        return tie.state
-    return "bad" if tie.loss >= BAD else "lossy"
-
-
-def _width(rate: float) -> float:
-    """1.5 for an idle link to 6 for a gigabit per second."""
-    if rate < 1e4:
+def _width(rate: float | None) -> float:
+    """1.5 for an idle link, or one whose throughput nobody has measured, to 7 for a gigabit per second."""
+    if rate is None or rate < 1e4:
         return 1.5
-    return round(min(6.0, 1.5 + 0.9 * (math.log10(rate) - 4)), 1)
+    return round(min(7.0, 1.5 + 1.1 * (math.log10(rate) - 4)), 1)
 
 
-def sparkline(values: Sequence[float | None], width: float = 96, height: float = 20) -> str:
-    """Points of an SVG polyline per run of values, as a path ("M… L…"); gaps stay gaps. The scale begins at zero."""
+def sparkline(values: Sequence[float | None], width: float = 96, height: float = 20, top: float | None = None) -> str:
+    """A path ("M… L…") per run of values; gaps stay gaps, a value without neighbours is a dot. The scale is zero to `top`, or to the
+    greatest value."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
-    top, step = max(known) or 1.0, width / max(1, len(values) - 1)
+    whole, step = top or max(known) or 1.0, width / max(1, len(values) - 1)
     path, pen = [], "M"
     for index, value in enumerate(values):
         if value is None:
             pen = "M"
             continue
-        path.append(f"{pen}{index * step:.1f} {height - 1 - value / top * (height - 2):.1f}")
+        y = height - 1 - min(value / whole, 1.0) * (height - 2)
+        alone = pen == "M" and (index + 1 == len(values) or values[index + 1] is None)
+        path.append(f"{pen}{index * step:.1f} {y:.1f}" + ("h0.1" if alone else ""))
         pen = "L"
     return " ".join(path)
 

@@ -26,6 +26,7 @@ function listen() {
   stream = new EventSource(url);
   stream.addEventListener("open", lookAgain); // what happened between the page and the stream
   stream.addEventListener("machine", (event) => changed(JSON.parse(event.data)));
+  stream.addEventListener("site", () => document.dispatchEvent(new Event("garage:site"))); // sites.js
   stream.addEventListener("reset", lookAgain);
   stream.addEventListener("error", () => stream?.readyState === EventSource.CLOSED && later());
 }
@@ -64,6 +65,7 @@ function refresh() {
 
 // after a gap: the list as a whole, or the one machine
 function lookAgain() {
+  document.dispatchEvent(new Event("garage:site"));
   if (document.getElementById("list")) htmx.ajax("GET", location.pathname + location.search, { target: "#list", select: "#list", selectOOB: "#quota", swap: "outerMorph" });
   else for (const place of all("[data-machine]")) htmx.trigger(place, "changed");
 }

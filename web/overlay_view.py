@@ -1,0 +1,131 @@
+"""Sites and links as pages show them: the links of two sites as one, who is said to announce what; pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from garage.core.samples import Sample
+from garage.services.sites import LinkView, SiteView
+from web.sitemap import Place, Tie
+
+BEST = ("up", "draining", "waiting", "down")
+CLAIM = re.compile(r"site (\S{1,63}) announces (\S{1,64}), which belongs to (\S{1,63})")
+"""What `netd/core/bgp_alarms.py` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A site says of another that it announces a prefix; `owner` is empty where the prefix is nobody's."""
+
+    accused: str
+    prefix: str
+    owner: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of a way between two sites in figures. Times in ms, loss from 0 to 1; None where nothing was measured."""
+
+    least: float | None
+    middle: float | None
+    high: float | None
+    """What 19 of 20 minutes stay below."""
+    loss: float | None
+    minutes: int
+    """How many were measured."""
+
+
+def ties(links: Iterable[LinkView]) -> list[Tie]:
+    """One per two sites, ordered; links within a site are left out. Links being replaced count only while there is no other."""
+    between: dict[tuple[str, str], list[LinkView]] = defaultdict(list)
+    for link in links:
+        if link.a_site != link.b_site:
+            between[min((link.a_site, link.b_site), (link.b_site, link.a_site))].append(link)
+    return [_tie(pair, found) for pair, found in sorted(between.items())]
+
+
+def _tie(pair: tuple[str, str], links: Sequence[LinkView]) -> Tie:
+    staying = [link for link in links if link.state != "draining"] or list(links)
+    best = min(links, key=lambda link: (BEST.index(link.state), link.rtt_ms is None, link.rtt_ms or 0.0))
+    live = best.state in ("up", "draining")
+    rates = [rate for link in links if (rate := getattr(link, "rate", None)) is not None]
+    return Tie(
+        *pair,
+        best.state,
+        rtt_ms=best.rtt_ms if live else None,
+        loss=best.loss if live else None,
+        rate=sum(rates) if rates else None,
+        jitter_ms=best.jitter_ms if live else None,
+        links=len(staying),
+        links_up=sum(link.state in ("up", "draining") for link in staying),
+    )
+
+
+def claims(sites: Iterable[SiteView]) -> list[Claim]:
+    """Each once per site that says it, ordered by who is accused."""
+    found = {
+        Claim(match[1], match[2], "" if match[3] == "nobody" else match[3], site.name)
+        for site in sites
+        for text in site.alarms
+        if (match := CLAIM.fullmatch(text))
+    }
+    return sorted(found, key=lambda claim: (claim.accused, claim.prefix, claim.by))
+
+
+def others(site: SiteView) -> list[str]:
+    """Alarms of a site that name nobody in a way that we understand, as it words them."""
+    return [text for text in site.alarms if not CLAIM.fullmatch(text)]
+
+
+def state_of(site: SiteView) -> str:
+    """The registry's own site is never invited: its netd joins by itself."""
+    return "joining" if site.own and site.state == "invited" else site.state
+
+
+def places(sites: Iterable[SiteView], invited: Iterable[str], accused: Iterable[str]) -> list[Place]:
+    """Sites, and those that an open invitation waits for."""
+    blamed = set(accused)
+    found = {
+        site.name: Place(site.name, state_of(site), site.hub, site.own, site.name in blamed or bool(others(site)))
+        for site in sites
+    }
+    return [*found.values(), *(Place(name, "invited") for name in sorted(set(invited) - set(found)))]
+
+
+def stretch(samples: Sequence[Sample]) -> Stretch:
+    times = sorted(sample.rtt_ms for sample in samples if sample.rtt_ms is not None)
+    lost = [sample.loss for sample in samples if sample.loss is not None]
+    share = sum(lost) / len(lost) if lost else None
+    if not times:
+        return Stretch(None, None, None, share, len(lost))
+    return Stretch(
+        times[0], times[len(times) // 2], times[min(len(times) - 1, len(times) * 19 // 20)], share, len(times)
+    )
+
+
+def thinned(values: Sequence[float | None], count: int) -> list[float | None]:
+    """At most `count` values: the greatest of each part, so that a peak is never lost."""
+    size = max(1, -(-len(values) // count))
+    parts = (values[start : start + size] for start in range(0, len(values), size))
+    return [max((value for value in part if value is not None), default=None) for part in parts]
+
+
+def rows(sites: Sequence[SiteView], search: str, after: str, most: int) -> tuple[list[SiteView], str]:
+    """(a page of the sites whose name, prefix or ASN has `search` in it, those in trouble first; the cursor of the next page or "")."""
+    wanted = search.lower()
+    fitting = [
+        site for site in sites if any(wanted in text for text in (site.name, site.ipv4, site.ipv6, str(site.asn)))
+    ]
+    keyed = sorted(((_rank(site), site.name, site) for site in fitting), key=lambda item: item[:2])
+    rest = [(f"{rank}.{name}", site) for rank, name, site in keyed if f"{rank}.{name}" > after]
+    page = rest[:most]
+    return [site for _, site in page], page[-1][0] if len(rest) > most else ""
+
+
+def _rank(site: SiteView) -> int:
+    """0 for what somebody should look at, 1 for the rest."""
+    return int(site.state in ("up", "invited", "joining") and not site.alarms and not site.renumber)
