@@ -4,8 +4,9 @@ Only the order of the blocks is not FRR's: lists and maps come before the router
 a delay timer of 0 FRR would not look at routes again after a change of a map (bgp_routemap.c), so it is 1 s; zebra's own, 5 s by
 default, would hold the first routes back.
 
-The policy (DESIGN, Network): a prefix is taken only if the registry allotted exactly it to the site at the far end of its AS path; the
-path is short; communities are dropped; what others prefer counts for nothing here. The same holds for what is sent.
+The policy (DESIGN, Network): a prefix is taken only if the registry allotted exactly it to the site at the far end of its AS path, and
+this server has nothing against it; the path is short and begins with the neighbour; communities are dropped; what others prefer counts
+for nothing here, and packets go to the neighbour itself, whichever next hop it names. The same holds for what is sent.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from collections.abc import Iterable, Mapping
 
 from netd.core.preference import DIRECT, local_preference
 from netd.core.wanted import Wanted
-from netd.wire import Allotment, Link
+from netd.wire import Allotment, Link, LinkSpec
 
 LONGEST_PATH = 8
 """Sites on the way; two hubs and both ends make four."""
-SPARE = 16
-"""Prefixes that a peer may send beyond those allotted before the session ends: max-prefix counts what passed the lists. The limit is a
-power of two, so that it seldom changes."""
+MOST_SENT = 32_768
+"""Prefixes that a peer may send before its session ends for `COOL_OFF`. Junk among them is refused one by one and ends no session, but it
+is kept, so that it can be named, at some 200 bytes each (seen with FRR 8.4); "force" counts it. Doubled until it is twice the sites."""
+COOL_OFF = 5
+"""Minutes until a session that was ended for too many prefixes is tried again."""
 LAST_ENTRY = 65_535
 """Of a route map (FRR's documentation, "Route Maps")."""
 HOLD, KEEPALIVE = 9, 3
@@ -43,8 +46,8 @@ def bgp_config(wanted: Wanted, hostname: str) -> str:
         for line in (
             *_head(hostname),
             *_bfd(spec.bfd_ms),
-            *_prefix_lists(own, others),
-            *_paths(others),
+            *_prefix_lists(wanted, own, others),
+            *_paths(spec, others),
             *_route_maps(wanted, others),
             *_router(wanted, own, len(others)),
             *_protocols(),
@@ -96,19 +99,22 @@ def _neighbour(address: str, link: Link, asn: int) -> list[str]:
 
 
 def _family(version: int, network: str, wanted: Wanted, links: Iterable[Link], others: int) -> list[str]:
-    lines = [f" address-family ipv{version} unicast", f"  network {network}"]
+    lines = [f" address-family ipv{version} unicast"]
+    if network not in wanted.closed:
+        lines.append(f"  network {network}")
     inside = [link for link in links if link.peer_asn == wanted.spec.asn]
     if inside:
         lines.append(f"  redistribute kernel route-map HOSTS{version}")
     for link in links:
         peer = link.peer_ipv4 if version == 4 else link.peer_ipv6
         way = "INSIDE" if link in inside else f"LINK{link.number}-"
+        most = _most(others) if link not in inside else 70_000
         lines.append(f"  neighbor {peer} activate")
         if link in inside:
             lines.append(f"  neighbor {peer} next-hop-self")
         lines += [
             f"  neighbor {peer} soft-reconfiguration inbound",
-            f"  neighbor {peer} maximum-prefix {_most(others) if link not in inside else 70_000}",
+            f"  neighbor {peer} maximum-prefix {most}{'' if link in inside else f' restart {COOL_OFF} force'}",
             f"  neighbor {peer} route-map {way}{version} in",
             f"  neighbor {peer} route-map {'INSIDE' if link in inside else 'OUT'}{version} out",
         ]
@@ -116,52 +122,64 @@ def _family(version: int, network: str, wanted: Wanted, links: Iterable[Link], o
 
 
 def _most(others: int) -> int:
-    return int(1 << (others + SPARE).bit_length())
+    return max(MOST_SENT, 1 << (2 * others).bit_length())
 
 
-def _prefix_lists(own: Allotment, others: Iterable[Allotment]) -> list[str]:
-    """FRR prints all IPv4 lists, then all IPv6 ones, each by name."""
+def _prefix_lists(wanted: Wanted, own: Allotment, others: Iterable[Allotment]) -> list[str]:
+    """FRR prints all IPv4 lists, then all IPv6 ones, each by name. Of what is closed here there is none."""
     lines = []
     for version, word in ((4, "ip"), (6, "ipv6")):
         network, longest = (own.ipv4, 32) if version == 4 else (own.ipv6, 128)
-        lists = {"HOSTS": f"{network} ge {longest}", "OWN": network}
-        lists |= {f"S-{site.site}": site.ipv4 if version == 4 else site.ipv6 for site in others}
+        lists = {} if network in wanted.closed else {"HOSTS": f"{network} ge {longest}", "OWN": network}
+        lists |= {f"S-{site.site}": net for site in others if (net := _network(site, version)) not in wanted.closed}
         lines += [f"{word} prefix-list {name} seq 5 permit {lists[name]}" for name in sorted(lists)]
     return lines
 
 
-def _paths(others: Iterable[Allotment]) -> list[str]:
+def _network(site: Allotment, version: int) -> str:
+    return site.ipv4 if version == 4 else site.ipv6
+
+
+def _paths(spec: LinkSpec, others: Iterable[Allotment]) -> list[str]:
+    """S-: ends at a site; D-: a neighbour alone; P-: begins with a neighbour; SHORT: what may be passed on, one longer by ourselves."""
     lists = {f"S-{site.site}": f"_{site.asn}$" for site in others}
-    lists |= {f"D-{site.site}": f"^{site.asn}$" for site in others}
-    lists["SHORT"] = f"^[0-9]+( [0-9]+){{0,{LONGEST_PATH - 1}}}$"
+    peers = {link.peer_site: link.peer_asn for link in spec.links if link.peer_asn != spec.asn}
+    lists |= {f"D-{site}": f"^{asn}$" for site, asn in peers.items()}
+    lists |= {f"P-{site}": f"^{asn}( [0-9]+){{0,{LONGEST_PATH - 1}}}$" for site, asn in peers.items()}
+    lists["SHORT"] = f"^[0-9]+( [0-9]+){{0,{LONGEST_PATH - 2}}}$"
     return [f"bgp as-path access-list {name} seq 5 permit {lists[name]}" for name in sorted(lists)]
 
 
 def _route_maps(wanted: Wanted, others: Iterable[Allotment]) -> list[str]:
-    """By name, as FRR prints them."""
+    """By name, as FRR prints them. A list that is not there permits nothing."""
     maps: dict[str, dict[int, list[str]]] = {}
     numbered = _numbered(others)
     for version, word in ((4, "ip"), (6, "ipv6")):
-        sites = {n: [f" match {word} address prefix-list S-{s}", f" match as-path S-{s}"] for n, s in numbered.items()}
+        sites = {
+            n: [f" match {word} address prefix-list S-{site.site}", f" match as-path S-{site.site}"]
+            for n, site in numbered.items()
+            if _network(site, version) not in wanted.closed
+        }
         maps[f"SITES{version}"] = sites or {10: [f" match {word} address prefix-list NONE"]}
         for link in wanted.spec.links:
             maps[f"LINK{link.number}-{version}"] = _taken(link, version, wanted.classes.get(link.number))
         hosts = [f" match {word} address prefix-list HOSTS"]
         maps[f"HOSTS{version}"] = {10: hosts}
         maps[f"INSIDE{version}"] = {10: hosts, 20: [f" call SITES{version}"]}
-        maps[f"OUT{version}"] = {10: [f" match {word} address prefix-list OWN"], 20: [f" call SITES{version}"]}
+        others_too = [" match as-path SHORT", f" call SITES{version}"]
+        maps[f"OUT{version}"] = {10: [f" match {word} address prefix-list OWN"], 20: others_too}
         maps[f"SOURCE{version}"] = {10: [f" set src {wanted.gateway4 if version == 4 else wanted.gateway6}"]}
     return [line for name in sorted(maps) for line in _entries(name, maps[name])]
 
 
-def _numbered(sites: Iterable[Allotment]) -> dict[int, str]:
-    """Names by a number that is a site's own whoever else is there, so that one who comes or goes changes no other's entry."""
-    taken: dict[int, str] = {}
-    for name in sorted(site.site for site in sites):
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % LAST_ENTRY
+def _numbered(sites: Iterable[Allotment]) -> dict[int, Allotment]:
+    """Sites by a number that is a site's own whoever else is there, so that one who comes or goes changes no other's entry."""
+    taken: dict[int, Allotment] = {}
+    for site in sorted(sites, key=lambda site: site.site):
+        number = int.from_bytes(hashlib.sha256(site.site.encode()).digest()[:4], "big") % LAST_ENTRY
         while number + 1 in taken:
             number = (number + 1) % LAST_ENTRY
-        taken[number + 1] = name
+        taken[number + 1] = site
     return dict(sorted(taken.items()))
 
 
@@ -169,11 +187,14 @@ def _taken(link: Link, version: int, grade: int | None) -> dict[int, list[str]]:
     """What is taken from a link, and how it is liked: a map per link, so that a new class changes two lines and drops no route."""
     draining = link.state == "draining"
     preference = local_preference(grade, draining=draining)  # type: ignore[arg-type]
-    clean = [f" call SITES{version}", " set community none", " set large-community none"]
+    clean = [
+        *(f" call SITES{version}", " set community none", " set extcommunity none"),
+        *(f" set {'ip' if version == 4 else 'ipv6'} next-hop peer-address", " set large-community none"),
+    ]
     direct = preference if draining else preference + DIRECT
     return {
         10: [f" match as-path D-{link.peer_site}", *clean, f" set local-preference {direct}"],
-        20: [" match as-path SHORT", *clean, f" set local-preference {preference}"],
+        20: [f" match as-path P-{link.peer_site}", *clean, f" set local-preference {preference}"],
     }
 
 

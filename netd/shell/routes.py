@@ -12,11 +12,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from netd.core.bgp_alarms import alarms
+from netd.core.bgp_alarms import Heard, Lie, alarms, lies, path_alone, routes
 from netd.core.bgp_diff import commands
 from netd.core.bgp_text import bgp_config
 from netd.core.wanted import Wanted
@@ -29,7 +29,10 @@ BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
 START_SECONDS = 10.0
 LOOK_EVERY, CALM_EVERY = 0.5, 2.0
 """Seconds for which what was seen of the sessions is believed: while one is missing, and when all stand."""
-ALARMS_EVERY = 20.0
+ALARMS_EVERY, CONFIRM = 10.0, 3.0
+"""Seconds until what neighbours announce is looked at again: usually, and when something new was wrong."""
+ASKED_AT_ONCE = 8
+"""Neighbours in one question: each may answer with megabytes."""
 
 
 class Frr:
@@ -38,7 +41,10 @@ class Frr:
     def __init__(self, folder: Path) -> None:
         self._config, self._applied = folder / "frr.commands", folder / "frr.conf"
         self._seen: tuple[float, frozenset[int]] = (-CALM_EVERY, frozenset())
-        self._alarms: tuple[float, tuple[str, ...]] = (-ALARMS_EVERY, ())
+        self._looked: tuple[float, int] = (-ALARMS_EVERY, 0)
+        """When, and with which Table, lies were last looked for."""
+        self._suspected: frozenset[Lie] = frozenset()
+        self._confirmed: frozenset[Lie] = frozenset()
 
     def plan(self, wanted: Wanted) -> list[str]:
         space, text = _space(wanted.instance), bgp_config(wanted, os.uname().nodename)
@@ -116,22 +122,24 @@ class Frr:
         return found
 
     def alarms(self, wanted: Wanted) -> tuple[str, ...]:
-        """Who announces what is not their own; looked at again after `ALARMS_EVERY`."""
-        at, found = self._alarms
-        if time.monotonic() - at >= ALARMS_EVERY:
-            up = self.established(wanted)
-            links = [link for link in wanted.spec.links if link.number in up and link.peer_asn != wanted.spec.asn]
-            filtered = [
-                (
-                    link.peer_site,
-                    _ask(wanted.instance, f"show bgp {family} unicast neighbors {peer} filtered-routes json"),
-                )
-                for link in links
-                for family, peer in (("ipv4", link.peer_ipv4), ("ipv6", link.peer_ipv6))
-            ]
-            found = alarms(filtered, wanted.table, wanted.spec.asn)
-            self._alarms = (time.monotonic(), found)
-        return found
+        """Who announces what is not their own, seen twice; looked at again after `ALARMS_EVERY`, or when the Table is another one."""
+        at, version = self._looked
+        wait = ALARMS_EVERY if self._suspected == self._confirmed else CONFIRM
+        if time.monotonic() - at >= wait or version != wanted.table.version:
+            found = lies(self._heard(wanted), wanted.table, wanted.spec.asn)
+            self._suspected, self._confirmed = found, found & self._suspected
+            self._looked = (time.monotonic(), wanted.table.version)
+        return alarms(self._confirmed)
+
+    def _heard(self, wanted: Wanted) -> Iterator[Heard]:
+        up = self.established(wanted)
+        links = [link for link in wanted.spec.links if link.number in up and link.peer_asn != wanted.spec.asn]
+        for some in (links[first : first + ASKED_AT_ONCE] for first in range(0, len(links), ASKED_AT_ONCE)):
+            peers = [(link, peer) for link in some for peer in (("ipv4", link.peer_ipv4), ("ipv6", link.peer_ipv6))]
+            words = [f"show bgp {family} unicast neighbors {peer} filtered-routes json" for _, (family, peer) in peers]
+            answers = _ask_all(wanted.instance, words)
+            for (link, _), answer in zip(peers, answers, strict=False):
+                yield Heard(link.peer_site, link.peer_asn, routes(answer))
 
 
 def _options(name: str) -> list[str]:
@@ -159,13 +167,32 @@ def running(space: str) -> str:
 
 def _ask(instance: str, command: str) -> dict[str, Any]:
     """The JSON that FRR answers; nothing when it does not answer."""
-    argv = ["vtysh", "-N", _space(instance), "-c", command]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     try:
-        found: dict[str, Any] = json.loads(done.stdout or "{}")
+        found: dict[str, Any] = json.loads(_said(instance, command) or "{}")
     except json.JSONDecodeError:
         return {}
     return found
+
+
+def _ask_all(instance: str, commands: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The JSON that FRR answers to each, of routes the AS paths alone; ends early when it does not answer."""
+    text, at = _said(instance, *commands).strip(), 0
+    decoder = json.JSONDecoder(object_hook=path_alone)
+    with contextlib.suppress(json.JSONDecodeError):
+        while at < len(text):
+            found, at = decoder.raw_decode(text, at)
+            yield found if isinstance(found, dict) else {}
+            while at < len(text) and text[at].isspace():
+                at += 1
+
+
+def _said(instance: str, *commands: str) -> str:
+    """What vtysh prints; nothing when FRR does not answer."""
+    argv = ["vtysh", "-N", _space(instance), *(word for command in commands for word in ("-c", command))]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return ""
 
 
 def _established(summary: dict[str, Any]) -> set[str]:
