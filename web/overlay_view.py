@@ -12,18 +12,38 @@ from garage.services.sites import LinkView, SiteView
 from web.sitemap import Place, Tie
 
 BEST = ("up", "draining", "waiting", "down")
-CLAIM = re.compile(r"site (\S{1,63}) announces (\S{1,64}), which belongs to (\S{1,63})")
+CLAIM = re.compile(
+    r"site (\S{1,63}) announces (?:(\S{1,64}), (which belongs to|a part of what belongs to|by a way) (.{1,100})"
+    r"|(?:at least )?(\d{1,9}) more things that are wrong)"
+)
 """What `netd/core/bgp_alarms.py` says."""
+KINDS = {"which belongs to": "whole", "a part of what belongs to": "part", "by a way": "way"}
+VOLUME = re.compile(r"line (\S{1,64}): ([0-9.]{1,12}) of ([0-9.e+]{1,12}) GiB are used in \S{1,20}(; other .{1,120})?")
+"""What `netd/core/volume.py` says of a line's monthly volume."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A site says of another that it announces a prefix; `owner` is empty where the prefix is nobody's."""
+    """A site says of another that it announces a prefix."""
 
     accused: str
     prefix: str
     owner: str
+    """Empty where the prefix is nobody's, or where not the owner but the way is wrong."""
     by: str
+    kind: str = "whole"
+    """whole, part (of what the owner has), nobody, way (that cannot be), more (`prefix` is how many things more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A line of a node nears its monthly volume. GiB."""
+
+    line: str
+    used: str
+    cap: str
+    level: str
+    """warn, spare (others are asked to go other ways), stop (nothing of other sites passes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +86,38 @@ def _tie(pair: tuple[str, str], links: Sequence[LinkView]) -> Tie:
 
 
 def claims(sites: Iterable[SiteView]) -> list[Claim]:
-    """Each once per site that says it, ordered by who is accused."""
-    found = {
-        Claim(match[1], match[2], "" if match[3] == "nobody" else match[3], site.name)
-        for site in sites
-        for text in site.alarms
-        if (match := CLAIM.fullmatch(text))
-    }
-    return sorted(found, key=lambda claim: (claim.accused, claim.prefix, claim.by))
+    """Each once per site that says it, ordered by who is accused, of what is known in full first."""
+    found = {claim for site in sites for text in site.alarms if (claim := _claim(text, site.name))}
+    return sorted(found, key=lambda claim: (claim.accused, claim.kind == "more", claim.prefix, claim.by))
+
+
+def _claim(text: str, by: str) -> Claim | None:
+    if not (match := CLAIM.fullmatch(text)):
+        return None
+    accused, prefix, words, whose, more = match.groups()
+    if more:
+        return Claim(accused, more, "", by, "more")
+    kind = KINDS[words]
+    if kind == "way":
+        return Claim(accused, prefix, "", by, kind)
+    return Claim(accused, prefix, "", by, "nobody") if whose == "nobody" else Claim(accused, prefix, whose, by, kind)
 
 
 def others(site: SiteView) -> list[str]:
     """Alarms of a site that name nobody in a way that we understand, as it words them."""
     return [text for text in site.alarms if not CLAIM.fullmatch(text)]
+
+
+def volumes(problems: Iterable[str]) -> tuple[list[Volume], list[str]]:
+    """(the lines that near their volume, the problems that are none of that)."""
+    found, rest = [], []
+    for text in problems:
+        if match := VOLUME.fullmatch(text):
+            line, used, cap, then = match.groups()
+            found.append(Volume(line, used, cap, "stop" if "stopped" in (then or "") else "spare" if then else "warn"))
+        else:
+            rest.append(text)
+    return found, rest
 
 
 def state_of(site: SiteView) -> str:
@@ -89,10 +128,7 @@ def state_of(site: SiteView) -> str:
 def places(sites: Iterable[SiteView], invited: Iterable[str], accused: Iterable[str]) -> list[Place]:
     """Sites, and those that an open invitation waits for."""
     blamed = set(accused)
-    found = {
-        site.name: Place(site.name, state_of(site), site.hub, site.own, site.name in blamed or bool(others(site)))
-        for site in sites
-    }
+    found = {site.name: Place(site.name, state_of(site), site.hub, site.own, site.name in blamed) for site in sites}
     return [*found.values(), *(Place(name, "invited") for name in sorted(set(invited) - set(found)))]
 
 

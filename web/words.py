@@ -110,6 +110,8 @@ AUDIT: dict[str, str] = {
     "site.remove": N_("removed a site"),
     "site.rename": N_("renamed the site"),
     "site.rotate": N_("asked a site for new keys"),
+    "site.measure": N_("had the throughput between two sites measured"),
+    "site.renumber": N_("gave the site other addresses"),
     "site.configure": N_("changed the overlay's settings"),
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from garage.core.samples import Sample
 from garage.services.sites import LinkView, SiteView
+from netd import wire
+from netd.core import bgp_alarms, volume
 from web import overlay_view
 from web.overlay_view import Claim
 
@@ -40,18 +42,47 @@ def test_who_is_accused_of_what_by_whom() -> None:
     by_a = (
         "site c announces 10.1.0.0/20, which belongs to b",
         "site c announces 0.0.0.0/0, which belongs to nobody",
+        "site c announces 10.1.4.0/24, a part of what belongs to b",
+        "site c announces 10.2.0.0/20, by a way over 40 sites",
+        "site c announces at least 95 more things that are wrong",
         "else",
     )
     sites = [site("a", alarms=by_a), site("b", alarms=by_a[:1]), site("c")]
     assert overlay_view.claims(sites) == [
-        Claim("c", "0.0.0.0/0", "", "a"),
+        Claim("c", "0.0.0.0/0", "", "a", "nobody"),
         Claim("c", "10.1.0.0/20", "b", "a"),
         Claim("c", "10.1.0.0/20", "b", "b"),
+        Claim("c", "10.1.4.0/24", "b", "a", "part"),
+        Claim("c", "10.2.0.0/20", "", "a", "way"),
+        Claim("c", "95", "", "a", "more"),
     ]
     assert overlay_view.others(sites[0]) == ["else"]
     places = {place.name: place for place in overlay_view.places(sites, ["c", "new"], {"c"})}
     assert [name for name, place in places.items() if place.accused] == ["c"], "who reports is not to blame"
     assert (places["new"].state, places["c"].state) == ("invited", "up")
+
+
+def test_what_netd_says_is_understood() -> None:
+    """Its very words, so that a change there is noticed here."""
+    a, b = (wire.Allotment(site=name, asn=4_200_000_000 + number, ipv4=f"10.{number}.0.0/20", ipv6=f"fd00:{number}::/48",
+                           dns4=f"10.{number}.0.1", dns6=f"fd00:{number}::1") for number, name in ((1, "a"), (2, "b")))  # fmt: skip
+    table = wire.Table(version=1, domain="garage.internal", sites=(a, b))
+    own, path = str(a.asn), str(b.asn)
+    routes = {"0.0.0.0/0": path, "10.1.0.0/20": path, "10.1.4.0/24": own, "10.2.0.0/20": f"{own} {path}"}
+    routes |= {f"10.9.{number}.0/24": path for number in range(5)}
+    said = bgp_alarms.alarms(bgp_alarms.lies([bgp_alarms.Heard("b", b.asn, routes)], table, 0))
+    speaker = site("a", alarms=said)
+    assert overlay_view.others(speaker) == []
+    assert {claim.kind for claim in overlay_view.claims([speaker])} == {"whole", "part", "way", "nobody", "more"}
+
+
+def test_lines_that_near_their_volume_are_told_apart() -> None:
+    gib = 2**30
+    texts = [volume.told(f"line{used}", used * gib, 100 * gib, 1_800_000_000.0) for used in (10, 85, 97, 100)]
+    found, rest = overlay_view.volumes([*filter(None, texts), "clock is off"])
+    assert [(one.used, one.cap, one.level) for one in found][-1] == ("100.0", "100", "stop")
+    assert [one.level for one in found] == sorted({one.level for one in found}, key=["warn", "spare", "stop"].index)
+    assert rest == ["clock is off"]
 
 
 def test_a_list_is_paged_with_trouble_first() -> None:
