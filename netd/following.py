@@ -244,9 +244,14 @@ class Following:
             links=link_states(wanted.spec, seen, up, self._measuring.classes()),
             outcome=self._throughput.outcome(),
             paused=overlay.paused,
+            **self._prefixes(),
             alarms=tuple(text[:200] for text in overlay.routes.alarms(wanted))[:20],
             problems=tuple(text[:200] for text in self._problems())[:20],
         )
+
+    def _prefixes(self) -> dict[str, str]:
+        own = self.overlay.node.spec
+        return {"ipv4": own.bridge.site_ipv4, "ipv6": own.bridge.site_ipv6} if own else {}
 
     def _problems(self) -> list[str]:
         found = (*self._trouble.values(), *(text for part in self._parts for text in part.problems()))

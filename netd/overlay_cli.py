@@ -45,7 +45,7 @@ def _join(config: Config, arguments: argparse.Namespace) -> None:
     print(f"joined as site {joined.site} ({joined.site}.{joined.domain}), AS {joined.asn}, {joined.links} links")
     if joined.renumber:
         print(f"the registry gives {joined.ipv4} and {joined.ipv6}: this site's own are taken by another one")
-        print("until this site renumbers, others do not reach its machines")
+        print("until this site takes them, others do not reach its machines: garage site renumber")
     if joined.links:
         _wait_for_links(make_overlay_of(config), joined.links)
 

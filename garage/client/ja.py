@@ -153,10 +153,26 @@ HELP: dict[str, str] = {
         "頼むだけにします。結果は「garage site measurements」で見られます。"
     ),
     "What was measured, the newest first.": "速度の測定の記録を新しい順に表示します。",
+    "Take the prefixes that the registry gave this site; shows first what changes.": (
+        "この拠点のアドレスを、レジストリが割り当てたものに付け直します。先に、何が変わるかを表示します。"
+    ),
+    "Only show it.": "表示だけします。",
+    "Renumber this site now?": "この拠点のアドレスを付け直しますか？",
+    "This site is {ipv4} {ipv6} now; machines that restart: {count}": (
+        "この拠点は {ipv4} {ipv6} になりました。再起動するマシン: {count} 台"
+    ),
+    "This site has the prefixes that its registry gave it, {ipv4} {ipv6}: nothing to do.": (
+        "この拠点のアドレスはレジストリが割り当てたもの（{ipv4} {ipv6}）です。することはありません。"
+    ),
+    "Prefixes: {before} become {after}": "アドレス: {before} を {after} に変えます",
+    "No machine is affected.": "変わるマシンはありません。",
+    "restarts": "再起動",
 }
 
 TABLES: dict[str, str] = {
     "NAME": "名前",
+    "NOW": "今",
+    "THEN": "付け直したあと",
     "STATE": "状態",
     "ADDRESS": "アドレス",
     "SIZE": "大きさ",

@@ -212,15 +212,17 @@ def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
     return _bring_up(machine, seen, Fire(Event.STARTED))
 
 
-def _bring_up(machine: Wanted, seen: Seen, done: Change) -> list[Change]:
-    """Files at once, the domain only when the node's rules know the machine: they stand before its tap is up."""
+def _bring_up(machine: Wanted, seen: Seen, done: Change, *, again: bool = False) -> list[Change]:
+    """Files at once, the domain only when the node's rules know the machine: they stand before its tap is up. `again`: not its first
+    boot, so its seed may be of another time: addresses change when the site is renumbered."""
     files: list[Change] = [] if seen.disk else [MakeDisk()]
     files += [] if seen.seed else [WriteSeed()]
     if files:
         files.insert(0, Show("disk"))
     if seen.network_version < machine.spec_version:
         return files or [Show("network"), Wait("network")]
-    return [*files, Show("starting"), Define(), Start(), done]
+    renewed = [WriteSeed()] if again and seen.seed else []
+    return [*files, *renewed, Show("starting"), Define(), Start(), done]
 
 
 def _boot(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
@@ -249,7 +251,7 @@ def _boot_anew(machine: Wanted, seen: Seen) -> list[Change]:
     """A start that was asked for; what is left of an earlier run may still be there."""
     domain = seen.domain
     if domain is None or not domain.active:
-        return _bring_up(machine, seen, MarkStarted())
+        return _bring_up(machine, seen, MarkStarted(), again=True)
     if domain.power is Power.CRASHED:
         return [Destroy()]
     return [Resume(), MarkStarted()] if domain.power is Power.PAUSED else [MarkStarted()]

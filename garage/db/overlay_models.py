@@ -30,7 +30,7 @@ class Site(Base):
     ipv4: Mapped[str] = mapped_column(String(18), unique=True)
     ipv6: Mapped[str] = mapped_column(String(43), unique=True)
     proposed_ipv4: Mapped[str] = mapped_column(String(18))
-    """What the site used when it joined; where it differs from `ipv4` the site has to renumber."""
+    """What the site uses, as it proposed and as its nodes say since; where it differs from `ipv4` the site has to renumber."""
     proposed_ipv6: Mapped[str] = mapped_column(String(43))
     own: Mapped[bool] = mapped_column(default=False)
     """The registry's own site; can't be removed."""

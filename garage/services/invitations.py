@@ -216,7 +216,7 @@ def _enrol_own(session: Session, ctx: Context, caller: Caller, own_name: str | N
             hint=N_("give it with --own-name, e.g. the name of its place"),
             pointer="/own_name",
         )
-    add_site(session, ctx, name, (ctx.config.site_ipv4, ctx.config.site_ipv6), own=True)
+    add_site(session, ctx, name, own_site.prefixes(session, ctx), own=True)
     audit(session, ctx, caller.name, "site.own", name)
 
 

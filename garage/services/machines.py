@@ -281,7 +281,7 @@ def _network(session: Session, ctx: Context, node: Node) -> dict[str, object]:
     """Addresses, MAC and tap; the node's spec gets a new version with them."""
     used = set(session.scalars(select(Machine.ipv4).where(Machine.state != State.GONE.value)))
     last = session.scalar(select(Machine.ipv4).order_by(Machine.id.desc()).limit(1))
-    ipv4, ipv6 = ipam.allot(ctx.config.site_ipv4, ctx.config.site_ipv6, used, after=last)
+    ipv4, ipv6 = ipam.allot(*own_site.prefixes(session, ctx), used, after=last)
     number = node.next_number
     node.next_number += 1
     node.spec_version += 1

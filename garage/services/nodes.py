@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from garage.core import ipam, names
 from garage.core.placement import Room
+from garage.core.renumber import Prefixes
 from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Node, Project
 from garage.services import capacity, own_site
@@ -44,21 +45,21 @@ def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
         node=node.name,
         instance=ctx.config.instance,
         version=node.spec_version,
-        bridge=_bridge(ctx),
+        bridge=_bridge(ctx, own_site.prefixes(session, ctx)),
         domain=own_site.current(session, ctx).site_domain,
         machines=tuple(_machine_net(machine, project) for machine, project in session.execute(query)),
     )
 
 
-def _bridge(ctx: Context) -> wire.Bridge:
+def _bridge(ctx: Context, prefixes: Prefixes) -> wire.Bridge:
     config = ctx.config
     return wire.Bridge(
         name=names.bridge(config.instance),
         mac=names.mac(config.instance, 0),
-        ipv4=ipam.gateway(config.site_ipv4),
-        ipv6=ipam.gateway(config.site_ipv6),
-        site_ipv4=config.site_ipv4,
-        site_ipv6=config.site_ipv6,
+        ipv4=ipam.gateway(prefixes[0]),
+        ipv6=ipam.gateway(prefixes[1]),
+        site_ipv4=prefixes[0],
+        site_ipv6=prefixes[1],
     )
 
 
@@ -88,6 +89,7 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
         row.reported_at, row.boot_id = ctx.clock(), said.boot_id
         if said.site and said.domain:
             own_site.rename(session, ctx, node, said.site, said.domain)
+        own_site.hear(session, (said.ipv4, said.ipv6) if said.ipv4 and said.ipv6 else None)
         if before != (row.applied_version, row.refusal):
             data = {"applied_version": row.applied_version, "refused": bool(row.refusal)}
             session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node, data=data))

@@ -53,7 +53,7 @@ def _gist(said: wire.LinkReport) -> tuple[object, ...]:
     """All but measurements."""
     links = tuple((link.number, link.state, link.seen_at, link.preference) for link in said.links)
     about = said.applied_version, said.table_version, said.refusal, said.keys, said.endpoints, said.paused, said.outcome
-    return (*about, said.alarms, said.problems, links)
+    return (*about, said.ipv4, said.ipv6, said.alarms, said.problems, links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class _Known:
     """The node and its links as the database has them."""
 
     node: SiteNode
+    site: Site
     links: Mapping[int, Link]
     ends: Mapping[int, LinkEnd]
 
@@ -84,7 +85,7 @@ def _known(session: Session, node_id: str) -> _Known | None:
         return None
     links = {link.number: link for link in of_nodes(session, [node_id])}
     ends = {end.number: end for end in session.scalars(select(LinkEnd).where(LinkEnd.node_id == node_id))}
-    return _Known(node, links, ends)
+    return _Known(node, session.get_one(Site, node.site_id), links, ends)
 
 
 def _worth_writing(now: float, known: _Known, session: Session, said: wire.LinkReport) -> bool:
@@ -94,7 +95,7 @@ def _worth_writing(now: float, known: _Known, session: Session, said: wire.LinkR
         return True
     if any(getattr(node, name) != value for name, value in _about_itself(node, said).items()):
         return True
-    if measurements.ends(session, node.id, said.outcome):
+    if measurements.ends(session, node.id, said.outcome) or _in_use(known.site, said) != _used(known.site):
         return True
     return any(
         _changed(known.ends.get(state.number), state) for state in said.links if state.number in known.links
@@ -126,6 +127,15 @@ def _about_itself(node: SiteNode, said: wire.LinkReport) -> dict[str, Any]:
     }
 
 
+def _used(site: Site) -> tuple[str, str]:
+    return site.proposed_ipv4, site.proposed_ipv6
+
+
+def _in_use(site: Site, said: wire.LinkReport) -> tuple[str, str]:
+    """The prefixes that the site has its machines in, as last heard."""
+    return said.ipv4 or site.proposed_ipv4, said.ipv6 or site.proposed_ipv6
+
+
 def _changed(end: LinkEnd | None, state: wire.LinkState) -> bool:
     """Worth a write at once."""
     if end is None:
@@ -154,7 +164,8 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
     keys = _new_keys(session, node, said)
     session.add_all(NodeKey(node_id=node.id, number=key.number, key=key.key) for key in keys)
     about = _about_itself(node, said)
-    moved, told = about["addresses"] != node.addresses, (node.alarms, node.paused)
+    moved, told = about["addresses"] != node.addresses, (node.alarms, node.paused, *_used(known.site))
+    known.site.proposed_ipv4, known.site.proposed_ipv6 = _in_use(known.site, said)
     for name, value in about.items():
         setattr(node, name, value)
     node.reported_at = now
@@ -167,8 +178,8 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
         mark_dirty(session)
     measurements.take(session, ctx, node.id, said.outcome, changes)
     raise_versions(session, ctx, changes.nodes)
-    if turned or told != (node.alarms, node.paused):
-        publish(session, ctx, session.get_one(Site, node.site_id).name)
+    if turned or told != (node.alarms, node.paused, *_used(known.site)):
+        publish(session, ctx, known.site.name)
 
 
 def _is_behind(ctx: Context, node: SiteNode, said: wire.LinkReport) -> bool:

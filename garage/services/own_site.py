@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from garage.core.renumber import Prefixes
 from garage.db.models import Node, Setting
 from garage.db.overlay_models import Site, SiteNode
 from garage.services import invitations
 from garage.services.context import Context, audit
 
 SITE, DOMAIN = "site", "domain"
+PREFIXES, ALLOTTED = "prefixes", "allotted"
+"""Both "IPV4 IPV6": what the site uses, and what the registry gave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,36 @@ def current(session: Session, ctx: Context) -> OwnSite:
     """The name given by a join, else the settings'."""
     found = {row.key: row.value for row in session.scalars(select(Setting).where(Setting.key.in_((SITE, DOMAIN))))}
     return OwnSite(found.get(SITE, ctx.config.site), found.get(DOMAIN, ctx.config.domain))
+
+
+def prefixes(session: Session, ctx: Context) -> Prefixes:
+    """What the site's machines have addresses of: the settings', until it was renumbered."""
+    ipv4, ipv6 = _pair(session, PREFIXES) or (ctx.config.site_ipv4, ctx.config.site_ipv6)
+    return ipv4, ipv6
+
+
+def allotted(session: Session) -> Prefixes | None:
+    """What the registry gave this site, as its netd says; None outside an overlay."""
+    return _pair(session, ALLOTTED)
+
+
+def _pair(session: Session, key: str) -> Prefixes | None:
+    if (row := session.get(Setting, key)) is None:
+        return None
+    ipv4, ipv6 = row.value.split()
+    return ipv4, ipv6
+
+
+def take_prefixes(session: Session, wanted: Prefixes) -> None:
+    session.merge(Setting(key=PREFIXES, value=" ".join(wanted)))
+
+
+def hear(session: Session, given: Prefixes | None) -> None:
+    """Keep what the registry gave (None: there is none), for a plan to renumber; nothing changes by it."""
+    if given is None:
+        session.execute(delete(Setting).where(Setting.key == ALLOTTED))
+    elif allotted(session) != given:
+        session.merge(Setting(key=ALLOTTED, value=" ".join(given)))
 
 
 def own(ctx: Context) -> OwnSite:

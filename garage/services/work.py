@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from garage.core import ipam
 from garage.core.names import fqdn
 from garage.core.plan import Wanted
 from garage.core.states import Event, State
@@ -287,6 +288,7 @@ class Identity:
     host_key_public: str
     authorized_keys: list[str]
     ipv4: str
+    gateway: str
     user_data: str | None
 
 
@@ -309,5 +311,6 @@ def identity(ctx: Context, machine_id: str) -> Identity:
             host_key_public=machine.host_key_public,
             authorized_keys=list(machine.authorized_keys),
             ipv4=machine.ipv4,
+            gateway=ipam.gateway(own_site.prefixes(session, ctx)[0]),
             user_data=ctx.vault.unlock(machine.user_data).decode() if machine.user_data else None,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from garage.core import ipam, seed
+from garage.core import seed
 from garage.services import work
 from garage.services.context import Context
 
@@ -19,7 +19,7 @@ def seed_files(ctx: Context, machine_id: str) -> dict[str, bytes]:
             host_key_public=who.host_key_public,
             authorized_keys=who.authorized_keys,
             ipv4=who.ipv4,
-            gateway=ipam.gateway(ctx.config.site_ipv4),
+            gateway=who.gateway,
             user_data=who.user_data,
         )
     )

@@ -167,6 +167,9 @@ class LinkReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     outcome: Outcome | None = None
     """Said again until there is another one."""
     paused: bool = False
+    ipv4: Prefix4 | None = None
+    ipv6: Prefix6 | None = None
+    """What the site uses: other than what it was given until it is renumbered."""
     alarms: Annotated[tuple[Text, ...], msgspec.Meta(max_length=20)] = ()
     """E.g. "site nagoya announces 10.1.0.0/20, which is not its own"."""
     problems: Annotated[tuple[Text, ...], msgspec.Meta(max_length=20)] = ()

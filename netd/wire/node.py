@@ -72,3 +72,6 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     site: Label | None = None
     """The name that an overlay's invitation gave this site; None for a lone one."""
     domain: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[a-z0-9.-]*\Z")] = ""
+    ipv4: Prefix4 | None = None
+    ipv6: Prefix6 | None = None
+    """What the registry allots to this site."""

@@ -47,7 +47,7 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("definition lost while booting", S.BOOTING, {}, FILES, [Fire(Event.SILENT)]),
     ("no space while booting", S.BOOTING, {}, replace(FILES, domain=FULL), [p.Resume(), *PROBING]),
     ("lease ended while it was silent", S.BOOTING, {"wants_running": False}, replace(FILES, domain=RUNNING), [Fire(Event.STOP)]),
-    ("start again", S.BOOTING, {"started": False}, replace(FILES, domain=BY_GUEST), [*ON, p.MarkStarted()]),
+    ("start again", S.BOOTING, {"started": False}, replace(FILES, domain=BY_GUEST), [p.WriteSeed(), *ON, p.MarkStarted()]),
     ("start again after a failed preparation", S.BOOTING, {"started": False}, NOTHING, [*DISK, *ON, p.MarkStarted()]),
     ("start again, rules missing", S.BOOTING, {"started": False}, replace(FILES, network_version=0), [Show("network"), Wait("network")]),
     ("start again, killed after start", S.BOOTING, {"started": False}, replace(FILES, domain=RUNNING), [p.MarkStarted()]),

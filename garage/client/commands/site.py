@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from garage.client import output
+from garage.client.commands.renumber import renumber
 from garage.client.commands.site_links import links, measure, measurements
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time
@@ -54,7 +55,7 @@ def site() -> None:
     pass
 
 
-for command in (measure, links, measurements):
+for command in (measure, links, measurements, renumber):
     site.add_command(command)
 
 
