@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from garage.core.states import State
-from garage.services import machines, nodes, outlook
+from garage.services import machines, nodes, outlook, sites
 from garage.services.context import Caller, Context
 
 _SELF = Caller("", "garage", admin=True)
@@ -27,6 +27,7 @@ class _Garage(Collector):
         yield self._machines()
         yield self._up()
         yield from self._nodes()
+        yield from self._overlay()
 
     def _machines(self) -> Metric:
         family = GaugeMetricFamily("garage_machines", "Machines by state.", labels=["state"])
@@ -54,6 +55,23 @@ class _Garage(Collector):
             disk.add_metric([node.name], node.disk_free_gib * GIB)
             lag.add_metric([node.name], node.spec_version - node.applied_version)
         yield from (memory, disk, lag)
+
+    def _overlay(self) -> Iterator[Metric]:
+        """Of the registry's sites; `garage_overlay_alarms > 0` is worth an alert."""
+        counts = sites.counts(self._ctx)
+        for name, text in (
+            ("sites", "Members of the overlay."),
+            ("links", "Tunnels between their nodes."),
+            ("links_up", "Tunnels over which BGP stands."),
+            ("renumbering", "Sites that use prefixes which are not theirs."),
+        ):
+            yield GaugeMetricFamily(f"garage_overlay_{name}", text, value=counts[name])
+        alarms = GaugeMetricFamily(
+            "garage_overlay_alarms", "How many sites say that this one announces what is not its own.", labels=["site"]
+        )
+        for site, count in sites.accused(self._ctx).items():
+            alarms.add_metric([site], count)
+        yield alarms
 
 
 def render(ctx: Context) -> tuple[bytes, str]:

@@ -20,6 +20,7 @@ from garage.services.context import Caller, Context, audit
 from garage.services.overlay_links import of_nodes
 from garage.services.overlay_state import BFD_MS, LIMITS, lock, mark_dirty, raise_versions
 from garage.services.rights import require_admin
+from netd.core import bgp_alarms
 
 SILENT_AFTER = 75.0
 """Seconds: a node reports every 10 s, and the time is written every 30."""
@@ -196,6 +197,13 @@ def counts(ctx: Context) -> dict[str, int]:
         "alarms": sum(bool(node.alarms) for site in found for node in site.nodes),
         "renumbering": sum(site.renumber for site in found),
     }
+
+
+def accused(ctx: Context) -> dict[str, int]:
+    """For metrics: of every site, how many others say that it announces what is not its own. Names that are no site's are passed over."""
+    found = listing(ctx, Caller("", "garage", admin=True))
+    said = {site.name: bgp_alarms.accused(site.alarms) - {site.name} for site in found}
+    return {site.name: sum(site.name in names for names in said.values()) for site in found}
 
 
 def _site(session: Session, name: str) -> Site:

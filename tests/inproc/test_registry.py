@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, Site, SiteInvitation, SiteNode
 from garage.db.session import ChangeWatch
 from garage.errors import GarageError
+from garage.metrics import render
 from garage.services import invitations, overlay_reports, registry, sites, tending
 from garage.services.context import Caller, Context
 from netd import wire
@@ -508,6 +509,24 @@ def test_alarms_name_the_liar_on_the_map(ctx: Context, admin: Caller) -> None:
     one.report(alarms=("site nagoya announces 10.1.0.0/20, which is not its own",))
     assert sites.get(ctx, admin, "one").alarms == ["site nagoya announces 10.1.0.0/20, which is not its own"]
     assert sites.counts(ctx)["alarms"] == 1
+
+
+def test_a_metric_names_who_is_accused_and_by_how_many(ctx: Context, admin: Caller) -> None:
+    """A label is always a site's name: what a node says makes no series of its own."""
+    one, two, _ = (member(ctx, admin, name, number) for number, name in enumerate(("one", "two", "liar"), 1))
+    words = (
+        "site liar announces 10.1.0.0/20, which belongs to one",
+        "site liar announces 3 more things that are wrong",
+    )
+    one.report(alarms=words)
+    two.report(alarms=(words[0], "site two announces ::/0, which belongs to nobody", 'site x"y announces z'))
+    text = render(ctx)[0].decode()
+    lines = {line for line in text.splitlines() if line.startswith("garage_overlay_alarms{")}
+    assert lines == {
+        f'garage_overlay_alarms{{site="{name}"}} {n}.0'
+        for name, n in {"liar": 2, "one": 0, "origin": 0, "two": 0}.items()
+    }
+    assert "garage_overlay_sites 4.0" in text
 
 
 def test_beyond_the_mesh_a_join_changes_few(ctx: Context, admin: Caller, clock: Clock) -> None:
