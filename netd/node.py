@@ -117,7 +117,8 @@ class Node:
             return self._apply_next(self._desired(self.spec, self.floor(self.spec.bridge.name)))
 
     def _desired(self, spec: NodeSpec, floor: Floor) -> Desired:
-        return Desired(spec, floor, self.overlay_of(spec, floor))
+        left = site(self.spec) - site(spec) if self.spec else frozenset()
+        return Desired(spec, floor, self.overlay_of(spec, floor), left)
 
     def preview(self, sealed: bytes | None) -> list[Change]:
         """What `take` (or `refresh`) would do; changes nothing."""

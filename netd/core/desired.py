@@ -20,6 +20,8 @@ class Desired:
     spec: NodeSpec
     floor: Floor
     overlay: Overlay = NO_OVERLAY
+    left: frozenset[str] = frozenset()
+    """Prefixes that the site had in the spec in force until now, and has no more."""
 
     @property
     def table(self) -> str:

@@ -23,9 +23,11 @@ FORWARDS = 1000
 
 
 def dns_config(wanted: Desired, state: Path) -> str:
-    """Names of the site's machines, authoritative; everything else is forwarded to this server's own resolvers."""
+    """Names of the site's machines, authoritative; everything else is forwarded to this server's own resolvers. The first line
+    lets a change of the bridge's addresses, to which dnsmasq binds when it starts, change the text."""
     domain = wanted.spec.domain
     lines = [
+        f"# on {wanted.spec.bridge.ipv4} and {wanted.spec.bridge.ipv6}",
         *(
             "bind-interfaces",
             f"interface={wanted.spec.bridge.name}",

@@ -94,7 +94,7 @@ def settled(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool =
         addresses=addresses(wanted),
         routes=_routes(wanted),
         neighbours=_neighbours(wanted),
-        unreachable=seen.unreachable | site(wanted.spec),
+        unreachable=(seen.unreachable - wanted.left) | site(wanted.spec),
         sysctls={**seen.sysctls, **_uplink_sysctls(seen), **sysctls(wanted)},
         files=files,
         running=seen.running | {name for name, *_ in readers},
@@ -183,6 +183,7 @@ def _hosts(wanted: Desired, seen: Observed) -> list[Change]:
     routes, neighbours = _routes(wanted), _neighbours(wanted)
     gone = {address for address, _ in seen.neighbours} - {address for address, _ in neighbours}
     lines = [f"route replace unreachable {net} metric {LAST}" for net in sorted(site(wanted.spec) - seen.unreachable)]
+    lines += [f"route del unreachable {net} metric {LAST}" for net in sorted(seen.unreachable & wanted.left)]
     lines += [f"route del {address} dev {name}" for address in sorted(seen.routes - routes)]
     lines += [f"neigh del {address} dev {name}" for address in sorted(gone)]
     lines += [
