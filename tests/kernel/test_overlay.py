@@ -23,8 +23,9 @@ import pytest
 from netd.lab.parse import parse
 from netd.lab.world import World
 from tests.kernel.probes import SERVER
-from tests.overlayguests import Guest, add_guest, machine
+from tests.overlayguests import add_guest, machine
 from tests.overlaynet import OverlayNet
+from tests.overlaypings import Pings
 
 pytestmark = pytest.mark.kernel
 
@@ -89,36 +90,6 @@ def five() -> Iterator[Five]:
             yield made
         finally:
             made.net.close()
-
-
-IN_FLIGHT = 3
-"""Echoes of 0.15 s, which may be on their way when ping is told to end."""
-
-
-class Pings:
-    """Echoes, twenty a second, while something happens: `with Pings(...) as pings: …`, then `pings.lost`."""
-
-    def __init__(self, five: Five, place: str | Guest, address: str) -> None:
-        argv = ["ping", "-n", "-D", "-i", "0.05", "-W", "1", address]
-        self._argv = place.argv(argv) if isinstance(place, Guest) else five.net.world.argv(place, argv)
-        self.lost = self.sent = -1
-        self.text = ""
-        self.times: list[float] = []
-
-    def __enter__(self) -> Pings:
-        self._process = subprocess.Popen(self._argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        time.sleep(0.5)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        time.sleep(0.5)
-        self._process.send_signal(signal.SIGINT)
-        text, _ = self._process.communicate(timeout=10)
-        sent = int(re.search(r"(\d+) packets transmitted", text).group(1))  # type: ignore[union-attr]
-        answered = set(map(int, re.findall(r"icmp_seq=(\d+) ttl", text)))
-        self.sent, self.text = sent, text
-        self.lost = len(set(range(1, sent - IN_FLIGHT + 1)) - answered)
-        self.times = [float(found) for found in re.findall(r"^\[([0-9.]+)\] \d+ bytes", text, re.M)]
 
 
 def test_machines_of_two_sites_reach_each_other_by_name_and_address(five: Five) -> None:
@@ -241,7 +212,7 @@ def _uptimes(five: Five, node: str) -> dict[str, int]:
 
 
 def test_netd_killed_loses_no_packet_and_its_successor_changes_nothing(five: Five) -> None:
-    with Pings(five, five.guests["nagoya"], five.guests["osaka"].address4) as pings:
+    with Pings(five.guests["nagoya"].argv, five.guests["osaka"].address4) as pings:
         process = five.net.processes["nagoya"]
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -253,7 +224,7 @@ def test_netd_killed_loses_no_packet_and_its_successor_changes_nothing(five: Fiv
 
 
 def test_pause_stops_foreign_traffic_at_once_and_resume_lets_it_through(five: Five) -> None:
-    with Pings(five, five.guests["nagoya"], five.guests["osaka"].address4) as pings:
+    with Pings(five.guests["nagoya"].argv, five.guests["osaka"].address4) as pings:
         began = time.time()
         five.net.sites["osaka"].netd("pause")
         time.sleep(1.5)
@@ -266,7 +237,7 @@ def test_pause_stops_foreign_traffic_at_once_and_resume_lets_it_through(five: Fi
 def test_new_keys_lose_no_packet(five: Five) -> None:
     """A second interface, a route that shifts over, the first one goes."""
     before = _interfaces(five, "osaka")
-    with Pings(five, five.guests["nagoya"], five.guests["osaka"].address4) as pings:
+    with Pings(five.guests["nagoya"].argv, five.guests["osaka"].address4) as pings:
         five.net.garage("site", "rotate", "osaka")
         five.net.until(lambda: not _interfaces(five, "osaka") & before, "all of osaka's links are new", 60)
     assert pings.lost == 0, pings.text
