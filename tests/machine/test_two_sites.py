@@ -7,6 +7,7 @@ machine a ── garage tsukuba (registry) ── line ── internet ── li
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,42 @@ def test_one_token_makes_two_garages_one_network(pair: Pair) -> None:
     assert "3 received" in pair.tsukuba.ssh("arm-tsukuba", f"ping -c 3 {names['nagoya']}")
     assert "3 received" in pair.nagoya.ssh("arm-nagoya", f"ping -4 -c 3 {names['tsukuba']}")
     _until(lambda: pair.nagoya.show("arm-nagoya")["fqdn"] == names["nagoya"], "its own controller takes the given name")
+
+
+OTHER = """
+import sys, time
+from netd.core.token import parse_token
+from netd.shell.registry import join
+from netd.wire import JoinRequest
+token = parse_token(sys.stdin.read())
+wanted = {"ipv4": "10.78.0.0/20", "ipv6": "fd78::/48", "key": "q" * 42 + "o=", "port": 51820}
+join(sys.argv[1], token, JoinRequest(token=token.secret, node="node1", time=time.time(), **wanted))
+"""
+"""Joins as netd does, for prefixes alone."""
+
+
+def test_a_site_whose_prefixes_are_taken_is_renumbered_by_a_plan(pair: Pair) -> None:
+    pair.nagoya.run([str(BIN / "netd"), "leave"])
+    before = pair.nagoya.show("arm-nagoya")
+    other = json.loads(pair.tsukuba.garage("-o", "json", "site", "invite", "other", "--ttl", "1h"))
+    pair.nagoya.run([sys.executable, "-c", OTHER, pair.url], input=other["token"])
+    again = json.loads(pair.tsukuba.garage("-o", "json", "site", "invite", "nagoya", "--ttl", "1h"))
+    said = pair.nagoya.run([str(BIN / "netd"), "join", pair.url], input=again["token"])
+    assert "garage site renumber" in said
+    _until(lambda: "restarts" in pair.nagoya.garage("site", "renumber", "--plan"), "the plan names the machine")
+    assert pair.nagoya.show("arm-nagoya") == before
+    assert "machines that restart: 1" in pair.nagoya.garage("site", "renumber", "--yes")
+    _until(lambda: pair.nagoya.show("arm-nagoya")["state"] != "ready", "the restart")
+    after = pair.nagoya.wait_state("arm-nagoya", "ready")
+    assert (after["ipv4"], after["ipv6"]) != (before["ipv4"], before["ipv6"])
+    shown = pair.nagoya.ssh("arm-nagoya", "ip -brief address show")
+    assert after["ipv4"] in shown
+    assert after["ipv6"] in shown
+    assert before["ipv4"] not in shown
+    assert "3 received" in pair.nagoya.ssh("arm-nagoya", "ping -c 3 arm-tsukuba.admin.tsukuba.garage.internal")
+    assert "3 received" in pair.tsukuba.ssh("arm-tsukuba", f"ping -4 -c 3 {after['fqdn']}")
+    site = json.loads(pair.tsukuba.garage("-o", "json", "site", "show", "nagoya"))
+    assert site["renumber"] is False
 
 
 def _until(true: Callable[[], bool], what: str, seconds: float = 30) -> None:
