@@ -30,8 +30,8 @@ def main() -> None:
     )
     try:
         _require_root()
-        if lab := getattr(arguments, "act_lab", None):
-            lab(arguments)
+        if bare := getattr(arguments, "act_bare", None) or getattr(arguments, "act_lab", None):
+            bare(arguments)  # works without settings
         else:
             arguments.act(configuration.load(arguments.config), arguments)
     except NetdError as error:
@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.set_defaults(act=act)
         ours.append(command)
+    if sys.argv[1:2] != ["run"]:  # the daemon stays small
+        from netd import doctor_cli
+
+        ours.append(doctor_cli.add_command(commands))
     for command in (*ours, *overlay_cli.add_commands(commands)):
         command.add_argument("--config", type=Path, default=home / "netd" / "netd.toml")
         command.add_argument("-o", "--output", choices=("text", "json"), default="text")

@@ -10,10 +10,9 @@ from typing import Literal
 from netd.core.doctor import Level, Verdict
 from netd.core.endpoints import PRIVATE
 from netd.core.link_report import FRESH
+from netd.core.volume import OVERHEAD
 from netd.wire import Outside
 
-OVERHEAD6 = 80
-"""Bytes that WireGuard adds over IPv6: 40 + 8 + 32; over IPv4 20 fewer."""
 LEAST_PATH = 1360
 """Of a path that carries IPv6's least packet, 1280 bytes, in a tunnel."""
 Kind = Literal["none", "cone", "symmetric", "shared", "silent", "absent", "unknown"]
@@ -148,7 +147,7 @@ def judge_mtu(paths: Sequence[Path], links: Mapping[str, int]) -> list[Verdict]:
     if least < LEAST_PATH:
         todo = "IPv6 inside the links needs 1360: raise the line's MTU (a tunnel on the way?), or let ICMP “packet too big” pass"
         return [Verdict("mtu", "fail", told, todo)]
-    large = [peer for peer, mtu in links.items() if mtu > max(best.values()) - OVERHEAD6 + 20]
+    large = [peer for peer, mtu in links.items() if mtu > max(best.values()) - OVERHEAD[4]]
     if large:
         todo = "packets of these links are cut up on the way; netd adapts them once it has measured: is it running?"
         return [Verdict("mtu", "warn", f"{told}; links to {', '.join(large[:4])} are larger than that carries", todo)]

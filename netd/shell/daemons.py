@@ -15,6 +15,7 @@ from netd.errors import NetdError
 NAMES = ("dns", "dhcp", "ntp")
 """Each has NAME.conf, NAME.pid and NAME.log in the state folder."""
 STOP_SECONDS = 3.0
+PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
 def pid(name: str, state: Path) -> int | None:
@@ -32,7 +33,7 @@ def running(state: Path) -> frozenset[str]:
 
 
 def have_chrony() -> bool:
-    return shutil.which("chronyd", path=_path()) is not None
+    return shutil.which("chronyd", path=PATH) is not None
 
 
 def start(name: str, state: Path) -> None:
@@ -82,8 +83,4 @@ def _reap() -> None:
 
 
 def _env() -> dict[str, str]:
-    return {"PATH": _path(), "LC_ALL": "C"}
-
-
-def _path() -> str:
-    return "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+    return {"PATH": PATH, "LC_ALL": "C"}
