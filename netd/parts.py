@@ -7,6 +7,7 @@ from netd.following import Part
 from netd.membership import home
 from netd.node import Node
 from netd.overlay import Overlay
+from netd.path_mtu import PathMtu
 from netd.shell.routes import Frr
 from netd.shell.tunnels import WireGuard
 from netd.volume import Volume
@@ -20,4 +21,4 @@ def make_overlay_of(config: Config, node: Node | None = None) -> Overlay:
 
 def make_parts_of(config: Config, overlay: Overlay) -> tuple[Part, ...]:
     """What the daemon looks after beside tunnels and routes."""
-    return (Volume(overlay, config.line),)
+    return (Volume(overlay, config.line), PathMtu(overlay))

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from netd.core.overlay import interface
+from netd.core.path_mtu import LEAST, MOST
 from netd.wire import Link, LinkSpec
 
-MTU = 1420
-"""An outer packet of 1,500 bytes less IPv6 (40), UDP (8) and WireGuard (32)."""
 KEEPALIVE = 25
 """Seconds; keeps a NAT's hole open (WireGuard's quick start)."""
 ANYWHERE = "0.0.0.0/0, ::/0"
@@ -55,14 +54,17 @@ def plan_tunnels(
     private: Mapping[int, str],
     public: Mapping[int, str],
     endpoints: Mapping[int, str | None],
+    mtus: Mapping[int, int],
 ) -> list[Step]:
-    """`private`, `public`: this node's key pairs by number. `endpoints`: where each link's peer is to be spoken to now. Interfaces of
-    ours that no link wants are removed last, so that a rotation never is without a way."""
+    """`private`, `public`: this node's key pairs by number. `endpoints`: where each link's peer is to be spoken to now. `mtus`: of the
+    links whose way was measured; the others keep what they have, as netd may just have started. Interfaces of ours that no link wants
+    are removed last, so that a rotation never is without a way."""
     steps: list[Step] = []
     for link in spec.links:
         name = interface(instance, link.number)
         seen = present.get(name)
         steps += _tunnel(name, link, seen, private[link.own_key], public[link.own_key], endpoints.get(link.number))
+        steps += _ip(name, link, seen or Interface(), mtus.get(link.number))
     wanted = {interface(instance, link.number) for link in spec.links}
     return steps + [Step("remove", name) for name in sorted(set(present) - wanted)]
 
@@ -78,16 +80,17 @@ def _tunnel(
         steps.append(Step("configure", name, text, config(link, private, endpoint)))
     elif endpoint and endpoint != now.endpoint:
         steps.append(Step("endpoint", name, f"{link.peer_key} {endpoint}"))
-    return steps + _ip(name, link, now)
+    return steps
 
 
-def _ip(name: str, link: Link, now: Interface) -> list[Step]:
+def _ip(name: str, link: Link, now: Interface, measured: int | None) -> list[Step]:
     wanted = {f"{link.ipv4}/31", f"{ipaddress.IPv6Address(link.ipv6)}/127"}
     kept = {address for address in now.addresses if not address.startswith("fe80:")}
     lines = [f"addr del {address} dev {name}" for address in sorted(kept - wanted)]
     lines += [f"addr add {address} dev {name}{' nodad' if ':' in address else ''}" for address in sorted(wanted - kept)]
-    if (now.mtu, now.up) != (MTU, True):
-        lines.append(f"link set {name} mtu {MTU} up")
+    mtu = measured or (now.mtu if now.up and LEAST <= now.mtu <= MOST else MOST)
+    if (now.mtu, now.up) != (mtu, True):
+        lines.append(f"link set {name} mtu {mtu} up")
     return [Step("ip", name, line) for line in lines]
 
 

@@ -75,7 +75,8 @@ class WireGuard:
         numbers = {link.own_key for link in wanted.spec.links}
         private = {number: keys.private(self._folder, number) for number in numbers}
         public = {number: keys.public(self._folder, number) for number in numbers}
-        return plan_tunnels(wanted.instance, wanted.spec, present, private, public, self._endpoints(wanted, present))
+        endpoints = self._endpoints(wanted, present)
+        return plan_tunnels(wanted.instance, wanted.spec, present, private, public, endpoints, wanted.mtus)
 
     def _endpoints(self, wanted: Wanted, present: Mapping[str, Interface]) -> dict[int, str | None]:
         """Where each peer is to be spoken to: what works stays, what does not gives way to the next candidate."""
