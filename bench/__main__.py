@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.record import BENCHMARKS, Figure, line
 
-INFRASTRUCTURE = {"record", "running", "__main__"}
+INFRASTRUCTURE = {"record", "running", "sites", "__main__"}
 
 
 def main() -> None:
