@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -26,10 +27,13 @@ import pytest
 from netd.core.overlay import interface
 from netd.lab.parse import parse
 from netd.lab.world import World
+from netd.wire import LinkSpec, decode
+from netd.wire.envelope import Envelope
+from tests.kernel.frames import udp4, udp6
 from tests.overlayguests import add_guest, machine
 from tests.overlayliar import Liar
 from tests.overlaynet import OverlayNet
-from tests.overlaysink import Sink
+from tests.overlaysink import PORT, Sink
 from tests.overlaysteady import Steady
 
 pytestmark = pytest.mark.kernel
@@ -62,6 +66,7 @@ class Hostile:
             net.join(site, net.invite(site, "--own-name", "tsukuba"))
         for one, address in (("nagoya", "10.30.0.1"), ("nagoya", "10.42.0.1"), ("liar", "10.30.0.1")):
             net.until(lambda a=one, b=address: net.ping(a, b, seconds=0.5), f"{one} reaches {address}", PATIENCE)
+        net.until(lambda: len(self.sessions()) == 4, "nagoya's sessions", PATIENCE)
         self.guest = add_guest(net, "nagoya", machine(net, 1, 1))
         self.office = self._add_office()
         net.until(lambda: self.guest.pings("10.30.0.1"), "the machine reaches tsukuba", PATIENCE)
@@ -74,7 +79,11 @@ class Hostile:
         self.link = self.liar.link("nagoya")
         """The liar's end of its link to the victim."""
         own = (self.link.ipv4, self.link.ipv6)
-        net.until(lambda: all(self.sessions().get(peer, 0) >= began for peer in own), "ExaBGP's sessions", PATIENCE)
+        net.until(
+            lambda: len(self.sessions()) == 4 and all(self.sessions().get(peer, 0) >= began for peer in own),
+            "ExaBGP's sessions",
+            PATIENCE,
+        )
         self.liar.announce_own()
         net.until(lambda: self.via_liar("10.42.0.0/20"), "the liar's own prefix is taken", PATIENCE)
         net.until(lambda: self.via_liar("fd42::/48"), "the liar's own IPv6 prefix is taken", PATIENCE)
@@ -95,6 +104,12 @@ class Hostile:
             subprocess.run(["ip", *words.split()], check=True)
         (self.net.sites["nagoya"].folder / "office.networks").write_text(f"{OFFICE}\n")
         return lambda argv: ["ip", "netns", "exec", place, *argv]
+
+    def spec(self, node: str) -> LinkSpec:
+        """The registry's document in force at a node."""
+        folder = "tsukuba" if node == "tsukuba" else node
+        sealed = (self.net.folder / folder / "netd" / "overlay" / "link.json").read_bytes()
+        return decode(decode(sealed, Envelope).payload, LinkSpec)
 
     def bgp(self, words: str, node: str = "nagoya") -> dict[str, Any]:
         instance = self.net.own if node == "tsukuba" else self.net.sites[node].network.instance
@@ -150,6 +165,12 @@ class Hostile:
         """As the registry has them."""
         found: list[str] = json.loads(self.net.garage("-o", "json", "site", "show", site))["alarms"]
         return found
+
+    def metrics(self) -> str:
+        """The registry's `/metrics`, as Prometheus gets them."""
+        code = "import ssl, sys, urllib.request as u; c = ssl._create_unverified_context()\n"
+        code += "print(u.urlopen(sys.argv[1] + '/metrics', context=c).read().decode())"
+        return self.net.run("tsukuba", [sys.executable, "-c", code, self.net.url])
 
     def close(self) -> None:
         for part in (*self.sinks.values(), self.steady):
@@ -227,3 +248,142 @@ def test_what_is_not_its_own_is_refused(hostile: Hostile, prefix: str, path: Seq
     finally:
         hostile.liar.say(f"withdraw route {prefix} next-hop self as-path [ {asns} ]")
         hostile.net.until(lambda: hostile.received(prefix) is None, f"{prefix} is taken back", PATIENCE)
+
+
+WELL_KNOWN = "no-export no-advertise no-peer 65535:666 65535:0 65000:1"
+"""Do not pass on, black hole (RFC 7999), graceful shutdown (RFC 8326), and somebody's own."""
+
+
+def test_communities_and_foreign_next_hops_count_for_nothing(hostile: Hostile) -> None:
+    """Its own prefix is taken as from anybody: passed on, led to the liar itself, preferred as any direct way."""
+    prefix = "10.42.0.0/20"
+    to_tsukuba = next(item for item in hostile.spec("nagoya").links if item.peer_site == "tsukuba")
+    more = f"community [ {WELL_KNOWN} ] large-community [ 4200000001:2:3 ] extended-community [ target:65000:1 ] med 7"
+    before = hostile.from_liar(prefix)[0]["locPrf"]
+    hostile.liar.say(
+        f"announce route {prefix} next-hop {to_tsukuba.peer_ipv4} as-path [ {hostile.liar.spec.asn} ] {more}"
+    )
+    hostile.net.until(
+        lambda: [path.get("metric") for path in hostile.from_liar(prefix)] == [7],
+        "the new announcement arrives",
+        PATIENCE,
+    )
+    (path,) = hostile.from_liar(prefix)
+    assert not {"community", "largeCommunity", "extendedCommunity"} & path.keys()
+    assert path["locPrf"] == before
+    assert [hop["ip"] for hop in path["nexthops"]] == [hostile.link.ipv4]
+    assert hostile.via_liar(prefix)
+    assert "blackhole" not in hostile.net.run("nagoya", ["ip", "route", "show"])
+    asns = f"{hostile.spec('nagoya').asn} {hostile.liar.spec.asn}"
+    words = f"ipv4 unicast neighbors {to_tsukuba.ipv4} received-routes"
+    hostile.net.until(
+        lambda: hostile.bgp(words, "tsukuba")["receivedRoutes"].get(prefix, {}).get("path") == asns,
+        "nagoya passes the route on",
+        PATIENCE,
+    )
+    passed = hostile.bgp(f"ipv4 unicast {prefix}", "tsukuba")["paths"]
+    assert not [item for item in passed if {"community", "largeCommunity", "extendedCommunity"} & item.keys()]
+    hostile.liar.announce_own()
+
+
+def test_thousands_of_prefixes_end_no_session_and_hide_no_lie(hostile: Hostile) -> None:
+    """They are refused one by one, take little memory, and the worst lies among them are told with the liar's name, at both victims,
+    in the registry's list and metrics and in `netd status`."""
+    before, asn = hostile.memory(), hostile.liar.spec.asn
+    hostile.liar.say(
+        *(f"announce route 11.{n // 256}.{n % 256}.0/24 next-hop self as-path [ {asn} ]" for n in range(JUNK))
+    )
+    hostile.liar.announce("10.30.0.0/20")
+    hostile.liar.announce("fd30:0:0:8::/61")
+    words = f"ipv4 unicast neighbors {hostile.link.ipv4} prefix-counts"
+    held = lambda: hostile.bgp(words)["ribTableWalkCounters"].get("Adj-in", 0)  # noqa: E731
+    hostile.net.until(lambda: held() >= JUNK, "all of them arrive", 90)
+    hostile.net.until(lambda: hostile.received("10.30.0.0/20"), "and the worst one", 90)
+    assert hostile.from_liar("10.30.0.0/20") == hostile.from_liar("11.0.0.0/24") == []
+    assert hostile.memory() - before < MEMORY_MIB * 1024
+    said = {
+        "site liar announces 10.30.0.0/20, which belongs to tsukuba",
+        "site liar announces fd30:0:0:8::/61, a part of what belongs to tsukuba",
+        "site liar announces 11.0.0.0/24, which belongs to nobody",
+    }
+    for site in ("nagoya", "tsukuba"):
+        hostile.net.until(lambda s=site: said <= set(hostile.alarms(s)), f"{site} names the liar", PATIENCE)
+        assert len(hostile.alarms(site)) < 10
+        assert {text.split()[1] for text in hostile.alarms(site)} == {"liar"}
+    status = json.loads(hostile.net.sites["nagoya"].netd("status", "-o", "json"))
+    assert said <= set(status["overlay"]["alarms"])
+    metrics = hostile.metrics()
+    assert 'garage_overlay_alarms{site="liar"} 2.0' in metrics
+    assert 'garage_overlay_alarms{site="nagoya"} 0.0' in metrics
+
+
+# --- packets, sent into the tunnels as they are ----------------------------------------------------------------------------------
+
+
+def arrives(hostile: Hostile, source: str, target: str, sink: str, text: str) -> bool:
+    """Whether a packet of the liar reaches a place. Packets of a tunnel keep their order: when an honest one behind it has reached the
+    machine, it has had its time."""
+    make = udp6 if ":" in source else udp4
+    honest, after = ("10.42.0.9", hostile.guest.address4), f"after {text}"
+    packets = [make(source, target, 40_000, PORT, text.encode()), udp4(*honest, 40_000, PORT, after.encode())]
+    hostile.liar.send("nagoya", packets)
+    assert hostile.sinks["vm"].has(after), "not even an honest packet arrives"
+    return hostile.sinks[sink].has(text, 0.2)
+
+
+@pytest.mark.parametrize("source", ["10.42.0.9", "fd42::9"])
+def test_its_own_machines_reach_the_victims(hostile: Hostile, source: str) -> None:
+    """That what follows is not refused for another reason."""
+    target = hostile.guest.address6 if ":" in source else hostile.guest.address4
+    assert arrives(hostile, source, target, "vm", f"honest from {source}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("10.41.0.99", "fd41::99", "192.168.77.9", "10.99.0.1", "8.8.8.8", "127.0.0.1", "0.0.0.0"),
+        *("100.127.0.1", "fe80::9", "2001:db8:1::2", "fd00::1", "::1"),
+    ],
+)
+def test_others_sources_are_dropped_at_the_link(hostile: Hostile, source: str) -> None:
+    """The victim's own, its office's, nobody's, the internet's, links'."""
+    target = hostile.guest.address6 if ":" in source else hostile.guest.address4
+    assert not arrives(hostile, source, target, "vm", f"from {source}")
+
+
+@pytest.mark.parametrize(
+    ("target", "sink"),
+    [
+        (OFFICE_HOST, "office"),
+        (INTERNET, "internet"),
+        ("10.41.0.1", "nagoya"),
+        ("fd41::1", "nagoya"),
+        ("192.168.77.1", "nagoya"),
+        ("203.0.113.10", "nagoya"),
+        ("127.0.0.1", "nagoya"),
+    ],
+)
+def test_nothing_but_the_victims_machines_is_reached(hostile: Hostile, target: str, sink: str) -> None:
+    """Not its office, not the internet by its uplink, not its own ports by any of its addresses."""
+    source = "fd42::9" if ":" in target else "10.42.0.9"
+    assert not arrives(hostile, source, target, sink, f"from {source} to {target}")
+
+
+def test_the_peer_itself_reaches_bgp_and_echo_and_no_other_port(hostile: Hostile) -> None:
+    own, peer = hostile.link.ipv4, hostile.link.peer_ipv4
+    for victim, liar in ((own, peer), (hostile.link.ipv6, hostile.link.peer_ipv6)):
+        assert not arrives(hostile, victim, liar, "nagoya", f"to {liar}")
+        assert hostile.net.ping("liar", liar)
+        for port, answered in ((179, True), (PORT, False), (53, False)):
+            code = f"import socket; socket.create_connection(('{liar}', {port}), 0.5, ('{victim}', 0))"
+            argv = hostile.world.argv("liar", [sys.executable, "-c", code])
+            assert (subprocess.run(argv, capture_output=True, check=False).returncode == 0) is answered, port
+
+
+def test_the_places_that_nothing_reaches_can_be_reached(hostile: Hostile) -> None:
+    """Each sink by whoever may: otherwise their silence would say nothing."""
+    inside = {"office": "192.168.77.1", "nagoya": "127.0.0.1"}
+    for name, target in (("office", OFFICE_HOST), ("nagoya", inside["nagoya"]), ("internet", INTERNET)):
+        code = f"import socket; socket.socket(2, 2).sendto(b'control', ('{target}', {PORT}))"
+        hostile.net.run("nagoya", [sys.executable, "-c", code])
+        assert hostile.sinks[name].has("control")
