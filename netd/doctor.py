@@ -159,7 +159,7 @@ def _names(config: Config, overlay: Overlay) -> tuple[bool, Asked, list[Asked]]:
 def judge(subject: Subject, found: Findings, now: float) -> list[Verdict]:
     """What was found, told in the order in which it is best mended. `now`: seconds since 1970."""
     answered = found.of("registry", registry_look.Answered)
-    verdicts = [Verdict(f"look {name}", "warn", told, "try again") for name, told in sorted(found.troubles.items())]
+    verdicts = [_missed(name, told) for name, told in sorted(found.troubles.items())]
     verdicts += judge_kernel(seen) if (seen := found.of("kernel", Kernel)) else []
     verdicts += judge_clock(_compared(clock, answered)) if (clock := found.of("clock", Clock)) else []
     verdicts += judge_disk(disk) if (disk := found.of("disk", Disk)) else []
@@ -169,6 +169,13 @@ def judge(subject: Subject, found: Findings, now: float) -> list[Verdict]:
     verdicts += judge_names(*found.values["names"]) if "names" in found.values else []
     verdicts += _judge_site(subject, found, now)
     return verdicts
+
+
+def _missed(name: str, told: str) -> Verdict:
+    if name == "registry":
+        todo = "does this server's own resolver answer? getent ahosts HOST; links go on without the registry"
+        return Verdict("registry", "fail", f"not reached: {told}", todo)
+    return Verdict(f"look {name}", "warn", told, "try again; is this server short of CPU?")
 
 
 def _compared(clock: Clock, answered: registry_look.Answered | None) -> Clock:
