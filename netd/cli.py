@@ -17,6 +17,7 @@ from netd.core.status_text import plan_text, status_text
 from netd.daemon import Daemon
 from netd.errors import NetdError
 from netd.node import Node
+from netd.shell.shaping import Tc
 from netd.wire import SpecError
 
 
@@ -93,6 +94,7 @@ def _plan(config: Config, arguments: argparse.Namespace) -> None:
 
 
 def _down(config: Config, _arguments: argparse.Namespace) -> None:
+    Tc(config.state_dir).stop()
     Node(config).down()
 
 

@@ -19,6 +19,7 @@ from netd.errors import NetdError
 from netd.membership import Home, Membership, home
 from netd.node import Node
 from netd.shell import files, keys
+from netd.shell.shaping import Tc
 from netd.wire import LinkSpec, News, NodeSpec, PublicKey, SpecError, Table, decode, open_sealed
 from netd.wire.envelope import Envelope
 
@@ -200,6 +201,7 @@ class Overlay:
             self.home.forget()
             for part in (self.routes, self.tunnels):
                 part.stop(self.config.instance)
+            Tc(self.config.state_dir).stop()
             self.member = self.spec = self.table = None
             self.node.reapply()
 

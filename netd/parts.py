@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netd.config import Config
 from netd.following import Part
+from netd.line import Lines
 from netd.membership import home
 from netd.node import Node
 from netd.overlay import Overlay
@@ -11,6 +12,7 @@ from netd.path_mtu import PathMtu
 from netd.shell.routes import Frr
 from netd.shell.tunnels import WireGuard
 from netd.volume import Volume
+from netd.ways import Ways
 
 
 def make_overlay_of(config: Config, node: Node | None = None) -> Overlay:
@@ -21,4 +23,5 @@ def make_overlay_of(config: Config, node: Node | None = None) -> Overlay:
 
 def make_parts_of(config: Config, overlay: Overlay) -> tuple[Part, ...]:
     """What the daemon looks after beside tunnels and routes."""
-    return (Volume(overlay, config.line), PathMtu(overlay))
+    ways = Ways(overlay, config.line)
+    return (Volume(overlay, config.line, ways), PathMtu(overlay), Lines(overlay, config.line, ways))

@@ -12,34 +12,30 @@ from pathlib import Path
 
 import msgspec
 
-from netd.core.lines import Line, line_of
+from netd.core.lines import Line
 from netd.core.overlay import interface
 from netd.core.volume import Clock, Ledger, Reading, begin, believe, enter, level, month, told
 from netd.core.wanted import Wanted
 from netd.overlay import Overlay
 from netd.shell import counters, files
-from netd.wire import Link
+from netd.ways import Ways
 
 log = logging.getLogger(__name__)
 FILE = "volume.json"
 LOOK_EVERY = 5.0
 SAVE_EVERY = 30.0
-WAYS_EVERY = 20.0
-"""Seconds for which the line of each link is believed; asking takes two programs."""
 
 
 class Volume:
     """One per daemon; `netd.following.Part`."""
 
-    def __init__(self, overlay: Overlay, lines: tuple[Line, ...]) -> None:
-        self._overlay, self._lines = overlay, lines
+    def __init__(self, overlay: Overlay, lines: tuple[Line, ...], ways: Ways) -> None:
+        self._overlay, self._lines, self._ways = overlay, lines, ways
         self._path = overlay.config.state_dir / FILE
         self.ledger = self._saved = read(overlay.config.state_dir)
         self._clock: Clock | None = None
-        self._looked = self._waylaid = -SAVE_EVERY
+        self._looked = -SAVE_EVERY
         self._saved_at = 0.0
-        self._ways: dict[int, tuple[str | None, int]] = {}
-        """Link number → (its line's name, version of IP)."""
 
     def follow(self, wanted: Wanted) -> None:
         steady = counters.steady()
@@ -48,7 +44,7 @@ class Volume:
         self._looked = steady
         now = self._now(steady)
         if any(line.cap for line in self._lines):
-            self._find_ways(wanted, steady)
+            self._ways.follow(wanted)
             self.ledger = enter(self.ledger, self._readings(wanted), now, self._names(wanted))
             self._save(steady)
         self._hold(now)
@@ -65,34 +61,12 @@ class Volume:
         self._clock = believe(self._clock or begin(wall, steady, self.ledger.at), wall, steady)
         return self._clock.now(steady)
 
-    def _find_ways(self, wanted: Wanted, steady: float) -> None:
-        if {link.number for link in wanted.spec.links} <= set(self._ways) and steady - self._waylaid < WAYS_EVERY:
-            return
-        self._waylaid = steady
-        seen = self._overlay.tunnels.observe(wanted)
-        ways = {
-            link.number: self._way(wanted, link, seen[link.number].seen_at if link.number in seen else None)
-            for link in wanted.spec.links
-        }
-        self._ways = {number: way for number, way in ways.items() if way is not None}
-
-    def _way(self, wanted: Wanted, link: Link, endpoint: str | None) -> tuple[str | None, int] | None:
-        """None: not known yet; what such a link carries is counted as soon as it is. Nodes of one site are spoken to in its own network,
-        which no provider counts."""
-        if link.peer_asn == wanted.spec.asn:
-            return None, 4
-        if endpoint is None:
-            return self._ways.get(link.number)
-        host = endpoint.rpartition(":")[0].strip("[]")
-        line = line_of(counters.device_towards(host), self._lines)
-        return (line.name if line and line.cap else None), 6 if ":" in host else 4
-
     def _readings(self, wanted: Wanted) -> dict[str, Reading]:
         found = {}
-        for number, way in self._ways.items():
-            name = interface(wanted.instance, number)
+        for number, way in self._ways.known.items():
+            name, line = interface(wanted.instance, number), way.line.name if way.line and way.line.cap else None
             with contextlib.suppress(OSError):  # not made yet, or just removed
-                found[name] = Reading(*counters.carried(name), *way)
+                found[name] = Reading(*counters.carried(name), line, way.version)
         return found
 
     @staticmethod
@@ -109,9 +83,9 @@ class Volume:
         """To the caps: which links others should not use, and whether anything passes at all."""
         levels = {line.name: level(self.ledger.of(line.name, month(now)), line.cap) for line in self._lines}
         scarce = {name for name, how in levels.items() if how in ("spare", "stop")}
-        self._overlay.sparing = frozenset(number for number, (line, _) in self._ways.items() if line in scarce)
-        used = {line for line, _ in self._ways.values()}
-        stopped = any(how == "stop" and name in used for name, how in levels.items())
+        used = {number: way.line.name for number, way in self._ways.known.items() if way.line}
+        self._overlay.sparing = frozenset(number for number, line in used.items() if line in scarce)
+        stopped = any(how == "stop" and name in used.values() for name, how in levels.items())
         if stopped != self._overlay.home.capped.exists():
             log.warning("a line's volume is used up" if stopped else "there is volume again")
             if stopped:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from netd.core.desired import Desired, own4, own6
 from netd.core.nft_overlay import from_links, from_links_here, overlay_sets, to_sites
+from netd.core.shaping import BULK, priority_rules
 from netd.wire import MachineNet
 
 SETS = {
@@ -149,6 +150,7 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     type filter hook forward priority -10; policy accept;
     iifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu
     oifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu
+    oifname "{wanted.links}" meta priority set {BULK}
     iifname "{bridge.name}" jump machines_out
     iifname "{wanted.links}" jump from_links
     oifname "{bridge.name}" jump machines_in
@@ -179,7 +181,7 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     type filter hook output priority -10; policy accept;
     oifname "{bridge.name}" icmp type redirect drop
     oifname "{bridge.name}" icmpv6 type nd-redirect drop
-    ip daddr @overlay4 jump to_sites
+{priority_rules(wanted.links)}    ip daddr @overlay4 jump to_sites
     ip6 daddr @overlay6 jump to_sites
   }}
 {to_sites(wanted)}  chain postrouting {{

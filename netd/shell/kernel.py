@@ -90,6 +90,18 @@ def uplinks() -> frozenset[str]:
     return frozenset(cards | _default_devices("-4") | _default_devices("-6"))
 
 
+def default_device() -> str | None:
+    """The device of the default route that is taken first; IPv4's before IPv6's."""
+    rows = ip_json("-4", "route", "show", "default") + ip_json("-6", "route", "show", "default")
+    return next((str(row["dev"]) for row in sorted(rows, key=lambda row: row.get("metric", 0)) if "dev" in row), None)
+
+
+def networks_of(device: str) -> tuple[str, ...]:
+    """That it stands in, without other hosts' addresses of a way of two."""
+    nets = {ipaddress.ip_interface(address).network for address in addresses(device)}
+    return tuple(sorted(str(net) for net in nets if net.prefixlen < net.max_prefixlen and not net.is_link_local))
+
+
 def _default_devices(family: str) -> set[str]:
     return {row["dev"] for row in ip_json(family, "route", "show", "default") if "dev" in row}
 
