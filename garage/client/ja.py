@@ -159,13 +159,13 @@ HELP: dict[str, str] = {
     "Only show it.": "表示だけします。",
     "Renumber this site now?": "この拠点のアドレスを付け直しますか？",
     "This site is {ipv4} {ipv6} now; machines that restart: {count}": (
-        "この拠点は {ipv4} {ipv6} になりました。再起動するマシン: {count} 台"
+        "この拠点は {ipv4} {ipv6} になりました。再起動する機械: {count} 台"
     ),
     "This site has the prefixes that its registry gave it, {ipv4} {ipv6}: nothing to do.": (
         "この拠点のアドレスはレジストリが割り当てたもの（{ipv4} {ipv6}）です。することはありません。"
     ),
     "Prefixes: {before} become {after}": "アドレス: {before} を {after} に変えます",
-    "No machine is affected.": "変わるマシンはありません。",
+    "No machine is affected.": "変わる機械はありません。",
     "restarts": "再起動",
 }
 
