@@ -9,6 +9,7 @@ from netd.membership import home
 from netd.node import Node
 from netd.overlay import Overlay
 from netd.path_mtu import PathMtu
+from netd.priority import Priorities
 from netd.shell.routes import Frr
 from netd.shell.tunnels import WireGuard
 from netd.volume import Volume
@@ -24,4 +25,5 @@ def make_overlay_of(config: Config, node: Node | None = None) -> Overlay:
 def make_parts_of(config: Config, overlay: Overlay) -> tuple[Part, ...]:
     """What the daemon looks after beside tunnels and routes."""
     ways = Ways(overlay, config.line)
-    return (Volume(overlay, config.line, ways), PathMtu(overlay), Lines(overlay, config.line, ways))
+    lines = config.line
+    return (Volume(overlay, lines, ways), PathMtu(overlay), Lines(overlay, lines, ways), Priorities(overlay))
