@@ -213,6 +213,7 @@ class Following:
         self._up, self._alarmed, self._reported = up, alarms, time.monotonic()
         report, place = self.report(wanted, up), self.overlay.home
         self._teller.tell(place.path, report, self.overlay.classes)
+        self._metrics.write(wanted, report)
         Registry(member.url, member.pin, place.credential()).report(report)
         self._teller.heard(place.path)
 
