@@ -32,7 +32,6 @@ from netd.core.volume import month
 from netd.errors import NetdError
 from netd.overlay import Overlay
 from netd.shell import counters, daemons, doctor, names, outside, registry_look
-from netd.wire import SpecError
 
 ENOUGH = 8.0
 """Seconds for all looks together; one that takes longer is told of and left behind."""
@@ -85,8 +84,8 @@ def look(looks: Mapping[str, Callable[[], Any]], enough: float = ENOUGH) -> Find
         try:
             found.values[name] = see()
             del found.troubles[name]
-        except (NetdError, SpecError, OSError, ValueError) as error:
-            found.troubles[name] = str(error)[:200]
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other looks are told)
+            found.troubles[name] = (str(error) or type(error).__name__)[:200]
 
     threads = [threading.Thread(target=do, args=item, daemon=True) for item in looks.items()]
     deadline = time.monotonic() + enough
@@ -223,7 +222,9 @@ def _judge_lines(subject: Subject, found: Findings, answered: registry_look.Answ
         registry_answers=bool(answered and answered.registered.reached),
         handshakes=tuple(link["handshake_age"] for link in links) if links else None,
     )
-    sizes = {link["peer_site"]: link["mtu"] for link in links if link["mtu"]}
+    sizes = {
+        link["peer_site"]: (link["mtu"], 6 if "[" in (link["endpoint"] or "") else 4) for link in links if link["mtu"]
+    }
     return [*judge_nat(lines), *judge_udp(lines), *judge_mtu([one.path for one in asked], sizes)]
 
 
@@ -231,16 +232,16 @@ def _judge_site(subject: Subject, found: Findings, now: float) -> list[Verdict]:
     shown, overlay, config = found.of("status", dict), subject.overlay, subject.config
     if shown is None or shown["overlay"] is None or overlay is None or overlay.member is None or config is None:
         return []
-    about = shown["overlay"]
+    about, lines = shown["overlay"], tuple(f"line {line.name}: " for line in config.line)  # have a verdict of their own
     site = Site(
         overlay.member.site,
         about["daemon"],
-        about["paused"],
+        overlay.home.paused.exists(),
         _own(overlay),
         _allotted(overlay, overlay.member.site),
         tuple(shown["pending"]),
         tuple(about["alarms"]),
-        tuple(dict.fromkeys([*about["closed_here"], *about["problems"], *shown["problems"]])),
+        tuple(text for text in (*about["closed_here"], *about["problems"]) if not text.startswith(lines)),
     )
     ledger = volume.read(config.state_dir)
     used = [Volume(line.name, ledger.of(line.name, month(now)), line.cap) for line in config.line if line.cap]

@@ -13,8 +13,8 @@ from netd.core.link_report import FRESH
 from netd.core.volume import OVERHEAD
 from netd.wire import Outside
 
-LEAST_PATH = 1360
-"""Of a path that carries IPv6's least packet, 1280 bytes, in a tunnel."""
+LEAST, FULL = 1280, 1500
+"""Bytes: IPv6's least MTU (RFC 8200, section 5); Ethernet's."""
 Kind = Literal["none", "cone", "symmetric", "shared", "silent", "absent", "unknown"]
 
 
@@ -136,24 +136,27 @@ class Path:
     passed: tuple[int, ...]
 
 
-def judge_mtu(paths: Sequence[Path], links: Mapping[str, int]) -> list[Verdict]:
-    """`links`: peer → MTU of the interface."""
-    if not paths or not any(path.passed for path in paths):
-        return [Verdict("mtu", "ok", f"not measured, no echo; {_links_mtu(links) or 'no links'}")]
+def judge_mtu(paths: Sequence[Path], links: Mapping[str, tuple[int, int]]) -> list[Verdict]:
+    """`links`: peer → (MTU of the interface, version of IP that carries it)."""
     best = {path.version: max(path.passed) for path in paths if path.passed}
+    sizes = _sizes([mtu for mtu, _ in links.values()])
+    if not best:
+        return [Verdict("mtu", "ok", f"not measured, as no echo came back{sizes}")]
     told = ", ".join(f"IPv{version} {found} bytes" for version, found in sorted(best.items(), reverse=True))
-    told += f" pass to the registry, of up to {max(size for path in paths for size in path.tried)} tried"
-    least = min(best.values())
-    if least < LEAST_PATH:
-        todo = "IPv6 inside the links needs 1360: raise the line's MTU (a tunnel on the way?), or let ICMP “packet too big” pass"
-        return [Verdict("mtu", "fail", told, todo)]
-    large = [peer for peer, mtu in links.items() if mtu > max(best.values()) - OVERHEAD[4]]
-    if large:
-        todo = "packets of these links are cut up on the way; netd adapts them once it has measured: is it running?"
-        return [Verdict("mtu", "warn", f"{told}; links to {', '.join(large[:4])} are larger than that carries", todo)]
-    return [Verdict("mtu", "ok", told + (f"; {_links_mtu(links)}" if links else ""))]
+    told += f" pass to the registry, of up to {max(size for path in paths for size in path.tried)} tried{sizes}"
+    if any(found < LEAST + OVERHEAD[version] for version, found in best.items()):
+        todo = "IPv6 inside a link needs 1360: raise the line's MTU (a tunnel on the way?), or let ICMP “packet too big” pass"
+        return [Verdict("mtu", "warn", told, todo)]
+    if large := [peer for peer, (mtu, version) in links.items() if mtu > best.get(version, FULL) - OVERHEAD[version]]:
+        todo = (
+            "packets of these links are cut up on the way; netd run measures each path and adapts them: is it running?"
+        )
+        return [Verdict("mtu", "warn", f"{told}; too large: {', '.join(large[:4])}", todo)]
+    return [Verdict("mtu", "ok", told)]
 
 
-def _links_mtu(links: Mapping[str, int]) -> str:
-    sizes = sorted(set(links.values()))
-    return f"links of {'-'.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))} bytes" if sizes else ""
+def _sizes(mtus: Sequence[int]) -> str:
+    if not mtus:
+        return ""
+    least, most = min(mtus), max(mtus)
+    return f"; links of {least if least == most else f'{least} to {most}'} bytes"
