@@ -19,7 +19,7 @@ from netd.lab.lines import Forwarder
 
 NETNS = Path("/run/netns")
 PACKAGE = Path(__file__).parents[2]
-START_SECONDS, ANSWER_SECONDS, STOP_SECONDS = 10.0, 5.0, 3.0
+START_SECONDS, ANSWER_SECONDS, STOP_SECONDS = 10.0, 5.0, 1.5
 
 
 def argv(folder: Path, forwarder: Forwarder) -> list[str]:

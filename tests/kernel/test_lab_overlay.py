@@ -1,0 +1,128 @@
+"""`netd lab up` as people type it: a registry, two sites that join it, and a machine at each; and nothing when it is over.
+
+a/vm1 ─(bridge)─ a, the registry ──(a-line: 2 ms)── internet ──(b-line: 3 ms, cone)── b ─(bridge)─ b/vm1
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netd.lab import instances, processes
+from netd.lab.removal import namespaces_of, remove
+from netd.lab.state import ROOT, LabState, started
+
+pytestmark = pytest.mark.kernel
+
+CHECKOUT = Path(__file__).parents[2]
+TOPOLOGY = """
+name: two
+sites:
+  a: {lines: {a-line: {delay: 2ms}}}
+  b: {lines: {b-line: {delay: 3ms, nat: cone, ipv6: false}}}
+"""
+B = "vm1.lab.b.garage.internal"
+
+
+@pytest.fixture
+def topology(tmp_path: Path) -> Path:
+    file = tmp_path / "two.yaml"
+    file.write_text(TOPOLOGY)
+    return file
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    own = f"lo-{os.getpid()}"
+    yield own
+    remove(own)
+
+
+def command(*words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "netd.lab.cli", *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=CHECKOUT, timeout=seconds)
+
+
+def said(*words: str) -> str:
+    done = command(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def status(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(said("status", name, "-o", "json"))["items"][0]
+    return found
+
+
+class Traces:
+    """What a lab has outside its folder, noted while it is there."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.mine = name, LabState(name).read()["instances"]
+        self.pids = {pid: started(pid) for pid in processes.inside(namespaces_of(name))}
+
+    def left(self) -> dict[str, Any]:
+        """All of it that is still there; {} after `down`."""
+        patterns = [Path("/").glob(pattern.format(self.mine)) for pattern in instances.FILES]
+        patterns.append(instances.ETC_NETNS.glob(f"gl.{self.name}.*"))
+        found = {
+            "namespaces": namespaces_of(self.name),
+            "files": [str(path) for pattern in patterns for path in pattern],
+            "folder": [ROOT / self.name] if (ROOT / self.name).exists() else [],
+            "processes": [pid for pid, since in self.pids.items() if since and started(pid) == since],
+            "forwarders": processes.forwarders(ROOT / self.name),
+            "crashes": instances.crash_folders(self.pids),
+        }
+        return {what: rows for what, rows in found.items() if rows}
+
+
+def test_two_sites_from_up_to_down(topology: Path, name: str) -> None:
+    up = said("up", str(topology), "--name", name)
+    assert [line.split()[2] for line in up.splitlines() if " s  " in line] == [
+        *["world", "registry", "b", "machines", "overlay"]
+    ]
+    assert f"lab {name} is up" in up
+    traces = Traces(name)
+    assert {"namespaces", "files", "folder", "processes"} <= traces.left().keys()
+
+    at = ("exec", "--lab", name)
+    for family in ("-4", "-6"):
+        assert " 0% packet loss" in said(*at, "a/vm1", "--", "ping", family, "-c", "1", B)
+    assert "1 of 1 links up" in said(*at, "b", "--", "netd", "status")
+    sites = json.loads(said(*at, "a", "--", "garage", "-o", "json", "site", "list"))["items"]
+    assert {site["name"]: site["state"] for site in sites} == {"a": "up", "b": "up"}
+    assert "10.30.0.0/20" in said(*at, "b", "--", "vtysh", "-c", "show bgp ipv4 unicast")
+
+    shown = status(name)
+    assert [(row["a"], row["b"], row["state"]) for row in shown["links"]] == [("a", "b", "up")]
+    assert all(not node["missing"] for node in shown["processes"].values())
+    assert f"lab {name} is up already" in said("up", str(topology), "--name", name)
+
+    assert said("down", name) == f"lab {name} is down\n"
+    assert traces.left() == {}
+
+
+def test_down_after_up_was_killed(topology: Path, name: str) -> None:
+    """In the middle: the registry serves, b's netd runs and is about to join."""
+    argv = [sys.executable, "-m", "netd.lab.cli", "up", str(topology), "--name", name]
+    builder = subprocess.Popen(argv, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (ROOT / name / "overlay/b/join.log").exists():
+        assert time.monotonic() < deadline
+        assert builder.poll() is None
+        time.sleep(0.02)
+    builder.kill()
+    builder.wait()
+    traces = Traces(name)
+    assert {"namespaces", "folder", "processes"} <= traces.left().keys()
+    assert f"was left half built: netd lab down {name}" in said("status", name)
+    assert said("down", name) == f"lab {name} is down\n"
+    assert traces.left() == {}
