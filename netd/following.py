@@ -62,8 +62,6 @@ class Following:
         self.overlay, self._measuring = overlay, measuring
         self._throughput, self._metrics = Throughput(overlay.home.path), Metrics(overlay.config.state_dir)
         self._parts: Sequence[Part] = (*parts, self._throughput)
-        self._outcome: Outcome | None = None
-        """That was told last."""
         self._asked = -ASK_EVERY
         self._routed: tuple[int, int, Mapping[int, int], frozenset[int]] = (0, 0, {}, frozenset())
         """What routes were last made of."""
@@ -77,8 +75,7 @@ class Following:
         self._report_now = threading.Event()
         self._reported = self._mended = -REPORT_EVERY
         self._paused = overlay.paused
-        self._up: frozenset[int] = frozenset()
-        self._alarmed: tuple[str, ...] = ()
+        self._news: tuple[frozenset[int], tuple[str, ...], Outcome | None] = (frozenset(), (), None)
         self._trouble: dict[str, str] = {}
         """By thread: why its last turn failed."""
         self._teller = Teller()
@@ -203,14 +200,14 @@ class Following:
             log.info("%s: %s changes: %s", what, len(changes), "; ".join(changes)[:200])
 
     def _report(self, wanted: Wanted) -> None:
-        """Every ten seconds, and at once when a document was taken, a link came or went or somebody is seen to lie."""
-        up, alarms = self.overlay.routes.established(wanted), self.overlay.routes.alarms(wanted)
-        due = self._report_now.is_set() or time.monotonic() - self._reported >= REPORT_EVERY
-        due = due or (up, alarms) != (self._up, self._alarmed)
+        """Every ten seconds, and at once when a document was taken, a link came or went, a measurement ended or somebody is seen to lie."""
+        up = self.overlay.routes.established(wanted)
+        news = up, self.overlay.routes.alarms(wanted), self._throughput.outcome()
+        due = self._report_now.is_set() or time.monotonic() - self._reported >= REPORT_EVERY or news != self._news
         if not due or (member := self.overlay.member) is None:
             return
         self._report_now.clear()
-        self._up, self._alarmed, self._reported = up, alarms, time.monotonic()
+        self._news, self._reported = news, time.monotonic()
         report, place = self.report(wanted, up), self.overlay.home
         self._teller.tell(place.path, report, self.overlay.classes)
         self._metrics.write(wanted, report)
