@@ -17,19 +17,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from netd.lab.parse import parse
-from netd.lab.sites import NETD, Network, SiteNode
+from netd.lab.sites import NETD
 from netd.lab.world import World
-from tests.overlaynet import OverlayNet
+from tests.clinic import Clinic, Examined
 
 pytestmark = pytest.mark.kernel
 
@@ -46,103 +43,12 @@ sites:
   naha: {lines: {naha-line: {nat: map-e}}}
   sapporo: {lines: {sapporo-line: {mtu: 1460, carrier: isp}}}
 """
-JOIN = """
-import sys
-from pathlib import Path
-from netd import config, joining
-joining.join(config.load(Path(sys.argv[1])), sys.argv[2], sys.stdin.read())
-"""
-IMPOSTOR = """
-import http.server, ssl, sys, time
-class Late(http.server.BaseHTTPRequestHandler):
-    def date_time_string(self, timestamp=None):
-        return super().date_time_string(time.time() - 300)
-    def do_GET(self):
-        self.send_response(401)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-server = http.server.ThreadingHTTPServer(("192.0.2.1", 9443), Late)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print("up", flush=True)
-server.serve_forever()
-"""
-HOLD = (
-    "import socket; one = socket.socket(type=socket.SOCK_DGRAM); one.bind(('', {})); print('up', flush=True); input()"
-)
-EXPECTED = {"time service", "link mute"}
-"""What a laboratory can't give, as all its sites have one clock; and whom nobody reaches here, which is as it should be."""
-
-
-class Examined:
-    """One run: exit code, verdicts by name, all of them."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}{done.stderr}"
-        shown = json.loads(done.stdout)
-        self.code, self.level = done.returncode, shown["level"]
-        self.rows: list[dict[str, Any]] = shown["verdicts"]
-        self.text = "\n".join(f"{row['level']} {row['check']}: {row['seen']} → {row['todo']}" for row in self.rows)
-
-    def __getitem__(self, check: str) -> dict[str, Any]:
-        found = [row for row in self.rows if row["check"] == check]
-        assert len(found) == 1, f"no {check} in\n{self.text}"
-        return found[0]
-
-    def wrong(self, level: str) -> set[str]:
-        return {row["check"] for row in self.rows if row["level"] == level} - EXPECTED
-
-
-class Clinic:
-    """The world, its overlay, and the site whose netd does not run."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.net = OverlayNet(world, registry="tsukuba")
-        for number, name in ((1, "nagoya"), (2, "osaka")):
-            self.net.prepare(name, number, site=name)
-            self.net.join(name, self.net.invite(name, "--own-name", "tsukuba"))
-        self.mute = self._mute()
-        self.net.until(lambda: self.net.ping("nagoya", "10.30.0.1"), "the first ping", 60)
-        self.net.until(lambda: self.net.ping("nagoya", "10.42.0.1"), "nagoya reaches osaka", 60)
-
-    def _mute(self) -> SiteNode:
-        site = self.net.lab.site_of("mute", Network(self.net.instance(3), "10.41.0.0/20", "fd41::/48", "mute"))
-        site.prepare()
-        token = self.net.invite("mute", "--own-name", "tsukuba")
-        self.net.run("mute", [sys.executable, "-c", JOIN, str(site.config), self.net.url], input=token)
-        return site
-
-    def doctor(self, place: str, *words: str, site: SiteNode | None = None) -> Examined:
-        config = site.config if site else self.net.folder / "nothing" / "netd.toml"
-        argv = self.world.argv(place, [*NETD, "doctor", *words, "-o", "json", "--config", str(config)])
-        return Examined(subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False))
-
-    def visit(self, name: str) -> Examined:
-        """Of a site of the overlay."""
-        return self.doctor(name, site=self.mute if name == "mute" else self.net.sites[name])
-
-    @contextmanager
-    def process(self, place: str, *argv: str) -> Iterator[None]:
-        """A program that says when it is up, for a while."""
-        begun = self.world.popen(place, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        try:
-            assert begun.stdout is not None
-            assert begun.stdout.readline() == "up\n"
-            yield
-        finally:
-            begun.kill()
-            begun.wait()
-
-    def holding(self, place: str, port: int) -> Any:
-        return self.process(place, sys.executable, "-c", HOLD.format(port))
 
 
 @pytest.fixture(scope="module")
 def clinic() -> Iterator[Clinic]:
     with World(parse(TOPOLOGY)) as world:
-        made = Clinic(world)
+        made = Clinic(world, ("nagoya", "osaka"))
         try:
             yield made
         finally:
@@ -232,22 +138,7 @@ def test_udp_that_does_not_pass(clinic: Clinic) -> None:
 
 
 def test_a_clock_that_is_off(clinic: Clinic, tmp_path: Path) -> None:
-    both = tmp_path / "both.pem"
-    argv = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        "/CN=x",
-    ]
-    subprocess.run([*argv, "-keyout", f"{both}.key", "-out", f"{both}.crt"], check=True, capture_output=True)
-    both.write_text(Path(f"{both}.key").read_text() + Path(f"{both}.crt").read_text())
-    with clinic.process("internet", sys.executable, "-c", IMPOSTOR, str(both)):
+    with clinic.impostor(tmp_path):
         found = clinic.doctor("nagoya", "--registry", "https://192.0.2.1:9443")
     assert found["clock"]["level"] == "fail"
     assert "300 s ahead" in found["clock"]["seen"] or "299 s ahead" in found["clock"]["seen"]
