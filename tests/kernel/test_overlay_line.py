@@ -8,8 +8,12 @@ naha ──(8 ms, 1454 bytes)─────────────────
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +42,17 @@ table inet narrow {
 }
 """
 """A way on which large packets are lost, and nobody says so."""
+FLOOD = """
+import socket, sys, time
+made = [(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), (to, 9)) for to in sys.argv[1:]]
+end = time.monotonic() + 8
+while time.monotonic() < end:
+    for one, to in made:
+        for _ in range(8):
+            one.sendto(bytes(1200), to)
+    time.sleep(0.002)
+"""
+"""For eight seconds some 25 Mb/s to each address."""
 NUMBERS = {"nagoya": 1, "naha": 2}
 GATEWAYS = {"tsukuba": "10.30.0.1", "nagoya": "10.41.0.1", "naha": "10.42.0.1"}
 PATIENCE = 30.0
@@ -74,9 +89,54 @@ class Lines:
 
     def mtus(self, site: str) -> dict[str, int]:
         """Of its links' interfaces."""
-        instance = self.net.own if site == "tsukuba" else self.net.sites[site].network.instance
         rows = json.loads(self.net.run(site, ["ip", "-json", "link", "show"]))
-        return {row["ifname"]: row["mtu"] for row in rows if row["ifname"].startswith(f"gl{instance}")}
+        return {row["ifname"]: row["mtu"] for row in rows if row["ifname"].startswith(f"gl{self.instance(site)}")}
+
+    def instance(self, site: str) -> str:
+        return self.net.own if site == "tsukuba" else self.net.sites[site].network.instance
+
+    def downs(self, site: str) -> int:
+        """How often BFD took a link down."""
+        command = ["vtysh", "-N", f"garage_{self.instance(site)}", "-c", "show bfd peers counters json"]
+        return sum(row["session-down"] for row in json.loads(self.net.run(site, command)))
+
+    def shaped(self, site: str) -> tuple[str, str]:
+        """All filters and queues of ours: (the line's queue, the filters of links and uplink)."""
+        rows = json.loads(self.net.run(site, ["ip", "-json", "link", "show"]))
+        names = [row["ifname"] for row in rows]
+        queues = [name for name in names if name.startswith(f"gs{self.instance(site)}")]
+        shown = [self.net.run(site, ["tc", "class", "show", "dev", name], check=False) for name in queues]
+        filters = [self.net.run(site, ["tc", "filter", "show", "dev", name, "egress"], check=False) for name in names]
+        return "".join(shown), "".join(text for text in filters if "mirred" in text)
+
+    def peers(self, site: str) -> list[str]:
+        """IPv4 addresses of its links' other ends, where BFD stands."""
+        command = ["vtysh", "-N", f"garage_{self.instance(site)}", "-c", "show bfd peers json"]
+        rows = json.loads(self.net.run(site, command))
+        return sorted(row["peer"] for row in rows if row["status"] == "up" and ":" not in row["peer"])
+
+    def reported(self, site: str) -> bool:
+        """Whether the netd that runs now has written down what it sees, seven seconds ago."""
+        path = self.net.sites[site].state / "overlay" / "state.json"
+        started = Path(f"/proc/{self.net.processes[site].pid}").stat().st_ctime
+        return path.exists() and path.stat().st_mtime > started + 7
+
+    def nice(self, site: str) -> dict[str, int]:
+        """Least urgent nice value by name of the overlay's own programs."""
+        inside = self.net.run(site, ["ip", "netns", "pids", self.world.namespace(site)]).split()
+        found: dict[str, int] = {}
+        for number in inside:
+            name = Path(f"/proc/{number}/comm").read_text().strip() if Path(f"/proc/{number}").exists() else ""
+            if name in ("wireguard-go", "zebra", "bgpd", "bfdd"):
+                threads = [int(path.name) for path in Path(f"/proc/{number}/task").iterdir()]
+                values = [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
+                found[name] = max([found.get(name, -20), *values])
+        return found
+
+    def sent(self, site: str) -> dict[str, int]:
+        """Bytes by class of the line's queue."""
+        text = self.net.run(site, ["tc", "-s", "class", "show", "dev", f"gs{self.instance(site)}0"])
+        return {name: int(octets) for name, octets in re.findall(r"class htb (\S+) .*\n Sent (\d+) bytes", text)}
 
     def problems(self, site: str) -> str:
         return "; ".join(self.status(site)["overlay"]["problems"])
@@ -110,6 +170,44 @@ def test_a_volume_is_told_and_held_and_a_higher_one_ends_the_stop(lines: Lines) 
     lines.restart("nagoya", cap(3))
     net.until(lambda: lines.pings("nagoya"), "a higher cap", PATIENCE)
     assert not lines.status("nagoya")["overlay"]["paused"]
+
+
+def test_a_full_line_takes_no_link_down(lines: Lines) -> None:
+    """Over a link and to the internet together more than twice what the line carries; without a queue here a quarter of all is lost."""
+    net, flood = lines.net, [sys.executable, "-c", FLOOD, GATEWAYS["tsukuba"], "192.0.2.1"]
+    lines.restart("nagoya", "[[line]]\nrate_mbit = 20\n")
+    net.until(
+        lambda: lines.shaped("nagoya")[1].count("mirred") == 4, "two links, and the uplink's two families", PATIENCE
+    )
+    net.until(lambda: len(lines.peers("nagoya")) == 2, "BFD stands", PATIENCE)
+    before, sent = lines.downs("nagoya"), lines.sent("nagoya")
+    running = net.start("nagoya", flood, "flood")
+    pings = ["ping", "-n", "-q", "-i", "0.1", "-c", "70", "-W", "3", lines.peers("nagoya")[0]]
+    said = net.run("nagoya", pings, check=False)
+    assert running.wait(20) == 0
+    lost = re.search(r"([0-9.]+)% packet loss", said)
+    assert lost
+    assert float(lost[1]) <= 5, said
+    assert lines.downs("nagoya") == before
+    grown = {name: octets - sent[name] for name, octets in lines.sent("nagoya").items()}
+    assert grown["6c61:20"] > 2_000_000, "the link"
+    assert grown["6c61:30"] > 2_000_000, "the internet"
+    assert 70 * 80 < grown["6c61:16"] < 1_000_000, "control"
+
+
+def test_a_second_start_changes_nothing_and_without_a_rate_nothing_is_left(lines: Lines) -> None:
+    net, made, log = lines.net, lines.shaped("nagoya"), lines.net.folder / "nagoya" / "netd.log"
+    assert "6c61:16" in made[0]
+    told = log.read_text().count("INFO lines:")
+    lines.restart("nagoya", "[[line]]\nrate_mbit = 20\n")
+    net.until(lambda: lines.reported("nagoya"), "netd reports again", PATIENCE)
+    assert lines.shaped("nagoya") == made
+    assert log.read_text().count("INFO lines:") == told
+    assert lines.nice("nagoya") == {"wireguard-go": -10, "zebra": -15, "bgpd": -15, "bfdd": -15}
+    lines.restart("nagoya", "")
+    net.until(lambda: lines.shaped("nagoya") == ("", ""), "all is removed", PATIENCE)
+    assert "clsact" not in net.run("nagoya", ["tc", "qdisc", "show"])
+    assert lines.pings("nagoya")
 
 
 def test_both_ends_of_a_link_over_a_line_of_1454_bytes_have_its_mtu(lines: Lines) -> None:
