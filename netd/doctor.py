@@ -147,9 +147,10 @@ def _names(config: Config, overlay: Overlay) -> tuple[bool, Asked, list[Asked]]:
     zones = overlay.view(spec, overlay.node.floor(spec.bridge.name)).zones[:SITES]
     own = f"gateway.{spec.domain}"
     others = [f"doctor-{secrets.token_hex(4)}.{zone.domain}" for zone in zones]  # no cache knows it
-    answers = names.ask(spec.bridge.ipv4, others, own)
     ways = [counters.device_towards(zone.servers[0]) or "" for zone in zones]
     linked = [way.startswith(f"gl{config.instance}") for way in ways]
+    awaited = {name for name, there in zip(others, linked, strict=True) if there}
+    answers = names.ask(spec.bridge.ipv4, others, own, awaited)
     about = [
         Asked(zone.domain.partition(".")[0], name, *answer, there)
         for zone, name, answer, there in zip(zones, others, answers, linked, strict=False)

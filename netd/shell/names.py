@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from netd.core.dns_query import query, rcode
 
@@ -18,17 +18,18 @@ HEAD_START = 0.1
 """Seconds that the other questions are under way when the last is asked: does it wait for them?"""
 
 
-def ask(server: str, others: Sequence[str], own: str) -> list[tuple[int | None, float]]:
-    """(response code, seconds) per name of `others` and then of `own`; None: no answer."""
+def ask(server: str, others: Sequence[str], own: str, awaited: Collection[str]) -> list[tuple[int | None, float]]:
+    """(response code, seconds) per name of `others` and then of `own`; None: no answer. Only `own` and `awaited` are waited for."""
     begun: dict[int, float] = {}
     found: dict[int, tuple[int, float]] = {}
     names = [*others, own]
+    needed = {place for place, name in enumerate(names) if name is own or name in awaited}
     first = int.from_bytes(os.urandom(2)) % (65_536 - len(names))
     with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.connect((server, 53))
         began = time.monotonic()
         sent: dict[int, float] = {}
-        while (now := time.monotonic()) < began + PATIENCE and len(found) < len(names):
+        while (now := time.monotonic()) < began + PATIENCE and not needed <= found.keys():
             for place, name in enumerate(names):
                 due = now - sent.get(place, -RESEND) >= RESEND and (name is not own or now >= began + HEAD_START)
                 if place not in found and due:
