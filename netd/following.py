@@ -46,6 +46,7 @@ class Measuring(Protocol):
     def follow(self, wanted: Wanted) -> None: ...
     def measured(self) -> Mapping[int, Seen]: ...
     def classes(self) -> Mapping[int, int]: ...
+    def sure(self) -> frozenset[int]: ...
 
 
 class Part(Protocol):
@@ -180,6 +181,14 @@ class Following:
     def _measure(self, wanted: Wanted) -> None:
         self._measuring.follow(wanted)
         self.overlay.classes = dict(self._measuring.classes())
+        self._bind(self._measuring.sure(), due=time.monotonic() - self._mended >= MEND)
+
+    def _bind(self, sure: frozenset[int], *, due: bool) -> None:
+        """Each change is one of the filters: what is sure no more counts at once, what is newly so now and then."""
+        before = self.overlay.sure
+        if before - sure or (due and sure - before):
+            self.overlay.sure = sure
+            self.overlay.apply()
 
     def _mend(self, wanted: Wanted) -> None:
         """Routes follow at once what was taken or measured; everything that should run is looked at now and then."""

@@ -57,6 +57,8 @@ class Overlay:
         self.table: Table | None = None
         self.classes: dict[int, int] = {}
         self.mtus: dict[int, int] = {}
+        self.sure: frozenset[int] = frozenset()
+        """Links that neither end is in doubt of: their sites' packets come by no other."""
         self.sparing: frozenset[int] = frozenset()
         """See Wanted."""
         self.tunnels, self.routes = tunnels, routes
@@ -130,7 +132,8 @@ class Overlay:
             return View()
         prefixes, made_of = (own.bridge.site_ipv4, own.bridge.site_ipv6), (self.spec, self.table)
         now = time.time()
-        found = make_overlay(self.config.instance, *made_of, floor, prefixes, paused=self.paused, now=now)
+        more = {"paused": self.paused, "now": now, "sure": self.sure}
+        found = make_overlay(self.config.instance, *made_of, floor, prefixes, **more)  # type: ignore[arg-type]
         self._viewed = (*made_of, found)
         return found
 

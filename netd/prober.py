@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from netd.core.link_report import Seen
 from netd.core.overlay import interface
-from netd.core.preference import Grade, Window, add, classify, quality
+from netd.core.preference import SURE, Grade, Window, add, classify, quality, sure
 from netd.core.wanted import Wanted
 
 EVERY = 1.0
@@ -66,6 +66,12 @@ class Prober:
             if known is not None
         }
 
+    def sure(self) -> frozenset[int]:
+        """Links that neither end is in doubt of."""
+        return frozenset(
+            n for n, probe in self._probes.items() if probe.sure and probe.grade and probe.grade.grade >= SURE
+        )
+
     def classes(self) -> Mapping[int, int]:
         return {number: probe.grade.grade for number, probe in self._probes.items() if probe.grade is not None}
 
@@ -81,6 +87,7 @@ class _Probe:
         self._next = 0.0
         self.window = Window()
         self.grade: Grade | None = None
+        self.sure = False
 
     def turn(self, now: float) -> None:
         self.read()
@@ -119,7 +126,7 @@ class _Probe:
         if rtt_ms is None and not self.window.samples:
             return
         self.window = add(self.window, rtt_ms)
-        self.grade = classify(self.grade, self.window)
+        self.grade, self.sure = classify(self.grade, self.window), sure(self.sure, self.window)
 
     def close(self) -> None:
         if self.socket is not None:

@@ -1,7 +1,8 @@
 """The parts of the inet table that speak of links to other sites.
 
 AllowedIPs of every link are open, since BGP chooses the ways; so the source of a packet is checked here: it must be of a prefix that
-the registry allotted to another site and that the floor lets through.
+the registry allotted to another site and that the floor lets through. A site whose direct link is in use and sure is bound to it: with
+its source nobody else gets in. What passes through is for the site that it goes to to judge, which knows its own links.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ def _filled(elements: Iterable[str]) -> str:
 def from_links_here(wanted: Desired) -> str:
     """What may reach this node itself over a link: BGP, BFD and echo from the peer, names and echo from other sites' machines."""
     bridge = wanted.spec.bridge
-    return f"""  chain from_links_here {{
+    return f"""{_bound(wanted.overlay)}  chain from_links_here {{
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     iifname . ip saddr @peers4 jump from_peer
     iifname . ip6 saddr @peers6 jump from_peer
+    iifname != @inside jump from_bound
     ip saddr @overlay4 ip daddr {bridge.ipv4} jump for_gateway
     ip6 saddr @overlay6 ip6 daddr {bridge.ipv6} jump for_gateway
     drop
@@ -66,6 +68,22 @@ def from_links_here(wanted: Desired) -> str:
 """
 
 
+def _bound(overlay: Overlay) -> str:
+    """A chain per site that is bound, found by the packet's source. Where the kernel itself sends to the site by a detour, a detour is
+    right for the site's packets, too."""
+    chains, jumps = "", ""
+    for site in overlay.bound:
+        names = "{ " + ", ".join(f'"{name}"' for name in site.interfaces) + " }"
+        chains += (
+            f"  chain bound_{site.number} {{\n    iifname {names} return\n    fib saddr oifname {names} drop\n  }}\n"
+        )
+    for version, word in ((4, "ip"), (6, "ip6")):
+        found = [(n, site.number) for site in overlay.bound for n in site.networks if (":" in n) == (version == 6)]
+        if found:
+            jumps += f"    {word} saddr vmap {{ {', '.join(f'{net} : jump bound_{n}' for net, n in found)} }}\n"
+    return f"{chains}  chain from_bound {{\n{jumps}  }}\n"
+
+
 def _measured(overlay: Overlay) -> str:
     """The one port of a measurement, for the one peer that does it, while it does."""
     return "".join(
@@ -82,6 +100,7 @@ def from_links(wanted: Desired) -> str:
     return f"""  chain from_links {{
     ip saddr @overlay4 oifname "{wanted.links}" ip daddr @overlay4 accept
     ip6 saddr @overlay6 oifname "{wanted.links}" ip6 daddr @overlay6 accept
+    iifname != @inside jump from_bound
 {_inside(wanted)}    ct state invalid drop
     ct state related meta l4proto {{ icmp, ipv6-icmp }} accept
     ip saddr @overlay4 oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from netd.core.floor import Floor, Network
@@ -40,10 +40,21 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A site that is linked with this node so well that its packets come by these links and by no detour."""
+
+    number: int
+    """Of one of the links; names the chain."""
+    interfaces: tuple[str, ...]
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Overlay:
     """What of the overlay is let through. Sorted, so that equal values give equal rule sets."""
 
     peers: tuple[Peer, ...] = ()
+    bound: tuple[Bound, ...] = ()
     networks: tuple[str, ...] = ()
     """Prefixes of other sites that machines may reach and that may reach machines; nothing of the floor's own networks."""
     zones: tuple[Zone, ...] = ()
@@ -75,9 +86,12 @@ def make_overlay(
     *,
     paused: bool = False,
     now: float = 0.0,
+    sure: Collection[int] = (),
 ) -> Overlay:
-    """`now`: seconds since 1970, which end an order to measure. Prefixes that overlap `own` (the site's as its controller says) or the
-    floor's networks, or lie outside `RANGES`, are left out and named."""
+    """`now`: seconds since 1970, which end an order to measure; `sure`: numbers of links that neither end is in doubt of.
+
+    Prefixes that overlap `own` (the site's as its controller says) or the floor's networks, or lie outside `RANGES`, are left out and
+    named."""
     own = tuple(own)
     closed = dict.fromkeys(floor.networks, "closed on this server") | dict.fromkeys(own, "this site's own")
     networks: list[Network] = []
@@ -93,7 +107,8 @@ def make_overlay(
         networks += map(parsed, kept)
         if servers := tuple(address for address in (site.dns4, site.dns6) if _inside(address, kept)):
             zones.append(Zone(f"{site.site}.{table.domain}", kept, servers))
-    return Overlay(_peers(instance, spec, now), _merged(networks), tuple(zones), tuple(refused), paused, frozenset(out))
+    peers, bound = _peers(instance, spec, now), _bound(instance, spec, table, frozenset(out), sure)
+    return Overlay(peers, bound, _merged(networks), tuple(zones), tuple(refused), paused, frozenset(out))
 
 
 def _reason(net: Network, closed: Mapping[str, str]) -> str:
@@ -128,6 +143,31 @@ def _peers(instance: str, spec: LinkSpec, now: float) -> tuple[Peer, ...]:
         for link in spec.links
     ]
     return tuple(sorted(found, key=lambda peer: peer.interface))
+
+
+def _bound(
+    instance: str, spec: LinkSpec, table: Table, out: Collection[str], sure: Collection[int]
+) -> tuple[Bound, ...]:
+    """Where a registry allots something twice, nobody's packets are bound by it."""
+    networks = {site.site: (site.ipv4, site.ipv6) for site in table.sites if not {site.ipv4, site.ipv6} & {*out}}
+    alone = set(_alone(net for nets in networks.values() for net in nets))
+    found = []
+    for name in sorted({link.peer_site for link in spec.links if link.peer_asn != spec.asn} & networks.keys()):
+        links = sorted(link.number for link in spec.links if link.peer_site == name)
+        if {*links} & {*sure} and {*networks[name]} <= alone:
+            found.append(Bound(links[0], tuple(interface(instance, number) for number in links), networks[name]))
+    return tuple(found)
+
+
+def _alone(networks: Iterable[str]) -> Iterator[str]:
+    """Those that overlap no other one."""
+    ordered = sorted((net.version, int(net[0]), int(net[-1]), text) for text in networks for net in (parsed(text),))
+    last = (0, -1)
+    for index, (version, first, end, text) in enumerate(ordered):
+        after = ordered[index + 1] if index + 1 < len(ordered) else (0, 0, 0, "")
+        if (version, first) > last and (after[0] != version or after[1] > end):
+            yield text
+        last = max(last, (version, end))
 
 
 def _overlap(wanted: Network, other: str) -> bool:

@@ -36,8 +36,15 @@ WINDOW, RTT_WINDOW = 300, 30
 """Samples of which loss, and RTT, is taken; at one per second 5 minutes and half a minute. Outages are BFD's business."""
 LEAST = 5
 """Samples before anything is said."""
+LEAST_LOSS = 20
+"""Samples before loss counts: one of the first five lost would be 20 %."""
 DWELL = 20
 """Samples for which a better class must hold before it is taken; a worse one holds at once, once its window shows it."""
+SURE = 2
+"""The least class of a link that neither end can be in doubt of; see `sure`."""
+SURE_MS = RTT_MS[1] * (1 - RTT_MARGIN)
+SURE_AFTER, SURE_LOOK, SURE_BAD = 30, 10, 2
+"""Samples that make a link sure, samples in which it stays so, and how many of either may be bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ def classify(previous: Grade | None, window: Window) -> Grade | None:
     known = quality(window)
     if known is None:
         return previous
-    least, most = _interval(known.loss, known.count)
+    least, most = _interval(known.loss, known.count) if known.count >= LEAST_LOSS else (0.0, 1.0)
     worst = min(_steps(known.rtt_ms, RTT_MS, 1 + RTT_MARGIN), _steps(least, LOSS))
     best = min(_steps(known.rtt_ms, RTT_MS, 1 - RTT_MARGIN), _steps(most, LOSS))
     if previous is None:
@@ -115,6 +122,14 @@ def classify(previous: Grade | None, window: Window) -> Grade | None:
         return Grade(previous.grade)
     waited = previous.better + 1
     return Grade(best) if waited >= DWELL else Grade(previous.grade, waited)
+
+
+def sure(before: bool, window: Window) -> bool:
+    """Whether neither end can be in doubt of a link, so that the peer's packets come by it and by no detour: because of `DIRECT` only one
+    of class 1 or worse is left for a detour. It is given up after `SURE_BAD` bad samples, long before the peer's own window shows them."""
+    count, samples = SURE_LOOK if before else SURE_AFTER, window.samples
+    bad = sum(sample is None or sample > SURE_MS for sample in samples[-count:])
+    return len(samples) >= count and bad <= SURE_BAD and samples.count(None) <= max(SURE_BAD, LOSS[0] * len(samples))
 
 
 def local_preference(grade: Class | None, *, draining: bool = False) -> int:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netd.core.preference import (
+    DIRECT,
     DRAINING,
     DWELL,
     LEAST,
@@ -19,6 +20,8 @@ from netd.core.preference import (
     LOSS,
     RTT_MS,
     RTT_WINDOW,
+    SURE_AFTER,
+    SURE_MS,
     WINDOW,
     Grade,
     Window,
@@ -26,6 +29,7 @@ from netd.core.preference import (
     classify,
     local_preference,
     quality,
+    sure,
 )
 
 
@@ -169,6 +173,36 @@ def test_a_grade_is_always_one_of_four_and_better_only_after_a_while(samples: li
     rises = [i for i in range(1, len(found)) if found[i] > found[i - 1]]
     assert all(i >= DWELL for i in rises[:1])
     assert all(later - earlier >= DWELL for earlier, later in pairwise(rises))
+
+
+def surety(samples: Iterable[float | None]) -> list[bool]:
+    """After each sample."""
+    window, now, found = Window(), False, []
+    for sample in samples:
+        window = add(window, sample)
+        now = sure(now, window)
+        found.append(now)
+    return found
+
+
+def test_a_link_is_sure_after_half_a_minute_and_no_more_at_the_third_bad_sample() -> None:
+    good = [10.0] * SURE_AFTER
+    assert surety(good) == [False] * (SURE_AFTER - 1) + [True]
+    assert surety([*good, None, 10.0, 200.0, 200.0]) == [False] * (SURE_AFTER - 1) + [True] * 4 + [False]
+    assert surety([*good, None, 200.0, None])[-1] is False
+    assert not any(surety([*good, None, 200.0, None, *good[1:-2]])[SURE_AFTER + 2 :])
+    assert not any(surety([SURE_MS + 1] * 100))
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.one_of(st.none(), st.floats(0, 300))), max_size=12))
+def test_a_sure_link_is_of_a_class_that_no_detour_is_better_than(runs: list[tuple[int, float | None]]) -> None:
+    """As a peer would see it that has just come up and heard what we heard."""
+    window, now = Window(), False
+    for sample in [sample for count, sample in runs for _ in range(count)]:
+        window = add(window, sample)
+        now = sure(now, window)
+        fresh = classify(None, window)
+        assert not now or (fresh is not None and LOCAL_PREF[fresh.grade] + DIRECT > LOCAL_PREF[3])
 
 
 def test_local_preference_rises_with_the_class_and_a_draining_link_is_last() -> None:

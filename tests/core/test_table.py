@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
+import msgspec
 import pytest
 
 from netd.core.desired import Desired
@@ -127,3 +128,38 @@ def test_a_token_is_read_whole_or_refused_without_being_repeated() -> None:
             parse_token(bad)
         assert error.value.code == "token"
         assert "s3cret" not in str(error.value)
+
+
+OSAKA = site("osaka", 2, "10.78.0.0/20", "fd78::/48")
+
+
+def bound(*others: Allotment, sure: tuple[int, ...] = (17,), floor: Floor | None = None) -> dict[str, tuple[str, ...]]:
+    """Link 17 leads to tsukuba, 18 is its successor, 19 leads to osaka, 20 to another node of this very site."""
+    to_osaka = msgspec.structs.replace(LINK, number=19, peer_site="osaka", peer_asn=OSAKA.asn)
+    inside = msgspec.structs.replace(LINK, number=20, peer_site="home1", peer_asn=SPEC.asn)
+    links = (LINK, msgspec.structs.replace(LINK, number=18), to_osaka, inside)
+    table = Table(version=1, domain="garage.internal", sites=(site("home1", 0, *OWN), *others))
+    spec = msgspec.structs.replace(SPEC, links=links)
+    found = make_overlay("tst", spec, table, floor or Floor(), OWN, sure=sure)
+    text = skeleton(Desired(NODE, Floor(), found))
+    assert all(f"jump bound_{b.number}" in text for b in found.bound)
+    return {net: b.interfaces for b in found.bound for net in b.networks}
+
+
+def test_a_site_is_bound_to_all_its_links_once_one_is_sure() -> None:
+    ways = (interface("tst", 17), interface("tst", 18))
+    assert bound(TSUKUBA, OSAKA) == {"10.77.0.0/20": ways, "fd77::/48": ways}
+    assert bound(TSUKUBA, OSAKA, sure=(18,)) == bound(TSUKUBA, OSAKA)
+    assert set(bound(TSUKUBA, OSAKA, sure=(17, 19))) == {"10.77.0.0/20", "fd77::/48", "10.78.0.0/20", "fd78::/48"}
+    assert bound(TSUKUBA, OSAKA, sure=()) == bound(TSUKUBA, sure=(19, 20)) == {}
+
+
+@pytest.mark.parametrize("ipv4", ["10.77.0.0/20", "10.77.0.0/22", "10.77.8.0/22", "10.77.12.0/22", "10.76.0.0/15"])
+def test_what_is_allotted_twice_binds_nobody(ipv4: str) -> None:
+    """A registry that errs: an interval stands in a map once, and neither site loses its packets."""
+    twin = site("twin", 3, ipv4, "fd79::/48")
+    assert bound(TSUKUBA, twin, OSAKA, sure=(17, 19)).keys() == {"10.78.0.0/20", "fd78::/48"}
+
+
+def test_what_is_closed_here_is_bound_to_nothing() -> None:
+    assert bound(TSUKUBA, floor=make_floor(["10.77.1.0/24"], [])) == {}
