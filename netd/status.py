@@ -99,14 +99,15 @@ def links(overlay: Overlay, known: Told | None) -> list[dict[str, Any]]:
     before = {link.number: link.state for link in known.report.links} if known else {}
     found = []
     for link, state in zip(wanted.spec.links, states, strict=True):
-        age = tunnels[link.number].handshake_age if link.number in tunnels else None
+        tunnel = tunnels.get(link.number)
+        age = tunnel.handshake_age if tunnel else None
         found.append(
             _about(wanted, link)
             | {
                 "state": state.state,
                 "since": since.get(link.number) if before.get(link.number) == state.state else None,
                 "handshake_age": None if age is None else round(age),
-                "endpoint": state.seen_at,
+                "endpoint": tunnel.seen_at if tunnel else None,
                 "class": state.preference,
                 **{name: getattr(state, name) for name in ("rtt_ms", "jitter_ms", "loss", "mtu", "received", "sent")},
             }

@@ -49,6 +49,7 @@ class Examined:
 
     def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
         assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.stdout, done.stderr
         shown = json.loads(done.stdout)
         self.code, self.level = done.returncode, shown["level"]
         self.rows: list[dict[str, Any]] = shown["verdicts"]

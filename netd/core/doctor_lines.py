@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netd.core.doctor import Level, Verdict
-from netd.core.endpoints import PRIVATE
-from netd.core.link_report import FRESH
+from netd.core.endpoints import FRESH, PRIVATE
 from netd.core.volume import OVERHEAD
 from netd.wire import Outside
 

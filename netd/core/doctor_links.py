@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netd.core.doctor import Level, Verdict
-from netd.core.link_report import FRESH
+from netd.core.endpoints import FRESH
 
 LOSS = 0.03
 SLOW = 1.0
