@@ -16,7 +16,7 @@ from netd.shell import kernel, shaping
 from netd.ways import Ways
 
 log = logging.getLogger(__name__)
-LOOK_EVERY = 2.0
+LOOK_EVERY = 5.0
 DOUBT_EVERY = 60.0
 AGAIN = 30.0
 """Seconds after a failure."""

@@ -45,6 +45,8 @@ class PathMtu:
         self._paths: dict[int, Path] = {}
         self._present: dict[int, int] = {}
         """Link number → MTU of its interface."""
+        self._hosts: dict[int, str | None] = {}
+        """Link number → where its peer is."""
         self._asked: set[int] = set()
         """Links whose answers are waited for."""
         self._looked = self._sent = -LOOK_EVERY
@@ -53,9 +55,10 @@ class PathMtu:
         now = self._clock()
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
-            self._look(wanted, now)
+            self._look(wanted)
         if now - self._sent >= TURN:
             self._take(now)
+            self._begin(now)
             self._ask(wanted)
             self._sent = now
         self._overlay.mtus = {number: path.mtu for number, path in self._paths.items() if path.mtu is not None}
@@ -63,19 +66,27 @@ class PathMtu:
     def problems(self) -> tuple[str, ...]:
         return ()
 
-    def _look(self, wanted: Wanted, now: float) -> None:
+    def _look(self, wanted: Wanted) -> None:
         """At where each peer is now; a way begins with its first handshake."""
         seen = self._overlay.tunnels.observe(wanted)
         self._present = {number: tunnel.mtu for number, tunnel in seen.items()}
-        hosts = {link.number: _host(seen.get(link.number)) for link in wanted.spec.links}
-        self._paths = {number: path for number, path in self._paths.items() if number in hosts}
-        for number, host in hosts.items():
-            path = self._paths.get(number)
+        self._hosts = {link.number: _host(seen.get(link.number)) for link in wanted.spec.links}
+        self._paths = {number: path for number, path in self._paths.items() if number in self._hosts}
+
+    def _begin(self, now: float) -> None:
+        """Some of the searches that are due: each asks the kernel for its route first."""
+        for number in [number for number in self._hosts if self._due(number, now)][:AT_ONCE]:
+            path, host = self._paths.get(number), self._hosts[number]
             if host and (path is None or path.host != host):
                 self._paths[number] = path_mtu.begin(host, self._route_mtu(host))
-                self._asked.discard(number)
-            elif path is not None and path_mtu.due(path, now):
+            elif path is not None:
                 self._paths[number] = path_mtu.again(path, self._route_mtu(path.host), now)
+
+    def _due(self, number: int, now: float) -> bool:
+        path, host = self._paths.get(number), self._hosts[number]
+        if path is None or (host and path.host != host):
+            return host is not None
+        return path_mtu.due(path, now)
 
     def _take(self, now: float) -> None:
         answered = self._echoes.answered()

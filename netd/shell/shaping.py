@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netd.core.shaping import MAJOR, PREFERENCE, Job
+from netd.errors import NetdError
 from netd.shell import files
 from netd.shell.kernel import SYS
 from netd.shell.run import run
@@ -48,20 +49,33 @@ class Tc:
     def follow(self, jobs: Sequence[Job]) -> list[str]:
         """Bring devices to `jobs`, which is all that there should be; what was done. Devices that are not there are left for later."""
         made, changes = self._made(), list[str]()
-        wanted = {job.device: job for job in jobs}
-        for device in sorted(set(made) - set(wanted), key=lambda name: made[name][0] == "queue"):
-            changes += _remove(device, made.pop(device)[0])
-        for job in jobs:
-            state = (job.kind, job.digest, _index(job.device))
-            if made.get(job.device) == state or (job.kind == "filters" and not state[2]):
-                continue
-            changes += _make(job)
-            if job.kind == "queue":  # filters lead to a device, not to a name
-                made = {name: row for name, row in made.items() if row[0] == "queue"}
-            made[job.device] = (job.kind, job.digest, _index(job.device))
-        if changes:
-            files.write(self._path, json.dumps(made), 0o600)
+        wanted = {job.device for job in jobs}
+        try:
+            for device in sorted(set(made) - wanted, key=lambda name: made[name][0] == "queue"):
+                changes += _remove(device, made.pop(device)[0])
+            for job in jobs:
+                changes += self._do(job, made)
+        finally:
+            if made != self._made():
+                files.write(self._path, json.dumps(made), 0o600)
         return changes
+
+    @staticmethod
+    def _do(job: Job, made: Made) -> list[str]:
+        state = (job.kind, job.digest, _index(job.device))
+        if made.get(job.device) == state or (job.kind == "filters" and not state[2]):
+            return []
+        if job.kind == "queue":  # filters lead to a device, not to a name, so all are to be made again
+            made |= {name: (kind, "", index) for name, (kind, _, index) in made.items() if kind == "filters"}
+        made[job.device] = (job.kind, "", state[2])
+        try:
+            _make(job)
+        except NetdError:
+            if _index(job.device) == state[2]:
+                raise
+            return []  # it has gone meanwhile
+        made[job.device] = (job.kind, job.digest, _index(job.device))
+        return [f"tc {job.kind} {job.device}"]
 
     def doubt(self, jobs: Sequence[Job]) -> None:
         """Forget what others have taken away meanwhile, so that `follow` makes it again; links, which nobody else touches, are believed."""
@@ -96,7 +110,7 @@ def _index(device: str) -> str:
     return ""
 
 
-def _make(job: Job) -> list[str]:
+def _make(job: Job) -> None:
     if job.kind == "queue":
         if not _index(job.device):
             run(["ip", "link", "add", job.device, "type", "ifb"])
@@ -106,7 +120,6 @@ def _make(job: Job) -> list[str]:
         _clear(job.device)
         run(["tc", "qdisc", "add", "dev", job.device, "clsact"], check=False)  # somebody's may be there
     run(["tc", "-batch", "-"], input="".join(f"{line}\n" for line in job.lines))
-    return [f"tc {job.kind} {job.device}"]
 
 
 def _remove(device: str, kind: str) -> list[str]:
