@@ -140,7 +140,12 @@ def _changed(end: LinkEnd | None, state: wire.LinkState) -> bool:
     """Worth a write at once."""
     if end is None:
         return True
-    return (end.state, end.seen_at, end.preference) != (state.state, state.seen_at or "", state.preference)
+    return (end.state, end.seen_at, end.preference) != (state.state, _seen_at(end, state), state.preference)
+
+
+def _seen_at(end: LinkEnd, state: wire.LinkState) -> str:
+    """Where the peer is or was last seen: a link that is down says nothing new of its NAT."""
+    return state.seen_at or end.seen_at
 
 
 def _new_keys(session: Session, node: SiteNode, said: wire.LinkReport) -> list[wire.PublicKey]:
@@ -201,7 +206,7 @@ def _record_links(
             session.add(end)
         if end.state != state.state:
             turned, end.since = True, now
-        if (state.seen_at or "") != end.seen_at:
+        if _seen_at(end, state) != end.seen_at:
             seen.append(link)
         _measure(end, state, now)
         if state.state == "up":
@@ -210,7 +215,7 @@ def _record_links(
 
 
 def _measure(end: LinkEnd, state: wire.LinkState, now: float) -> None:
-    end.state, end.seen_at, end.preference, end.at = state.state, state.seen_at or "", state.preference, now
+    end.state, end.seen_at, end.preference, end.at = state.state, _seen_at(end, state), state.preference, now
     end.rtt_ms, end.jitter_ms, end.loss, end.mtu = state.rtt_ms, state.jitter_ms, state.loss, state.mtu
     end.received, end.sent = min(state.received, 1 << 62), min(state.sent, 1 << 62)
 
@@ -236,13 +241,13 @@ def _peers(session: Session, known: _Known, links: Iterable[Link]) -> set[SiteNo
 def _look_at(session: Session, node: SiteNode, changes: Changes) -> bool:
     """Where is `node` now, in the eyes of its peers? True when it is reached in another way than before."""
     before = node.way4, node.way6
-    query = select(LinkEnd.seen_at, Link).join(Link, Link.number == LinkEnd.number)
+    query = select(LinkEnd, Link).join(Link, Link.number == LinkEnd.number)
     query = query.where(
         LinkEnd.node_id != node.id, LinkEnd.seen_at != "", (Link.a_id == node.id) | (Link.b_id == node.id)
     )
-    sightings = [
-        Sighting(link.a_port if link.a_id == node.id else link.b_port, seen) for seen, link in session.execute(query)
-    ]
+    rows = [(end, link) for end, link in session.execute(query)]
+    rows = [row for row in rows if row[0].state == "up"] or rows  # a site that moved is where it is heard now
+    sightings = [Sighting(link.a_port if link.a_id == node.id else link.b_port, end.seen_at) for end, link in rows]
     four, six = (endpoints.outside(node.addresses, sightings, version) for version in (4, 6))
     node.outside4, node.way4, node.outside6, node.way6 = four.address, four.way, six.address, six.way
     refresh_endpoints(session, node, changes)

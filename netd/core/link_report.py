@@ -11,6 +11,8 @@ from netd.wire import LinkSpec, LinkState
 FRESH = 180.0
 """Seconds after which a handshake says nothing: WireGuard makes a new one every 120 s while there is traffic and rejects keys after 180
 (its paper, section 6.1: REKEY-AFTER-TIME, REJECT-AFTER-TIME); probes and BFD are traffic."""
+HEARD = 15.0
+"""Seconds after a handshake in which netd gives no other endpoint its turn (endpoints.PATIENCE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def _state(number: int, seen: Seen, established: bool, classes: Mapping[int, int
     return LinkState(
         number=number,
         state=_word(seen, established),
-        seen_at=seen.seen_at,
+        seen_at=seen.seen_at if established or _heard(seen) else None,
         preference=classes.get(number),
         rtt_ms=_rounded(seen.rtt_ms),
         jitter_ms=_rounded(seen.jitter_ms),
@@ -49,6 +51,11 @@ def _state(number: int, seen: Seen, established: bool, classes: Mapping[int, int
         received=seen.received,
         sent=seen.sent,
     )
+
+
+def _heard(seen: Seen) -> bool:
+    """Whether the endpoint is where packets came from: one that nobody answered from is only where netd tries next."""
+    return seen.handshake_age is not None and seen.handshake_age < HEARD
 
 
 def _word(seen: Seen, established: bool) -> Literal["waiting", "up", "down"]:

@@ -138,3 +138,13 @@ def test_a_report_tells_of_every_link_what_is_known() -> None:
         (18, "down", None, None, None),
         (19, "waiting", None, None, None),
     ]
+
+
+def test_a_peer_is_seen_only_where_it_answered_from() -> None:
+    """WireGuard shows the endpoint that netd tries next in the same place: told as seen, it would hide what other peers see."""
+    links = tuple(msgspec.structs.replace(LINK, number=number) for number in (1, 2, 3, 4))
+    spec = msgspec.structs.replace(SPEC, links=links)
+    at = {number: f"198.51.100.{number}:51820" for number in (1, 2, 3, 4)}
+    ages = {1: 100.0, 2: 5.0, 3: 100.0, 4: None}
+    seen = {number: Seen(handshake_age=ages[number], seen_at=at[number]) for number in at}
+    assert [s.seen_at for s in link_states(spec, seen, {1}, {})] == [at[1], at[2], None, None]

@@ -440,6 +440,22 @@ def test_outside_endpoints_that_peers_see_reach_the_others(ctx: Context, admin: 
         assert (row.outside4, row.way4) == ("198.51.100.7", "cone")
 
 
+def test_a_link_that_goes_down_takes_nothing_back_of_what_was_seen(ctx: Context, admin: Caller) -> None:
+    natted = member(ctx, admin, "natted", 1, endpoints=("192.168.1.5:51820",))
+    hub, other = member(ctx, admin, "hub", 2), member(ctx, admin, "other", 3)
+    for node in (natted, hub, other):
+        node.poll()
+    (way,), (second,), port = hub.to("natted"), other.to("natted"), natted.to("hub")[0].port
+    hub.report(links=(wire.LinkState(number=way.number, state="up", seen_at=f"198.51.100.7:{port}"),))
+    hub.report(links=(wire.LinkState(number=way.number, state="down"),))
+    other.poll()
+    assert other.to("natted")[0].endpoints[0].startswith("198.51.100.7:")
+    moved = wire.LinkState(number=second.number, state="up", seen_at=f"198.51.100.8:{natted.to('other')[0].port}")
+    other.report(links=(moved,))
+    hub.poll()
+    assert hub.to("natted")[0].endpoints[0].startswith("198.51.100.8:"), "where it is heard now"
+
+
 def test_one_liar_does_not_move_a_site(ctx: Context, admin: Caller) -> None:
     """It says that it sees the victim elsewhere; two honest peers see it where it is."""
     nodes = [member(ctx, admin, name, n) for n, name in enumerate(("victim", "liar", "honest1", "honest2"), 1)]
