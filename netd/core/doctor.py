@@ -103,6 +103,7 @@ def _programs(seen: Kernel) -> Verdict:
         return Verdict("programs", "ok", "all there")
     packages = {
         "ip": "iproute2",
+        "ss": "iproute2",
         "wg": "wireguard-tools",
         "dnsmasq": "dnsmasq-base",
         "chronyd": "chrony",

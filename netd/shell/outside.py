@@ -16,7 +16,7 @@ from netd.core.stun import mapped, request
 
 PORTS = 2
 """The echo listens on the registry's port number and on those after it."""
-PATIENCE = 2.5
+PATIENCE = 2.0
 RESEND = 0.6
 """Seconds; a packet may be lost."""
 ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
