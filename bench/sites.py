@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -48,8 +48,9 @@ class Sites:
 
 
 @contextmanager
-def sites(lines: dict[str, str]) -> Iterator[Sites]:
-    """`lines`: the site's name → what its line is like in the topology's words, e.g. "delay: 4ms"; the first keeps the registry."""
+def sites(lines: dict[str, str], settings: Mapping[str, str] | None = None) -> Iterator[Sites]:
+    """`lines`: the site's name → what its line is like in the topology's words, e.g. "delay: 4ms"; the first keeps the registry.
+    `settings`: what a site's netd.toml ends with."""
     topology = "".join(f"  {name}: {{lines: {{{name}-line: {{{line}}}}}}}\n" for name, line in lines.items())
     with World(parse(f"name: bench\nsites:\n{topology}")) as world:
         own, *others = members(world.topology)
@@ -59,11 +60,20 @@ def sites(lines: dict[str, str]) -> Iterator[Sites]:
         overlay.start_registry(network, node=own.node)
         made = {m.node: (m, overlay.site(m, (machine(overlay.instance(m.number), m.place),))) for m in others}
         for _member, site in made.values():
-            overlay.prepare_site(site)
+            _start(overlay, site, (settings or {}).get(site.name, ""))
         try:
             yield Sites(overlay, overlay.site_of(own.node, network), made)
         finally:
             overlay.close()
+
+
+def _start(overlay: LabOverlay, site: SiteNode, settings: str) -> None:
+    process = overlay.prepare_site(site)
+    if settings:
+        process.terminate()
+        process.wait(JOIN_LIMIT)
+        site.config.write_text(site.config.read_text() + settings)
+        overlay.start_netd(site.name)
 
 
 def plain(count: int) -> dict[str, str]:
@@ -94,3 +104,7 @@ def join(overlay: LabOverlay, member: Member) -> float:
 def answers(overlay: LabOverlay, node: str, address: str) -> bool:
     argv = overlay.world.argv(node, ["ping", "-n", "-c", "1", "-W", "0.2", address])
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def inside(namespace: str, argv: list[str]) -> list[str]:
+    return ["ip", "netns", "exec", namespace, *argv]

@@ -50,11 +50,11 @@ class Way:
     address: str
 
     def mbit(self) -> float:
-        server = subprocess.Popen(_inside(self.target, ["iperf3", "-s", "-1"]), stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(inside(self.target, ["iperf3", "-s", "-1"]), stdout=subprocess.DEVNULL)
         try:
             time.sleep(0.3)
             words = ["iperf3", "-c", self.address, "-t", str(SECONDS), "-O", str(WARM_SECONDS), "-J"]
-            said = json.loads(run(_inside(self.source, words)))
+            said = json.loads(run(inside(self.source, words)))
         finally:
             server.terminate()
             server.wait()
@@ -106,7 +106,7 @@ def _tunnel(world: World, node: str, number: int, key: str) -> subprocess.Popen[
     """The names of wireguard-go's sockets are the server's, whatever the namespace."""
     device, address = f"hm{number}", f"10.250.0.{number}/31"
     process = subprocess.Popen(
-        _inside(world.namespace(node), ["wireguard-go", "-f", device]),
+        inside(world.namespace(node), ["wireguard-go", "-f", device]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -141,7 +141,3 @@ def _stand_in(world: World, node: str, number: int, peer: str) -> None:
 
 def _place(world: World, node: str) -> str:
     return world.namespace(f"{node}.hand")
-
-
-def _inside(namespace: str, argv: list[str]) -> list[str]:
-    return ["ip", "netns", "exec", namespace, *argv]
