@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.record import Figure, benchmark
-from bench.sites import NAMES, Sites, sites
+from bench.sites import NAMES, Sites, inside, sites
 from netd.lab.world import World
 from netd.shell.run import run
 
