@@ -25,24 +25,26 @@ class BringUp:
         self._topology, self._progress = world.topology, progress
         self.members = members(world.topology)
         self.overlay = LabOverlay(world, self.members[0].node)
-        self._sites: dict[str, SiteNode] = {}
+        self.sites: dict[str, SiteNode] = {}
         for member in self.members:
-            self._sites[member.node] = self.overlay.site(member, self._machines(member))
+            self.sites[member.node] = self.overlay.site(member, self._machines(member))
 
     def run(self) -> None:
         instances.instance("", len(self.members) - 1)
         state = self.overlay.world.state
         state.write(overlay={"state": "starting", "by": myself()})
         self._registry()
-        tokens: dict[str, str] = {}
         for member in self.members[1:]:
             with self._progress.step(member.node) as said:
-                self.overlay.prepare_site(self._sites[member.node])
-                tokens[member.node] = self._invite(member)
-                said.append(self._join(member, tokens[member.node]))
+                self.overlay.prepare_site(self.sites[member.node])
+                said.append(self.join(member))
         self._machines_up()
         self._everybody()
         state.write(overlay={"state": "up"})
+
+    def join(self, member: Member) -> str:
+        """Invite a node whose netd runs, and let it join; what `netd join` says."""
+        return self._join(member, self._invite(member))
 
     def _machines(self, member: Member) -> tuple[MachineNet, ...]:
         return (machine(self.overlay.instance(member.number), member.place),) if member.first else ()
@@ -51,7 +53,7 @@ class BringUp:
         own = self.members[0]
         with self._progress.step("registry") as said:
             program("garage-server")
-            given = self._sites[own.node].network
+            given = self.sites[own.node].network
             network = Network(self.overlay.own, *own.prefixes, own.site, given.machines)
             self.overlay.start_registry(network, node=own.node)
             said.append(f"{self.overlay.url} at {own.node}")
@@ -67,12 +69,12 @@ class BringUp:
         return self.overlay.invite(member.site, *(("--own-name", own) if member.first else ("--node",)))
 
     def _join(self, member: Member, token: str) -> str:
-        """What `netd join` says; a site that speaks no UDP is not waited for: it has no link to come up."""
+        """A site that speaks no UDP is not waited for: it has no link to come up."""
         folder = self.overlay.home(member.node)
         (folder / "token").write_text(token)
         (folder / "token").chmod(0o600)
         words = [*NETD, "join", self.overlay.url, "--token-file", str(folder / "token")]
-        process = self.overlay.start(member.node, [*words, "--config", str(self._sites[member.node].config)], "join")
+        process = self.overlay.start(member.node, [*words, "--config", str(self.sites[member.node].config)], "join")
         patient = member in reachable(self._topology)
         log = folder / "join.log"
         self.overlay.wait(
@@ -88,7 +90,7 @@ class BringUp:
     def _machines_up(self) -> None:
         with self._progress.step("machines") as said:
             for member in self.members:
-                site = self._sites[member.node]
+                site = self.sites[member.node]
                 bridge = site.network.spec(member.node).bridge
                 for who in site.network.machines:
                     self.overlay.wait(partial(self._has, member.node, bridge.name), bridge.name, BRIDGE_WITHIN)

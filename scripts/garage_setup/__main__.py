@@ -40,6 +40,12 @@ def _test() -> None:
     test(sys.argv[2:])
 
 
+def _test_overlay() -> None:
+    from garage_setup.testing import test_overlay
+
+    test_overlay(os.environ.get("MINUTES", ""), os.environ.get("SEED", ""))
+
+
 def _bench() -> None:
     from garage_setup.testing import bench
 
@@ -48,6 +54,7 @@ def _bench() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "up": _up, "down": _down, "purge": _purge, "lock": _lock, "test": _test, "bench": _bench,
+    "test-overlay": _test_overlay,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`make test` and `make bench`: installs all that the suite needs, then runs it in the checkout's own `.venv`."""
+"""`make test`, `make test-overlay` and `make bench`: installs all that the suite needs, then runs it in the checkout's own `.venv`."""
 
 from __future__ import annotations
 
@@ -78,6 +78,13 @@ def test(arguments: list[str]) -> None:
     folders = [path for tier in TIERS if (path := CHECKOUT / "tests" / tier).is_dir() and any(path.rglob("test_*.py"))]
     words = arguments or [str(folder.relative_to(CHECKOUT)) for folder in folders]
     sys.exit(_in_venv("-m", "pytest", "-p", "no:cacheprovider", f"--durations={SLOWEST}", "--durations-min=1", *words))
+
+
+def test_overlay(minutes: str, seed: str) -> None:
+    """A long run of random faults in an overlay of twelve sites; see tests/long/overlay.py."""
+    prepare()
+    words = [*(["--minutes", minutes] if minutes else []), *(["--seed", seed] if seed else [])]
+    sys.exit(_in_venv("-m", "tests.long.overlay", *words))
 
 
 def bench(name: str) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from netd.lab import instances, processes
-from netd.lab.removal import namespaces_of, remove
-from netd.lab.state import ROOT, LabState, started
+from netd.lab.removal import remove
+from netd.lab.state import ROOT
+from tests.lableft import Traces
 
 pytestmark = pytest.mark.kernel
 
@@ -60,28 +60,6 @@ def said(*words: str) -> str:
 def status(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(said("status", name, "-o", "json"))["items"][0]
     return found
-
-
-class Traces:
-    """What a lab has outside its folder, noted while it is there."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.mine = name, LabState(name).read()["instances"]
-        self.pids = {pid: started(pid) for pid in processes.inside(namespaces_of(name))}
-
-    def left(self) -> dict[str, Any]:
-        """All of it that is still there; {} after `down`."""
-        patterns = [Path("/").glob(pattern.format(self.mine)) for pattern in instances.FILES]
-        patterns.append(instances.ETC_NETNS.glob(f"gl.{self.name}.*"))
-        found = {
-            "namespaces": namespaces_of(self.name),
-            "files": [str(path) for pattern in patterns for path in pattern],
-            "folder": [ROOT / self.name] if (ROOT / self.name).exists() else [],
-            "processes": [pid for pid, since in self.pids.items() if since and started(pid) == since],
-            "forwarders": processes.forwarders(ROOT / self.name),
-            "crashes": instances.crash_folders(self.pids),
-        }
-        return {what: rows for what, rows in found.items() if rows}
 
 
 def test_two_sites_from_up_to_down(topology: Path, name: str) -> None:
