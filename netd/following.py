@@ -95,8 +95,13 @@ class Following:
             except (NetdError, SpecError, OSError) as error:
                 log.log(logging.WARNING if failures in (0, 4) else logging.DEBUG, "overlay: %s", error)
                 self._trouble[name] = str(error)
-                time.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
-                failures += 1
+            except Exception as error:
+                log.exception("overlay: the thread %s goes on", name)
+                self._trouble[name] = f"{type(error).__name__}: {error}"[:200]
+            else:
+                continue
+            time.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
+            failures += 1
 
     def _poll(self) -> None:
         """While this node is a member: wait for news, take it."""

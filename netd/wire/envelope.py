@@ -74,5 +74,5 @@ def decode(data: bytes, shape: type[Shape]) -> Shape:
     """Strict JSON of a shape; raises `SpecError("schema")`."""
     try:
         return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError("schema", str(error)) from None
