@@ -11,7 +11,7 @@ import msgspec
 
 from netd.config import Config
 from netd.core.floor import Floor
-from netd.core.link_checks import check_link_spec, check_table
+from netd.core.link_checks import check_link_spec, check_table, without_closed
 from netd.core.overlay import Overlay as View
 from netd.core.overlay import make_overlay
 from netd.core.wanted import Tunnel, Wanted
@@ -63,6 +63,8 @@ class Overlay:
         """See Wanted."""
         self.tunnels, self.routes = tunnels, routes
         self._viewed: tuple[LinkSpec | None, Table | None, View] = (None, None, View())
+        self._open: LinkSpec | None = None
+        """The LinkSpec of the last view, without endpoints that are closed here."""
         node.overlay_of = self.view
 
     @property
@@ -135,6 +137,7 @@ class Overlay:
         more = {"paused": self.paused, "now": now, "sure": self.sure}
         found = make_overlay(self.config.instance, *made_of, floor, prefixes, **more)  # type: ignore[arg-type]
         self._viewed = (*made_of, found)
+        self._open = without_closed(self.spec, floor.networks, self.node.connected(own.bridge.name))
         return found
 
     def _seen(self, own: NodeSpec) -> View:
@@ -158,16 +161,16 @@ class Overlay:
         """None without documents, or without a network of the node's own."""
         if self.spec is None or self.table is None or self.node.spec is None:
             return None
-        bridge = self.node.spec.bridge
+        bridge, closed = self.node.spec.bridge, self._seen(self.node.spec).closed
         return Wanted(
             self.config.instance,
-            self.spec,
+            self._open or self.spec,
             self.table,
             bridge.ipv4,
             bridge.ipv6,
             bridge.name,
             classes=dict(self.classes),
-            closed=self._seen(self.node.spec).closed,
+            closed=closed,
             sparing=self.sparing,
             mtus=dict(self.mtus),
         )

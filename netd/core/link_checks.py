@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from netd.core.floor import Network
 from netd.wire import Link, LinkSpec, SpecError, Table
 from netd.wire.link import SCHEMA
@@ -32,6 +34,23 @@ def check_link_spec(
     _unique("number", [link.number for link in spec.links])
     _unique("port", [link.port for link in spec.links])
     _unique("address", [address for link in spec.links for address in (link.ipv4, link.ipv6)])
+
+
+def without_closed(spec: LinkSpec, closed: Iterable[str], near: Iterable[str]) -> LinkSpec:
+    """The spec without endpoints in `closed` networks, so that no registry makes this server knock at an office's doors. Networks that the
+    server itself stands in, `near`, are no closed ones here: a peer may be beside it."""
+    beside = [_parsed(net) for net in near]
+    shut = [_parsed(net) for net in closed]
+
+    def open_to(endpoint: str) -> bool:
+        address = _host(endpoint)
+        return any(address in net for net in beside) or not any(address in net for net in shut)
+
+    links = tuple(
+        link if all(map(open_to, link.endpoints)) else replace(link, endpoints=tuple(filter(open_to, link.endpoints)))
+        for link in spec.links
+    )
+    return spec if links == spec.links else replace(spec, links=links)
 
 
 def check_table(table: Table, *, site: str, in_force: int, domain: str) -> None:
@@ -82,12 +101,15 @@ def _check_addresses(link: Link, closed: Mapping[str, str]) -> None:
 def _check_endpoints(link: Link) -> None:
     """A peer may live in a private network beside this server, but on no address that means this server or everybody."""
     for endpoint in link.endpoints:
-        host, _, port = endpoint.rpartition(":")
-        address = _address(host.strip("[]"))
-        address = getattr(address, "ipv4_mapped", None) or address
+        address, port = _host(endpoint), endpoint.rpartition(":")[2]
         nowhere = address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local
         if nowhere or str(address) == "255.255.255.255" or not 0 < int(port) < 65_536:
             raise SpecError("content", f"link {link.number}: nobody else can be at {endpoint}")
+
+
+def _host(endpoint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = _address(endpoint.rpartition(":")[0].strip("[]"))
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _overlap(text: str, net: Network) -> bool:

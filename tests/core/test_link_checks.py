@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.core.link_checks import check_link_spec, check_table
+from netd.core.link_checks import check_link_spec, check_table, without_closed
 from netd.core.link_report import Seen, link_states
 from netd.wire import Allotment, LinkSpec, SpecError, Table
 from tests.core.test_table import LINK, SPEC, TSUKUBA, site
@@ -127,6 +127,15 @@ def test_a_peer_in_a_private_network_beside_this_server_is_reached() -> None:
     """Two garages in one office: both ends have private addresses."""
     spec = changed(endpoints=("192.168.1.7:51820", "[fd12::7]:51820", "[2001:db8::7]:51820"))
     check_link_spec(spec, site="home1", node="n", in_force=0, ports=PORTS, closed={})
+
+
+def test_endpoints_in_closed_networks_are_left_out_but_not_those_beside_this_server() -> None:
+    office, beside = ("192.168.77.7:51820", "[fd12::7]:51820"), ("192.168.1.7:51820", "203.0.113.9:51820")
+    spec = changed(endpoints=(*office, *beside, "[::ffff:192.168.77.8]:51820"))
+    closed = ("192.168.0.0/16", "fd12::/64")
+    assert without_closed(spec, closed, ("192.168.1.0/24",)).links[0].endpoints == beside
+    assert without_closed(spec, closed, ()).links[0].endpoints == beside[1:]
+    assert without_closed(SPEC, closed, ()) is SPEC
 
 
 def test_a_report_tells_of_every_link_what_is_known() -> None:
