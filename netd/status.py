@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from netd import told
+from netd import told, volume
 from netd.config import Config
 from netd.core.documents import differences
 from netd.core.link_report import Seen, link_states
@@ -74,6 +74,8 @@ def overlay_status(overlay: Overlay, now: float) -> dict[str, Any] | None:
         if report and report.refusal
         else None,
         "paused": overlay.paused,
+        "capped": overlay.home.capped.exists(),
+        "lines": volume.shown(overlay.config.state_dir, overlay.config.line),
         "daemon": bool(known and known.fresh(now)),
         "measured_at": known.at if known else None,
         "registry_heard_at": known.heard_at or None if known else None,

@@ -99,3 +99,16 @@ def read(state: Path) -> Ledger:
     with contextlib.suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode(files.read(state / FILE) or "", type=Ledger)
     return Ledger(at=0.0)
+
+
+def shown(state: Path, lines: tuple[Line, ...]) -> list[dict[str, object]]:
+    """What `netd status` says of lines: bytes of the month in which netd counted last, as it wrote them down; `cap` and `rate_mbit` are
+    None where there is none."""
+    ledger = read(state)
+    return [
+        {
+            **{"name": line.name, "month": month(ledger.at) if ledger.at else None, "cap": line.cap or None},
+            **{"used": ledger.of(line.name, month(ledger.at)), "rate_mbit": line.rate_mbit or None},
+        }
+        for line in lines
+    ]

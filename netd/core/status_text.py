@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from netd.core.volume import GIB
+
 DASH = "-"
 HEADS = ("LINK", "PEER", "STATE", "SINCE", "RTT", "LOSS", "CLASS", "ENDPOINT", "MTU", "IN", "OUT")
 
@@ -23,6 +25,7 @@ def overlay_text(shown: Mapping[str, Any], now: float) -> str:
         "documents": f"links {shown['spec_version']}, table {shown['table_version']} ({shown['sites']} sites)",
         "refused": _refusal(shown["refusal"]),
         "state": _state(shown),
+        "lines": "; ".join(map(_line, shown.get("lines", ()))),
         "closed here": _word(shown["closed_here"]),
         "alarms": _word(shown["alarms"]),
         "problems": _word(shown["problems"]),
@@ -35,9 +38,19 @@ def _state(shown: Mapping[str, Any]) -> str:
     links = shown["links"]
     up = sum(link["state"] == "up" for link in links)
     words = [f"{up} of {len(links)} links up"]
-    words += ["PAUSED: nothing of other sites passes (netd resume)"] if shown["paused"] else []
+    if shown.get("capped"):
+        words.append("STOPPED: a line's volume is used up, nothing of other sites passes")
+    elif shown["paused"]:
+        words.append("PAUSED: nothing of other sites passes (netd resume)")
     words += [] if shown["daemon"] else ["netd run is not running: no measurements"]
     return "; ".join(words)
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    """ "eth1: 12.3 of 500 GiB in 2026-11, 20 Mb/s"."""
+    words = [f"{line['used'] / GIB:.1f} of {line['cap'] / GIB:g} GiB in {line['month'] or DASH}"] if line["cap"] else []
+    words += [f"{line['rate_mbit']:g} Mb/s"] if line["rate_mbit"] else []
+    return f"{line['name']}: {', '.join(words) or 'no limits'}"
 
 
 def _refusal(refusal: Mapping[str, Any] | None) -> str:

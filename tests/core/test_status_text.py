@@ -75,6 +75,16 @@ def test_what_is_not_as_usual_is_said() -> None:
         assert word in loud
 
 
+def test_lines_are_told_where_netd_toml_has_some() -> None:
+    assert "lines " not in shown()
+    full = {"name": "eth1", "month": "2026-11", "used": 3 << 29, "cap": 500 << 30, "rate_mbit": 20.0}
+    lines = [full, {"name": "eth2", "month": None, "used": 0, "cap": None, "rate_mbit": None}]
+    assert "lines        eth1: 1.5 of 500 GiB in 2026-11, 20 Mb/s; eth2: no limits" in shown(lines=lines)
+    stopped = shown(lines=lines, paused=True, capped=True)
+    assert "STOPPED: a line's volume is used up" in stopped
+    assert "netd resume" not in stopped, "it would not help"
+
+
 def test_a_lone_site_says_so() -> None:
     assert "none (netd join URL)" in status_text({"node": "a", "overlay": None}, 0.0)
 
