@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from garage.core.samples import Sample
-from garage.services.sites import LinkView, SiteView
+from garage.services.site_views import LinkView, SiteView
 from web.sitemap import Place, Tie
 
 BEST = ("up", "draining", "waiting", "down")

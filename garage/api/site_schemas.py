@@ -1,4 +1,4 @@
-"""Shapes of the overlay's routes; they mirror `services/sites.py` and `services/invitations.py`."""
+"""Shapes of the overlay's routes; they mirror `services/site_views.py` and `services/invitations.py`."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from garage.core.samples import Sample
-from garage.services.sites import LinkView, SiteView
+from garage.services.site_views import LinkView, SiteView
 from netd import wire
 from netd.core import bgp_alarms, volume
 from web import overlay_view

@@ -6,7 +6,7 @@ from flask import Response
 
 from garage.core.samples import Sample
 from garage.services import paths, sites
-from garage.services.sites import LinkView
+from garage.services.site_views import LinkView
 from web import forms, overlay_view, sitemap
 from web.pages.base import bp, to
 from web.pages.site_base import site_view

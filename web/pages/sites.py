@@ -13,7 +13,7 @@ from garage.services import invitations, own_site, paths, sites
 from garage.services.context import Caller, Context
 from garage.services.idempotency import Answer, once
 from garage.services.invitations import LONE, InvitationView
-from garage.services.sites import SiteView
+from garage.services.site_views import SiteView
 from web import forms, overlay_view, sitemap
 from web.i18n import told
 from web.pages.base import bp, to
