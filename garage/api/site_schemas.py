@@ -13,6 +13,11 @@ class SiteRef(NoQuery):
     ref: str = Field(max_length=64, description="The site's name.")
 
 
+class SitePlaceIn(In):
+    latitude: float = Field(strict=False, ge=-90, le=90, description="Degrees, north positive.")
+    longitude: float = Field(strict=False, ge=-180, le=180, description="Degrees, east positive.")
+
+
 class PeerRef(SiteRef):
     peer: str = Field(max_length=64)
 
@@ -93,6 +98,8 @@ class SiteOut(Out):
     renumber: bool = Field(description="The site has yet to take the prefixes given here.")
     own: bool
     hub: bool
+    latitude: float | None = Field(description="Degrees, north positive; null where nobody has said where the site is.")
+    longitude: float | None = Field(description="Degrees, east positive.")
     created_at: Time
     alarms: list[str]
     nodes: list[SiteNodeOut]

@@ -70,6 +70,20 @@ def rotate_site_keys(header: s.MutationHeader, path: t.SiteRef) -> Response:  # 
     return mutate(200, lambda ctx: answer(t.SiteOut, sites.rotate(ctx, who, path.ref)))
 
 
+@api.put("/sites/<ref>/place", responses={200: t.SiteOut})
+def place_site(header: s.MutationHeader, path: t.SiteRef, body: t.SitePlaceIn) -> Response:  # noqa: ARG001
+    """Say where a site is, for the map (admin)."""
+    who, at = caller(), (body.latitude, body.longitude)
+    return mutate(200, lambda ctx: answer(t.SiteOut, sites.place(ctx, who, path.ref, at)))
+
+
+@api.delete("/sites/<ref>/place", responses={200: t.SiteOut})
+def unplace_site(header: s.MutationHeader, path: t.SiteRef) -> Response:  # noqa: ARG001
+    """Forget where a site is (admin)."""
+    who = caller()
+    return mutate(200, lambda ctx: answer(t.SiteOut, sites.place(ctx, who, path.ref, None)))
+
+
 @api.get("/sites/<ref>/links", responses={200: t.LinkList})
 def list_site_links(path: t.SiteRef) -> dict[str, Any]:
     """The links of a site (admin)."""

@@ -157,6 +157,11 @@ HELP: dict[str, str] = {
         "この拠点のアドレスを、レジストリが割り当てたものに付け直します。先に、何が変わるかを表示します。"
     ),
     "Only show it.": "表示だけします。",
+    "Say where a site is, for the map: latitude and longitude in degrees; without them it is forgotten.": (
+        "地図のために、拠点の場所を緯度と経度（度）で決めます。省くと場所の記録を消します。"
+    ),
+    "give both latitude and longitude, or neither": "緯度と経度は、両方指定するか、両方省いてください",
+    "The map follows.": "地図に反映されます。",
     "Renumber this site now?": "この拠点のアドレスを付け直しますか？",
     "This site is {ipv4} {ipv6} now; machines that restart: {count}": (
         "この拠点は {ipv4} {ipv6} になりました。再起動する機械: {count} 台"

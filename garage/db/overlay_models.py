@@ -35,6 +35,9 @@ class Site(Base):
     own: Mapped[bool] = mapped_column(default=False)
     """The registry's own site; can't be removed."""
     hub: Mapped[bool] = mapped_column(default=False)
+    latitude: Mapped[float | None]
+    """Degrees (WGS 84), north and east positive; only for the map."""
+    longitude: Mapped[float | None]
     created_at: Mapped[float]
 
 

@@ -53,6 +53,9 @@ class SiteView:
     """It uses prefixes that are another site's, and is not reached until it has taken those given here."""
     own: bool
     hub: bool
+    latitude: float | None
+    """Degrees; both or neither."""
+    longitude: float | None
     created_at: float
     alarms: list[str]
     nodes: list[SiteNodeView] = field(default_factory=list)
@@ -125,9 +128,10 @@ def _count(session: Session, nodes: Iterable[str]) -> dict[str, tuple[int, int]]
 
 def _view(now: float, site: Site, nodes: Sequence[SiteNode], counted: dict[str, tuple[int, int]]) -> SiteView:
     views = [_node_view(now, node, *counted[node.id]) for node in nodes]
-    same = ("name", "asn", "ipv4", "ipv6", "proposed_ipv4", "proposed_ipv6", "own", "hub", "created_at")
+    same = ("name", "asn", "ipv4", "ipv6", "proposed_ipv4", "proposed_ipv6", "own", "hub")
+    where = ("latitude", "longitude", "created_at")
     return SiteView(
-        **{name: getattr(site, name) for name in same},
+        **{name: getattr(site, name) for name in (*same, *where)},
         state=min((view.state for view in views), key=WORST.index, default="invited"),
         renumber=(site.ipv4, site.ipv6) != (site.proposed_ipv4, site.proposed_ipv6),
         alarms=[text for view in views for text in view.alarms],

@@ -85,6 +85,24 @@ def rotate(ctx: Context, caller: Caller, name: str) -> SiteView:
         return site_views(session, ctx, [site])[0]
 
 
+def place(ctx: Context, caller: Caller, name: str, at: tuple[float, float] | None) -> SiteView:
+    """Where the site stands on the map, (latitude, longitude) in degrees; None: nobody knows."""
+    require_admin(caller)
+    if at and not (-90 <= at[0] <= 90 and -180 <= at[1] <= 180):
+        raise GarageError(
+            "invalid_field",
+            N_("a latitude is from -90 to 90 degrees, a longitude from -180 to 180"),
+            hint=N_("e.g. 36.08 140.11 for Tsukuba: latitude first"),
+            pointer="/latitude",
+        )
+    with ctx.db.write() as session:
+        site = _site(session, name)
+        site.latitude, site.longitude = at or (None, None)
+        registry.publish(session, ctx, site.name)
+        audit(session, ctx, caller.name, "site.place", site.name, at=list(at or ()))
+        return site_views(session, ctx, [site])[0]
+
+
 def configure(ctx: Context, caller: Caller, **given: int | None) -> None:
     """The network's figures, by their names without "overlay_"; None leaves one as it is. BFD's interval (ms; three missed packets end a
     link), up to how many sites all are linked, and how throughput is measured: every so many days (0: on demand alone), at most so many

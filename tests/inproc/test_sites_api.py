@@ -161,3 +161,31 @@ def test_the_command(served: Served, ctx: Context, admin: Caller, alice: Caller,
     assert shell("site", "remove", "tsukuba").stdout == "Removed tsukuba.\n"
     assert [item["name"] for item in shell.json("site", "list")["items"]] == ["origin"]  # type: ignore[index,call-overload]
     assert shell("site", "list", GARAGE_TOKEN=served.token(alice)).returncode == KINDS["forbidden"].exit
+
+
+def test_a_site_is_put_on_the_map_and_taken_off_it(http: FlaskClient, ctx: Context, admin: Caller) -> None:
+    member(ctx, admin, "naha", 1)
+    placed = http.put("/api/v1/sites/naha/place", json={"latitude": 26.2, "longitude": 127.7})
+    assert (placed.status_code, placed.json["latitude"], placed.json["longitude"]) == (200, 26.2, 127.7)
+    assert http.get("/api/v1/sites/naha").json["longitude"] == 127.7
+    for wrong in ({"latitude": 91, "longitude": 0}, {"latitude": 0, "longitude": -181}, {"latitude": 1}):
+        refused = http.put("/api/v1/sites/naha/place", json=wrong)
+        assert (refused.status_code, refused.json["code"]) == (422, "invalid_field")
+    assert http.get("/api/v1/sites/naha").json["latitude"] == 26.2
+    assert http.delete("/api/v1/sites/naha/place").json["latitude"] is None
+
+
+def test_the_command_takes_southern_and_western_places(
+    served: Served, ctx: Context, admin: Caller, tmp_path: Path
+) -> None:
+    member(ctx, admin, "lima", 1)
+    shell = Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(admin))
+    placed = shell.json("site", "place", "lima", "-12.05", "-77.04")
+    assert isinstance(placed, dict)
+    assert (placed["latitude"], placed["longitude"]) == (-12.05, -77.04)
+    assert shell("site", "place", "lima", "-12.05").returncode == 2
+    assert shell("site", "place", "lima", "-12.05", "181").returncode == 2
+    assert shell("site", "place", "lima").returncode == 0
+    shown = shell.json("site", "show", "lima")
+    assert isinstance(shown, dict)
+    assert shown["latitude"] is None

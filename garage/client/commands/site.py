@@ -178,6 +178,25 @@ def site_rotate(cli: Cli, name: str) -> None:
     output.done(cli, item, _("{name} makes new keys; its links change to them one by one.").format(name=name))
 
 
+@site.command(
+    "place",
+    context_settings={"ignore_unknown_options": True},
+    help=_("Say where a site is, for the map: latitude and longitude in degrees; without them it is forgotten."),
+)
+@click.argument("name")
+@click.argument("latitude", type=click.FloatRange(-90, 90), required=False)
+@click.argument("longitude", type=click.FloatRange(-180, 180), required=False)
+@pass_cli
+def site_place(cli: Cli, name: str, latitude: float | None, longitude: float | None) -> None:
+    if (latitude is None) != (longitude is None):
+        raise click.UsageError(_("give both latitude and longitude, or neither"))
+    if latitude is None:
+        item = cli.api().delete(f"/sites/{name}/place")
+    else:
+        item = cli.api().put(f"/sites/{name}/place", {"latitude": latitude, "longitude": longitude})
+    output.done(cli, item, _("The map follows."))
+
+
 @site.command("configure", help=_("Set the overlay's figures."))
 @click.option("--mesh-sites", type=click.IntRange(2, 50), help=_("Up to so many sites all are linked to all."))
 @click.option(
