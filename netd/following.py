@@ -186,7 +186,8 @@ class Following:
     def _measure(self, wanted: Wanted) -> None:
         self._measuring.follow(wanted)
         self.overlay.classes = dict(self._measuring.classes())
-        self._bind(self._measuring.sure(), due=time.monotonic() - self._mended >= MEND)
+        sure = self._measuring.sure() - self.overlay.sparing  # others were asked to go other ways
+        self._bind(sure, due=time.monotonic() - self._mended >= MEND)
 
     def _bind(self, sure: frozenset[int], *, due: bool) -> None:
         """Each change is one of the filters: what is sure no more counts at once, what is newly so now and then."""

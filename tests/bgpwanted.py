@@ -51,6 +51,7 @@ def wanted(
     classes: Mapping[int, int] | None = None,
     draining: Sequence[int] = (),
     bfd_ms: int = 1000,
+    sparing: Sequence[int] = (),
 ) -> Wanted:
     """`sites`: the others; `linked`: link number → the site that it leads to, or OWN for another node of this one."""
     allotted = {name: allotment(name, 2 + sum(ord(c) * 7**n for n, c in enumerate(name)) % 2000) for name in sites}
@@ -61,4 +62,5 @@ def wanted(
     )
     spec = LinkSpec(site=OWN, node="node1", version=1, asn=own.asn, links=links, bfd_ms=bfd_ms)
     table = Table(version=1, domain="garage.internal", sites=(own, *allotted.values()))
-    return Wanted(instance, spec, table, "10.1.0.1", "fd00:1::1", f"gb{instance}", dict(classes or {}))
+    own4, own6, bridge = "10.1.0.1", "fd00:1::1", f"gb{instance}"
+    return Wanted(instance, spec, table, own4, own6, bridge, dict(classes or {}), sparing=frozenset(sparing))

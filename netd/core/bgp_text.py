@@ -21,6 +21,9 @@ from netd.wire import Allotment, Link, LinkSpec
 
 LONGEST_PATH = 8
 """Sites on the way; two hubs and both ends make four."""
+PREPENDED = 3
+"""How often this site names itself again to those who should go other ways: longer than any way of the same class round it, and a
+neighbour likes it no more for being direct."""
 MOST_SENT = 32_768
 """Prefixes that a peer may send before its session ends for `COOL_OFF`. Junk among them is refused one by one and ends no session, but it
 is kept, so that it can be named, at some 200 bytes each (seen with FRR 8.4); "force" counts it. Doubled until it is twice the sites."""
@@ -116,9 +119,13 @@ def _family(version: int, network: str, wanted: Wanted, links: Iterable[Link], o
             f"  neighbor {peer} soft-reconfiguration inbound",
             f"  neighbor {peer} maximum-prefix {most}{'' if link in inside else f' restart {COOL_OFF} force'}",
             f"  neighbor {peer} route-map {way}{version} in",
-            f"  neighbor {peer} route-map {'INSIDE' if link in inside else 'OUT'}{version} out",
+            f"  neighbor {peer} route-map {'INSIDE' if link in inside else _told(link, wanted)}{version} out",
         ]
     return [*lines, " exit-address-family"]
+
+
+def _told(link: Link, wanted: Wanted) -> str:
+    return "SPARE" if link.number in wanted.sparing else "OUT"
 
 
 def _most(others: int) -> int:
@@ -141,12 +148,14 @@ def _network(site: Allotment, version: int) -> str:
 
 
 def _paths(spec: LinkSpec, others: Iterable[Allotment]) -> list[str]:
-    """S-: ends at a site; D-: a neighbour alone; P-: begins with a neighbour; SHORT: what may be passed on, one longer by ourselves."""
+    """S-: ends at a site; D-: a neighbour alone; P-: begins with a neighbour; SHORT: what may be passed on, one longer by ourselves;
+    BRIEF: the same where we name ourselves more often."""
     lists = {f"S-{site.site}": f"_{site.asn}$" for site in others}
     peers = {link.peer_site: link.peer_asn for link in spec.links if link.peer_asn != spec.asn}
     lists |= {f"D-{site}": f"^{asn}$" for site, asn in peers.items()}
     lists |= {f"P-{site}": f"^{asn}( [0-9]+){{0,{LONGEST_PATH - 1}}}$" for site, asn in peers.items()}
     lists["SHORT"] = f"^[0-9]+( [0-9]+){{0,{LONGEST_PATH - 2}}}$"
+    lists["BRIEF"] = f"^[0-9]+( [0-9]+){{0,{LONGEST_PATH - 2 - PREPENDED}}}$"
     return [f"bgp as-path access-list {name} seq 5 permit {lists[name]}" for name in sorted(lists)]
 
 
@@ -168,6 +177,11 @@ def _route_maps(wanted: Wanted, others: Iterable[Allotment]) -> list[str]:
         maps[f"INSIDE{version}"] = {10: hosts, 20: [f" call SITES{version}"]}
         others_too = [" match as-path SHORT", f" call SITES{version}"]
         maps[f"OUT{version}"] = {10: [f" match {word} address prefix-list OWN"], 20: others_too}
+        longer = f" set as-path prepend{f' {wanted.spec.asn}' * PREPENDED}"
+        maps[f"SPARE{version}"] = {
+            10: [f" match {word} address prefix-list OWN", longer],
+            20: [" match as-path BRIEF", f" call SITES{version}", longer],
+        }
         maps[f"SOURCE{version}"] = {10: [f" set src {wanted.gateway4 if version == 4 else wanted.gateway6}"]}
     return [line for name in sorted(maps) for line in _entries(name, maps[name])]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netd.core.bgp_diff import Context, Tree, commands, parse
 from netd.core.bgp_diff import _key as key_of
-from netd.core.bgp_text import bgp_config
+from netd.core.bgp_text import LONGEST_PATH, PREPENDED, bgp_config
 from netd.core.wanted import Wanted
 from tests.bgpwanted import OWN, wanted
 
@@ -21,7 +23,8 @@ def configurations(draw: st.DrawFn) -> Wanted:
     linked = draw(st.dictionaries(st.integers(1, 9), st.sampled_from([*sites, OWN]), max_size=5))
     classes = draw(st.dictionaries(st.sampled_from(sorted(linked)), st.integers(0, 3))) if linked else {}
     draining = draw(st.sets(st.sampled_from(sorted(linked)))) if linked else set()
-    return wanted("abc", sites, linked, classes, sorted(draining), draw(st.sampled_from((300, 1000))))
+    sparing = draw(st.sets(st.sampled_from(sorted(linked)))) if linked else set()
+    return wanted("abc", sites, linked, classes, sorted(draining), draw(st.sampled_from((300, 1000))), sorted(sparing))
 
 
 def text(given: Wanted) -> str:
@@ -52,6 +55,22 @@ def test_a_site_more_touches_no_session_and_no_other_site(given: Wanted, name: s
     lines = commands(text(before), text(after))
     assert not [line for line in lines if line.startswith(("neighbor", "no neighbor")) and "maximum-prefix" not in line]
     assert not [line for line in lines for other in others if line.endswith((f"S-{other}", f"D-{other}"))]
+
+
+def test_a_line_that_is_nearly_used_up_changes_what_is_told_and_nothing_else() -> None:
+    """No session ends, and nothing that was taken is dropped: one line per session. The longer way still passes at its neighbours."""
+    linked = {1: "naha", 2: "otaru"}
+    before, after = (wanted("abc", ["naha", "otaru"], linked, sparing=spared) for spared in ((), (2,)))
+    peer = after.spec.links[1]
+    assert [line for line in commands(text(before), text(after)) if "neighbor" in line] == [
+        f"neighbor {peer.peer_ipv4} route-map SPARE4 out",
+        f"neighbor {peer.peer_ipv6} route-map SPARE6 out",
+    ]
+    assert 1 + PREPENDED < LONGEST_PATH
+    brief = next(line for line in text(after).splitlines() if " BRIEF " in line).rsplit(" permit ", 1)[1]
+    longest = " ".join(["4200000009"] * (LONGEST_PATH - PREPENDED - 1))
+    assert re.search(brief, longest)
+    assert not re.search(brief, f"{longest} 4200000009"), "its neighbour would call it a lie"
 
 
 def test_another_as_ends_the_old_router_first() -> None:

@@ -69,7 +69,8 @@ def anything(instance: str, chance: random.Random) -> Wanted:
     linked = {number: chance.choice([*sites, OWN]) for number in chance.sample(range(1, 12), chance.randint(0, 6))}
     classes = {number: chance.randint(0, 3) for number in linked if chance.random() < 0.7}
     draining = [number for number in linked if chance.random() < 0.2]
-    return wanted(instance, sites, linked, classes, draining, chance.choice((300, 1000)))
+    sparing = [number for number in linked if chance.random() < 0.3]
+    return wanted(instance, sites, linked, classes, draining, chance.choice((300, 1000)), sparing)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,15 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from netd.core.volume import GIB, Ledger, month
 from netd.lab.parse import parse
 from netd.lab.world import World
 from tests.overlayguests import add_guest, machine
@@ -96,12 +99,24 @@ class Lines:
 
     def restart(self, site: str, settings: str, *, kill: signal.Signals = signal.SIGTERM) -> None:
         """netd of `site` with these lines at the end of its netd.toml."""
-        node, process = self.net.sites[site], self.net.processes[site]
-        process.send_signal(kill)
-        process.wait(20)
+        node = self.net.sites[site]
+        self.stop(site, kill)
         base = node.config.read_text().split("[[line]]")[0]
         node.config.write_text(base + settings)
         self.net.processes[site] = node.start()
+
+    def stop(self, site: str, kill: signal.Signals = signal.SIGTERM) -> None:
+        self.net.processes[site].send_signal(kill)
+        self.net.processes[site].wait(20)
+
+    def asn(self, site: str) -> str:
+        return str(self.status(site)["overlay"]["asn"])
+
+    def paths(self, site: str, prefix: str) -> list[str]:
+        """AS paths that it knows to a prefix, the shortest first."""
+        command = ["vtysh", "-N", f"garage_{self.instance(site)}", "-c", f"show bgp ipv4 unicast {prefix} json"]
+        rows = json.loads(self.net.run(site, command)).get("paths", [])
+        return sorted((row["aspath"]["string"] for row in rows), key=len)
 
     def status(self, site: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.net.sites[site].netd("status", "-o", "json"))
@@ -203,6 +218,28 @@ def test_a_volume_is_told_and_held_and_a_higher_one_ends_the_stop(lines: Lines) 
     lines.restart("nagoya", cap(3))
     net.until(lambda: lines.pings("nagoya"), "a higher cap", PATIENCE)
     assert not lines.status("nagoya")["overlay"]["paused"]
+
+
+def test_a_volume_that_is_nearly_used_up_asks_others_to_go_other_ways(lines: Lines) -> None:
+    """96 % in the ledger of this month: what nagoya tells of itself is three longer; it is reached as before, as there is no other way."""
+    net, path = lines.net, lines.net.sites["nagoya"].state / "volume.json"
+    lines.stop("nagoya")
+    used = {"uplink": {month(time.time()): round(0.96 * GIB)}}
+    path.write_bytes(msgspec.json.encode(Ledger(at=time.time(), used=used)))
+    lines.restart("nagoya", "[[line]]\nvolume_gib = 1\n")
+    net.until(
+        lambda: [path.count(" ") for path in lines.paths("tsukuba", "10.41.0.0/20")] == [3, 4], "longer ways", PATIENCE
+    )
+    assert {word for path in lines.paths("tsukuba", "10.41.0.0/20") for word in path.split()[1:]} == {
+        lines.asn("nagoya")
+    }
+    assert lines.pings("nagoya")
+    assert lines.pings("tsukuba", "nagoya")
+    net.until(lambda: "other sites are asked to go other ways" in lines.problems("nagoya"), "it is told", PATIENCE)
+    lines.restart("nagoya", "")
+    net.until(
+        lambda: [path.count(" ") for path in lines.paths("tsukuba", "10.41.0.0/20")] == [0, 1], "as before", PATIENCE
+    )
 
 
 def test_a_full_line_takes_no_link_down(lines: Lines) -> None:
