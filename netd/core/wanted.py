@@ -24,7 +24,7 @@ class Wanted:
     closed: frozenset[str] = frozenset()
     """Prefixes of the table that this server neither takes nor announces, whatever its registry signs."""
     sparing: frozenset[int] = frozenset()
-    """Links over lines whose volume is nearly used up: taken, and offered, only where there is no other way."""
+    """Links over lines whose volume is nearly used up: others are asked to go other ways."""
     mtus: Mapping[int, int] = field(default_factory=dict)
     """Link number → MTU of its interface, where the path was measured."""
 
