@@ -18,12 +18,14 @@ from netd.core.wanted import Tunnel, Wanted
 from netd.errors import NetdError
 from netd.membership import Home, Membership, home
 from netd.node import Node
-from netd.shell import files, keys
+from netd.shell import files, kernel, keys
 from netd.shell.shaping import Tc
 from netd.wire import LinkSpec, News, NodeSpec, PublicKey, SpecError, Table, decode, open_sealed
 from netd.wire.envelope import Envelope
 
 log = logging.getLogger(__name__)
+UPLINK_FOR = 5.0
+"""Seconds for which a look at the uplink is believed."""
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
@@ -63,6 +65,7 @@ class Overlay:
         """See Wanted."""
         self.tunnels, self.routes = tunnels, routes
         self._viewed: tuple[LinkSpec | None, Table | None, View] = (None, None, View())
+        self._near: tuple[float, tuple[str, ...]] = (-UPLINK_FOR, ())
         self._open: LinkSpec | None = None
         """The LinkSpec of the last view, without endpoints that are closed here."""
         node.overlay_of = self.view
@@ -137,7 +140,15 @@ class Overlay:
         more = {"paused": self.paused, "now": now, "sure": self.sure}
         found = make_overlay(self.config.instance, *made_of, floor, prefixes, **more)  # type: ignore[arg-type]
         self._viewed = (*made_of, found)
-        self._open = without_closed(self.spec, floor.networks, self.node.connected(own.bridge.name))
+        self._open = without_closed(self.spec, floor.networks, self._uplink())
+        return found
+
+    def _uplink(self) -> tuple[str, ...]:
+        """Networks of the device by which this server is in the internet, not older than `UPLINK_FOR`."""
+        at, found = self._near
+        if time.monotonic() - at > UPLINK_FOR:
+            found = kernel.networks_of(kernel.default_device() or "")
+            self._near = time.monotonic(), found
         return found
 
     def _seen(self, own: NodeSpec) -> View:

@@ -29,7 +29,7 @@ print("ready", flush=True)
 while True:
     for key, _ in known.select():
         if key.fileobj.type == socket.SOCK_DGRAM:
-            print(key.fileobj.recv(2000).decode(), flush=True)
+            print(key.fileobj.recv(2000).decode(errors="replace"), flush=True)
         else:
             key.fileobj.accept()[0].close()
             print("tcp", flush=True)

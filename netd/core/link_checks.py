@@ -37,8 +37,8 @@ def check_link_spec(
 
 
 def without_closed(spec: LinkSpec, closed: Iterable[str], near: Iterable[str]) -> LinkSpec:
-    """The spec without endpoints in `closed` networks, so that no registry makes this server knock at an office's doors. Networks that the
-    server itself stands in, `near`, are no closed ones here: a peer may be beside it."""
+    """The spec without endpoints in `closed` networks, so that no registry makes this server knock at an office's doors. The uplink's own
+    networks, `near`, are no closed ones here: a peer may be beside this server."""
     beside = [_parsed(net) for net in near]
     shut = [_parsed(net) for net in closed]
 

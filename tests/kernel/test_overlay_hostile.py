@@ -13,175 +13,22 @@ along: no test may cost one of them.
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from netd.core.overlay import interface
 from netd.lab.parse import parse
 from netd.lab.world import World
-from netd.wire import LinkSpec, decode
-from netd.wire.envelope import Envelope
-from tests.kernel.frames import udp4, udp6
-from tests.overlayguests import add_guest, machine
-from tests.overlayliar import Liar
-from tests.overlaynet import OverlayNet
-from tests.overlaysink import PORT, Sink
-from tests.overlaysteady import Steady
+from tests.overlayhostile import INTERNET, OFFICE, OFFICE_HOST, PATIENCE, TOPOLOGY, Hostile
+from tests.overlaysink import PORT
 
 pytestmark = pytest.mark.kernel
 
-TOPOLOGY = """
-name: hostile
-sites:
-  tsukuba: {lines: {tsukuba-line: {delay: 4ms}}}
-  nagoya: {lines: {nagoya-line: {delay: 6ms}}}
-  liar: {lines: {liar-line: {delay: 5ms}}}
-"""
-PATIENCE = 40.0
-"""Seconds; the server is shared."""
-OFFICE, OFFICE_HOST = "192.168.77.0/24", "192.168.77.7"
-INTERNET = "9.9.9.9"
 JUNK = 10_000
 MEMORY_MIB = 32
 """Most that bgpd may grow by for `JUNK` prefixes: 3 MiB were seen with FRR 8.4."""
-
-
-class Hostile:
-    """The overlay, the victim's view of it, and the liar."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.net = net = OverlayNet(world, registry="tsukuba")
-        net.prepare("nagoya", 1, site="nagoya", machines=(machine(net, 1, 1),))
-        net.prepare("liar", 2, site="liar")
-        for site in ("nagoya", "liar"):
-            net.join(site, net.invite(site, "--own-name", "tsukuba"))
-        for one, address in (("nagoya", "10.30.0.1"), ("nagoya", "10.42.0.1"), ("liar", "10.30.0.1")):
-            net.until(lambda a=one, b=address: net.ping(a, b, seconds=0.5), f"{one} reaches {address}", PATIENCE)
-        net.until(lambda: len(self.sessions()) == 4, "nagoya's sessions", PATIENCE)
-        self.guest = add_guest(net, "nagoya", machine(net, 1, 1))
-        self.office = self._add_office()
-        net.until(lambda: self.guest.pings("10.30.0.1"), "the machine reaches tsukuba", PATIENCE)
-        places = {"vm": self.guest.argv, "office": self.office, "nagoya": partial(world.argv, "nagoya")}
-        places["internet"] = partial(world.argv, "internet")
-        self.sinks = {name: Sink(inside, net.folder / f"sink-{name}.log") for name, inside in places.items()}
-        self.steady = Steady(self.guest.argv, "10.30.0.1", net.folder / "steady.log")
-        began = int(time.time())
-        self.liar = Liar(net, "liar")
-        self.link = self.liar.link("nagoya")
-        """The liar's end of its link to the victim."""
-        own = (self.link.ipv4, self.link.ipv6)
-        net.until(
-            lambda: len(self.sessions()) == 4 and all(self.sessions().get(peer, 0) >= began for peer in own),
-            "ExaBGP's sessions",
-            PATIENCE,
-        )
-        self.liar.announce_own()
-        net.until(lambda: self.via_liar("10.42.0.0/20"), "the liar's own prefix is taken", PATIENCE)
-        net.until(lambda: self.via_liar("fd42::/48"), "the liar's own IPv6 prefix is taken", PATIENCE)
-
-    def _add_office(self) -> Any:
-        """A network behind nagoya that no spec may open."""
-        place, inside = self.world.namespace("nagoya.office"), self.world.namespace("nagoya")
-        for words in (
-            f"netns add {place}",
-            f"-n {inside} link add office0 type veth peer name eth0 netns {place}",
-            f"-n {inside} address add 192.168.77.1/24 dev office0",
-            f"-n {inside} link set office0 up",
-            f"-n {place} link set lo up",
-            f"-n {place} address add {OFFICE_HOST}/24 dev eth0",
-            f"-n {place} link set eth0 up",
-            f"-n {place} route add default via 192.168.77.1",
-        ):
-            subprocess.run(["ip", *words.split()], check=True)
-        (self.net.sites["nagoya"].folder / "office.networks").write_text(f"{OFFICE}\n")
-        return lambda argv: ["ip", "netns", "exec", place, *argv]
-
-    def spec(self, node: str) -> LinkSpec:
-        """The registry's document in force at a node."""
-        folder = "tsukuba" if node == "tsukuba" else node
-        sealed = (self.net.folder / folder / "netd" / "overlay" / "link.json").read_bytes()
-        return decode(decode(sealed, Envelope).payload, LinkSpec)
-
-    def bgp(self, words: str, node: str = "nagoya") -> dict[str, Any]:
-        instance = self.net.own if node == "tsukuba" else self.net.sites[node].network.instance
-        said = self.net.run(node, ["vtysh", "-N", f"garage_{instance}", "-c", f"show bgp {words} json"])
-        found: dict[str, Any] = json.loads(said or "{}")
-        return found
-
-    def received(self, prefix: str) -> str | None:
-        """The AS path with which the victim holds a prefix of the liar, refused or not."""
-        family, own = ("ipv6", self.link.ipv6) if ":" in prefix else ("ipv4", self.link.ipv4)
-        routes = self.bgp(f"{family} unicast neighbors {own} received-routes").get("receivedRoutes", {})
-        return str(routes[prefix]["path"]) if prefix in routes else None
-
-    def paths(self, prefix: str) -> list[dict[str, Any]]:
-        """What the victim believes about a prefix: only what passed the filters, by FRR's own lookup of exactly it."""
-        family = "ipv6" if ":" in prefix else "ipv4"
-        found = self.bgp(f"{family} unicast {prefix}")
-        return [path for path in found.get("paths", []) if found.get("prefix") == prefix]
-
-    def from_liar(self, prefix: str) -> list[dict[str, Any]]:
-        return [path for path in self.paths(prefix) if path["peer"]["peerId"] in (self.link.ipv4, self.link.ipv6)]
-
-    def via_liar(self, prefix: str) -> bool:
-        """Whether the victim's kernel sends a prefix to the liar."""
-        family = "-6" if ":" in prefix else "-4"
-        routes = self.net.run("nagoya", ["ip", family, "route", "show", prefix])
-        return f"dev {self.device} " in routes
-
-    @property
-    def device(self) -> str:
-        """The victim's end of the link to the liar."""
-        return interface(self.net.sites["nagoya"].network.instance, self.link.number)
-
-    def sessions(self) -> dict[str, int]:
-        """Of the victim: when each session began, in seconds since 1970 and off by one at times, by peer."""
-        summary = self.bgp("summary")
-        return {
-            peer: item["peerUptimeEstablishedEpoch"]
-            for family in summary.values()
-            if isinstance(family, dict)
-            for peer, item in family.get("peers", {}).items()
-            if item["state"] == "Established"
-        }
-
-    def memory(self) -> int:
-        """KiB that the victim's bgpd holds."""
-        instance = self.net.sites["nagoya"].network.instance
-        number = Path(f"/var/run/frr/garage_{instance}/bgpd.pid").read_text().strip()
-        status = Path(f"/proc/{number}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))  # type: ignore[union-attr]
-
-    def alarms(self, site: str = "nagoya") -> list[str]:
-        """As the registry has them."""
-        found: list[str] = json.loads(self.net.garage("-o", "json", "site", "show", site))["alarms"]
-        return found
-
-    def bound_to_tsukuba(self) -> bool:
-        """Whether the victim's filters expect tsukuba's packets by no link but its own."""
-        table = f"garage_{self.net.sites['nagoya'].network.instance}"
-        text = self.net.run("nagoya", ["nft", "list", "chain", "inet", table, "from_bound"])
-        return "10.30.0.0/20 : jump" in text
-
-    def metrics(self) -> str:
-        """The registry's `/metrics`, as Prometheus gets them."""
-        code = "import ssl, sys, urllib.request as u; c = ssl._create_unverified_context()\n"
-        code += "print(u.urlopen(sys.argv[1] + '/metrics', context=c).read().decode())"
-        return self.net.run("tsukuba", [sys.executable, "-c", code, self.net.url])
-
-    def close(self) -> None:
-        for part in (*self.sinks.values(), self.steady):
-            part.close()
-        self.net.close()
 
 
 @pytest.fixture(scope="module")
@@ -198,16 +45,8 @@ def hostile() -> Iterator[Hostile]:
 @pytest.fixture(autouse=True)
 def others_notice_nothing(hostile: Hostile) -> Iterator[None]:
     """Whatever a test does: no echo between honest sites is lost, no session of the victim ends or is new."""
-    before = hostile.sessions()
-    assert len(before) == 4
-    yield
-    assert hostile.steady.lost() == []
-    after = hostile.sessions()
-    assert after.keys() == before.keys()
-    new = {peer: (before[peer], at) for peer, at in after.items() if abs(at - before[peer]) > 2}
-    assert not new, f"sessions that began anew: {new}"
-    assert hostile.via_liar("10.42.0.0/20")
-    assert hostile.via_liar("fd42::/48")
+    with hostile.unharmed():
+        yield
 
 
 LIAR, TSUKUBA, NAGOYA, STRANGER = "liar", "tsukuba", "nagoya", "stranger"
@@ -327,22 +166,11 @@ def test_thousands_of_prefixes_end_no_session_and_hide_no_lie(hostile: Hostile) 
 # --- packets, sent into the tunnels as they are ----------------------------------------------------------------------------------
 
 
-def arrives(hostile: Hostile, source: str, target: str, sink: str, text: str) -> bool:
-    """Whether a packet of the liar reaches a place. Packets of a tunnel keep their order: when an honest one behind it has reached the
-    machine, it has had its time."""
-    make = udp6 if ":" in source else udp4
-    honest, after = ("10.42.0.9", hostile.guest.address4), f"after {text}"
-    packets = [make(source, target, 40_000, PORT, text.encode()), udp4(*honest, 40_000, PORT, after.encode())]
-    hostile.liar.send("nagoya", packets)
-    assert hostile.sinks["vm"].has(after), "not even an honest packet arrives"
-    return hostile.sinks[sink].has(text, 0.2)
-
-
 @pytest.mark.parametrize("source", ["10.42.0.9", "fd42::9"])
 def test_its_own_machines_reach_the_victims(hostile: Hostile, source: str) -> None:
     """That what follows is not refused for another reason."""
     target = hostile.guest.address6 if ":" in source else hostile.guest.address4
-    assert arrives(hostile, source, target, "vm", f"honest from {source}")
+    assert hostile.arrives(source, target, "vm", f"honest from {source}")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +183,7 @@ def test_its_own_machines_reach_the_victims(hostile: Hostile, source: str) -> No
 def test_others_sources_are_dropped_at_the_link(hostile: Hostile, source: str) -> None:
     """The victim's own, its office's, nobody's, the internet's, links'."""
     target = hostile.guest.address6 if ":" in source else hostile.guest.address4
-    assert not arrives(hostile, source, target, "vm", f"from {source}")
+    assert not hostile.arrives(source, target, "vm", f"from {source}")
 
 
 @pytest.mark.parametrize("source", ["10.30.0.99", "fd30::99"])
@@ -363,7 +191,7 @@ def test_a_neighbours_source_is_dropped_where_the_neighbours_own_link_is_sure(ho
     """The liar may carry tsukuba's packets when tsukuba cannot come by itself, and only then."""
     target = hostile.guest.address6 if ":" in source else hostile.guest.address4
     hostile.net.until(hostile.bound_to_tsukuba, "tsukuba is bound to its own link", 2 * PATIENCE)
-    assert not arrives(hostile, source, target, "vm", f"from {source}")
+    assert not hostile.arrives(source, target, "vm", f"from {source}")
 
 
 @pytest.mark.parametrize(
@@ -381,13 +209,13 @@ def test_a_neighbours_source_is_dropped_where_the_neighbours_own_link_is_sure(ho
 def test_nothing_but_the_victims_machines_is_reached(hostile: Hostile, target: str, sink: str) -> None:
     """Not its office, not the internet by its uplink, not its own ports by any of its addresses."""
     source = "fd42::9" if ":" in target else "10.42.0.9"
-    assert not arrives(hostile, source, target, sink, f"from {source} to {target}")
+    assert not hostile.arrives(source, target, sink, f"from {source} to {target}")
 
 
 def test_the_peer_itself_reaches_bgp_and_echo_and_no_other_port(hostile: Hostile) -> None:
     own, peer = hostile.link.ipv4, hostile.link.peer_ipv4
     for victim, liar in ((own, peer), (hostile.link.ipv6, hostile.link.peer_ipv6)):
-        assert not arrives(hostile, victim, liar, "nagoya", f"to {liar}")
+        assert not hostile.arrives(victim, liar, "nagoya", f"to {liar}")
         assert hostile.net.ping("liar", liar)
         for port, answered in ((179, True), (PORT, False), (53, False)):
             code = f"import socket; socket.create_connection(('{liar}', {port}), 0.5, ('{victim}', 0))"
