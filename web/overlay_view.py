@@ -128,8 +128,15 @@ def state_of(site: SiteView) -> str:
 def places(sites: Iterable[SiteView], invited: Iterable[str], accused: Iterable[str]) -> list[Place]:
     """Sites, and those that an open invitation waits for."""
     blamed = set(accused)
-    found = {site.name: Place(site.name, state_of(site), site.hub, site.own, site.name in blamed) for site in sites}
+    found = {
+        site.name: Place(site.name, state_of(site), site.hub, site.own, site.name in blamed, _at(site))
+        for site in sites
+    }
     return [*found.values(), *(Place(name, "invited") for name in sorted(set(invited) - set(found)))]
+
+
+def _at(site: SiteView) -> tuple[float, float] | None:
+    return None if site.latitude is None or site.longitude is None else (site.latitude, site.longitude)
 
 
 def stretch(samples: Sequence[Sample]) -> Stretch:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from web import geo
+
 RING = 10
 """Up to this many sites stand on one ring, hubs among them."""
 WORDED = 16
@@ -23,6 +25,8 @@ INNER = 0.36
 ASPECT = 2.2
 """Width by height that sites are spread evenly for; on a narrower picture they still do not touch."""
 MARGIN_X, MARGIN_Y = 15.0, 14.0
+APART = 5.5
+"""Percent of the width that two sites with coordinates stand apart at least, where there is room."""
 LABEL = 15
 """Letters of a name on the map; the whole name is told with the figures."""
 LOSSY, BAD = 0.01, 0.05
@@ -43,6 +47,8 @@ class Place:
     own: bool = False
     accused: bool = False
     """It announces what is not its own."""
+    at: tuple[float, float] | None = None
+    """Latitude and longitude, where somebody has said them."""
 
     @property
     def calm(self) -> bool:
@@ -110,8 +116,35 @@ def look(state: str, loss: float | None) -> str:
 
 
 def spots(places: Iterable[Place]) -> list[Spot]:
-    """Sites on a ring in the order of their names, hubs of a large overlay on an inner one: the same sites always stand the same."""
+    """Where all members have coordinates (and two differ), these say where they stand; else they stand on a ring. The same sites always
+    stand the same."""
     ordered = sorted(places, key=lambda place: place.name)
+    members = [place for place in ordered if place.state != "invited"]
+    if len({place.at for place in members}) > 1 and all(place.at for place in members):
+        return _by_coordinates(members, [place for place in ordered if place.state == "invited"])
+    return _rings(ordered)
+
+
+def _by_coordinates(members: Sequence[Place], invited: Sequence[Place]) -> list[Spot]:
+    """Those that were only invited wait at the right edge."""
+    found = geo.placed([place.at for place in members if place.at], (MARGIN_X, MARGIN_Y), ASPECT, APART)
+    waiting = [(97.0, MARGIN_Y + 8.0 * number) for number in range(len(invited))]
+    many = len(members) > NAMED
+    return [
+        Spot(
+            place,
+            x,
+            y,
+            "start" if x < 50 else "end",
+            None,
+            "" if many and place.calm and not place.hub else _short(place.name),
+        )
+        for place, (x, y) in zip((*members, *invited), (*found, *waiting), strict=True)
+    ]
+
+
+def _rings(ordered: Sequence[Place]) -> list[Spot]:
+    """A ring in the order of names; hubs of a large overlay on an inner one."""
     inner = [place for place in ordered if place.hub] if len(ordered) > RING else []
     outer = [place for place in ordered if place not in inner]
     rounds = max(1, math.ceil(len(outer) / OUTER))

@@ -112,6 +112,7 @@ AUDIT: dict[str, str] = {
     "site.rotate": N_("asked a site for new keys"),
     "site.measure": N_("had the throughput between two sites measured"),
     "site.renumber": N_("gave the site other addresses"),
+    "site.place": N_("put a site on the map"),
     "site.configure": N_("changed the overlay's settings"),
 }
 

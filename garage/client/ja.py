@@ -154,7 +154,7 @@ HELP: dict[str, str] = {
     ),
     "What was measured, the newest first.": "速度の測定の記録を新しい順に表示します。",
     "Take the prefixes that the registry gave this site; shows first what changes.": (
-        "この拠点のアドレスを、レジストリが割り当てたものに付け直します。先に、何が変わるかを表示します。"
+        "この拠点のアドレスを、レジストリが割り当てたものに付け替えます。先に、何が変わるかを表示します。"
     ),
     "Only show it.": "表示だけします。",
     "Say where a site is, for the map: latitude and longitude in degrees; without them it is forgotten.": (
@@ -162,7 +162,7 @@ HELP: dict[str, str] = {
     ),
     "give both latitude and longitude, or neither": "緯度と経度は、両方指定するか、両方省いてください",
     "The map follows.": "地図に反映されます。",
-    "Renumber this site now?": "この拠点のアドレスを付け直しますか？",
+    "Renumber this site now?": "この拠点のアドレスを付け替えますか？",
     "This site is {ipv4} {ipv6} now; machines that restart: {count}": (
         "この拠点は {ipv4} {ipv6} になりました。再起動する機械: {count} 台"
     ),
@@ -177,7 +177,7 @@ HELP: dict[str, str] = {
 TABLES: dict[str, str] = {
     "NAME": "名前",
     "NOW": "今",
-    "THEN": "付け直したあと",
+    "THEN": "付け替えたあと",
     "STATE": "状態",
     "ADDRESS": "アドレス",
     "SIZE": "大きさ",
@@ -245,7 +245,7 @@ TABLES: dict[str, str] = {
     "alarms": "警報",
     "problems": "問題",
     "alarm": "警報あり",
-    "must renumber": "アドレスの付け直しが必要",
+    "must renumber": "アドレスの付け替えが必要",
     "joining": "参加しています",
     "up": "つながっています",
     "paused": "止めています（一時停止）",

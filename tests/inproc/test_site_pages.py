@@ -309,3 +309,41 @@ def _renamed(site: sites.SiteView, name: str) -> sites.SiteView:
 
 def _link(number: int, a: str, b: str) -> sites.LinkView:
     return sites.LinkView(number, a, "n", b, "n", "mesh", "up", 0.0, 5.0, 0.1, 0.0, 3, 1420)
+
+
+def test_sites_stand_where_they_are_once_all_have_a_place(page: Browser, three: list[FakeNode]) -> None:
+    where = {
+        "origin": ("36.1", "140.1"),
+        "nagoya": ("35.2", "136.9"),
+        "osaka": ("34.7", "135.5"),
+        "sendai": ("38.3", "140.9"),
+    }
+    ring = _heights(page)
+    for name, (latitude, longitude) in where.items():
+        assert page.post(f"/sites/{name}/place", latitude=latitude, longitude=longitude).status_code == 303
+    found = _heights(page)
+    assert sorted(found, key=lambda name: found[name]) == ["sendai", "origin", "nagoya", "osaka"]
+    assert page.post("/sites/osaka/place", latitude="", longitude="").status_code == 303
+    assert _heights(page) == ring
+
+
+@pytest.mark.parametrize("given", [("91", "0"), ("36", ""), ("", "140"), ("x", "1"), ("0", "-181"), ("nan", "1")])
+def test_a_place_that_is_none_is_refused_and_what_was_typed_stays(
+    given: tuple[str, str], page: Browser, ctx: Context, admin: Caller, three: list[FakeNode]
+) -> None:
+    refused = page.post("/sites/osaka/place", latitude=given[0], longitude=given[1])
+    assert refused.status_code == 422
+    assert (
+        f'name="latitude" inputmode="decimal" maxlength="12" size="8" placeholder="36.08" value="{given[0]}"'
+        in refused.text
+    )
+    assert sites.get(ctx, admin, "osaka").latitude is None
+
+
+def _heights(page: Browser) -> dict[str, float]:
+    """Of every site on the map, in percent from its top."""
+    found = re.findall(
+        r'<svg x="[0-9.]+%" y="([0-9.]+)%" class="spot-at">\s*<a [^>]*data-site="([a-z0-9-]+)"', page.get("/sites").text
+    )
+    assert len(found) == 4
+    return {name: float(y) for y, name in found}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from flask import Response
+from typing import Any
+
+from flask import Response, request
 
 from garage.core.samples import Sample
+from garage.errors import GarageError
 from garage.services import paths, sites
+from garage.services.context import Caller
 from garage.services.site_views import LinkView
 from web import forms, overlay_view, sitemap
+from web.i18n import told
 from web.pages.base import bp, to
 from web.pages.site_base import site_view
 from web.session import admin, ctx
@@ -15,7 +20,10 @@ from web.session import admin, ctx
 
 @bp.get("/sites/<ref>")
 def site_page(ref: str) -> Response:
-    who, ref = admin(), forms.reference(ref)
+    return _page(admin(), forms.reference(ref))
+
+
+def _page(who: Caller, ref: str, status: int = 200, **more: Any) -> Response:
     site = sites.get(ctx(), who, ref)
     links = sorted(sites.links(ctx(), who, ref), key=lambda link: (_peer(link, ref), link.number))
     peers = sorted({_peer(link, ref) for link in links} - {ref})
@@ -23,6 +31,7 @@ def site_page(ref: str) -> Response:
     claims = overlay_view.claims(sites.listing(ctx(), who))
     return site_view(
         "sites/page.html",
+        status,
         site=site,
         state=overlay_view.state_of(site),
         links=links,
@@ -31,6 +40,7 @@ def site_page(ref: str) -> Response:
         accused=[claim for claim in claims if claim.accused == ref],
         accuses=[claim for claim in claims if claim.by == ref],
         other_alarms=overlay_view.others(site),
+        **more,
     )
 
 
@@ -40,6 +50,27 @@ def _peer(link: LinkView, name: str) -> str:
 
 def _line(samples: list[Sample]) -> str:
     return sitemap.sparkline(overlay_view.thinned([sample.rtt_ms for sample in samples], 96))
+
+
+@bp.post("/sites/<ref>/place")
+def site_place(ref: str) -> Response:
+    """Where it stands on the map; two empty fields: nobody knows."""
+    who, ref = admin(), forms.reference(ref)
+    try:
+        sites.place(ctx(), who, ref, _place())
+    except GarageError as error:
+        if error.code != "invalid_field":
+            raise
+        return _page(who, ref, error.kind.status, error=told(error), typed=request.form)
+    return to("site_page", ref=ref)
+
+
+def _place() -> tuple[float, float] | None:
+    latitude, longitude = forms.number("latitude"), forms.number("longitude")
+    if latitude is None and longitude is None:
+        return None
+    missing = float("nan")  # in no range: what lacks one of the two is refused
+    return (missing if latitude is None else latitude, missing if longitude is None else longitude)
 
 
 @bp.post("/sites/<ref>/rotate")

@@ -1,0 +1,50 @@
+"""Sites on the map by their coordinates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from web.geo import placed
+from web.sitemap import APART, ASPECT, MARGIN_X, MARGIN_Y, Place, spots
+
+TOWNS = {"sapporo": (43.06, 141.35), "tsukuba": (36.08, 140.11), "nagoya": (35.18, 136.91), "naha": (26.21, 127.68)}
+
+
+def towns(**more: tuple[float, float] | None) -> list[Place]:
+    return [Place(name, "up", at=at) for name, at in (TOWNS | more).items()]
+
+
+def test_north_is_up_and_east_is_right() -> None:
+    found = {spot.place.name: (spot.x, spot.y) for spot in spots(towns())}
+    assert found["sapporo"][1] < found["tsukuba"][1] < found["nagoya"][1] < found["naha"][1]
+    assert found["naha"][0] < found["nagoya"][0] < found["tsukuba"][0] < found["sapporo"][0]
+
+
+def test_a_site_without_coordinates_puts_all_on_the_ring() -> None:
+    assert [s.place.name for s in spots(towns(kobe=None))] == sorted([*TOWNS, "kobe"])
+    ring = spots([Place(name, "up") for name in (*TOWNS, "kobe")])
+    assert [(s.x, s.y) for s in spots(towns(kobe=None))] == [(s.x, s.y) for s in ring]
+
+
+def test_who_is_only_invited_waits_at_the_edge() -> None:
+    found = {spot.place.name: spot for spot in spots([*towns(), Place("kobe", "invited")])}
+    assert found["kobe"].x > max(spot.x for name, spot in found.items() if name != "kobe")
+    assert found["naha"].x < 50
+
+
+def test_both_sides_of_the_pacific_stand_together() -> None:
+    auckland, honolulu, london = placed([(-36.8, 174.8), (21.3, -157.9), (51.5, -0.1)], (10, 10), 2, 5)
+    assert auckland[0] < honolulu[0] < london[0]
+
+
+@given(st.lists(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), min_size=2, max_size=20))
+def test_sites_stand_apart_inside_the_picture(at: list[tuple[float, float]]) -> None:
+    found = placed(at, (MARGIN_X, MARGIN_Y), ASPECT, APART)
+    assert found == placed(at, (MARGIN_X, MARGIN_Y), ASPECT, APART)
+    assert all(MARGIN_X <= x <= 100 - MARGIN_X and MARGIN_Y <= y <= 100 - MARGIN_Y for x, y in found)
+    near = min(math.hypot(a[0] - b[0], (a[1] - b[1]) / ASPECT) for a, b in itertools.combinations(found, 2))
+    assert near > APART * 0.5
