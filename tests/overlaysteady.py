@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 EVERY = 0.05
-SETTLE = 0.3
+SETTLE = 0.15
 """Seconds in which an echo's answer is back, or lost."""
 
 

@@ -12,6 +12,7 @@ along: no test may cost one of them.
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -230,3 +231,36 @@ def test_the_places_that_nothing_reaches_can_be_reached(hostile: Hostile) -> Non
         code = f"import socket; socket.socket(2, 2).sendto(b'control', ('{target}', {PORT}))"
         hostile.net.run("nagoya", [sys.executable, "-c", code])
         assert hostile.sinks[name].has("control")
+
+
+# --- from the internet ------------------------------------------------------------------------------------------------------------
+
+RATE, FLOOD_SECONDS = 2_000, 5
+FLOOD = """
+import hashlib, os, socket, sys, time
+host, port, key, rate, seconds = sys.argv[1], int(sys.argv[2]), bytes.fromhex(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+label = hashlib.blake2s(b"mac1----" + key).digest()
+began, sent = time.monotonic(), 0
+while (now := time.monotonic() - began) < seconds:
+    while sent < now * rate:
+        packet = bytes([1, 0, 0, 0]) + os.urandom(112)
+        out.sendto(packet + hashlib.blake2s(packet, key=label, digest_size=16).digest() + bytes(16), (host, port))
+        sent += 1
+    time.sleep(0.005)
+print(sent)
+"""
+"""WireGuard's first message (its paper, section 5.4.2) with a right mac1, which every stranger can make who knows the public key, and
+nothing right in it: the dearest packets that a stranger has."""
+
+
+def test_a_flood_of_handshakes_costs_the_honest_links_nothing(hostile: Hostile) -> None:
+    """At the port of the link to tsukuba, over which the echoes go."""
+    link = next(item for item in hostile.spec("nagoya").links if item.peer_site == "tsukuba")
+    back = next(item for item in hostile.spec("tsukuba").links if item.number == link.number)
+    victim = str(hostile.world.nodes["nagoya"].lines[0].ipv4)
+    key = base64.b64decode(back.peer_key).hex()
+    argv = [sys.executable, "-c", FLOOD, victim, str(link.port), key, str(RATE), str(FLOOD_SECONDS)]
+    done = subprocess.run(hostile.world.argv("internet", argv), capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) >= RATE * FLOOD_SECONDS * 0.9
+    assert hostile.net.ping("nagoya", link.peer_ipv4, count=3)
