@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from netd.core import path_mtu
-from netd.core.path_mtu import OVERHEAD, Path
+from netd.core.path_mtu import Path
+from netd.core.volume import OVERHEAD
 from netd.core.wanted import Tunnel, Wanted
 from netd.overlay import Overlay
 from netd.shell import path_mtu as shell

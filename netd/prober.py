@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from netd.core import echo
 from netd.core.link_report import Seen
 from netd.core.overlay import interface
 from netd.core.preference import SURE, Grade, Window, add, classify, quality, sure
@@ -23,7 +24,7 @@ from netd.core.wanted import Wanted
 EVERY = 1.0
 LATE = 1.0
 """Seconds after which an echo counts as lost."""
-ECHO_REQUEST, ECHO_REPLY = 8, 0
+BODY = bytes(24)
 
 
 class Prober:
@@ -103,7 +104,7 @@ class _Probe:
         try:
             if self.socket is None:
                 self.socket = _open(self._device)
-            self.socket.sendto(_echo(self._identifier, self._sequence), (self._peer, 0))
+            self.socket.sendto(echo.request4(self._identifier, self._sequence, BODY), (self._peer, 0))
         except OSError:  # no interface yet, or no way: as good as lost
             self.close()
             self._sample(None)
@@ -117,8 +118,8 @@ class _Probe:
                 data, extra, _, address = self.socket.recvmsg(256, 64)
             except OSError:
                 return
-            sequence = _answered(data, self._identifier)
-            if address[0] == self._peer and (sent := self._sent.pop(sequence, None)) is not None:
+            reply = echo.replied4(data, self._identifier)
+            if reply and address[0] == self._peer and (sent := self._sent.pop(reply[0], None)) is not None:
                 self._sample(max(0.0, _arrival(extra) - sent) * 1000)
 
     def _sample(self, rtt_ms: float | None) -> None:
@@ -133,23 +134,6 @@ class _Probe:
             with contextlib.suppress(OSError):
                 self.socket.close()
             self.socket = None
-
-
-def _echo(identifier: int, sequence: int) -> bytes:
-    """An echo request (RFC 792) of 32 bytes with its checksum (RFC 1071)."""
-    body = struct.pack("!HH", identifier, sequence) + bytes(24)
-    total = sum(struct.unpack(f"!{len(body) // 2}H", body)) + (ECHO_REQUEST << 8)
-    total = (total & 0xFFFF) + (total >> 16)
-    return struct.pack("!BBH", ECHO_REQUEST, 0, ~(total + (total >> 16)) & 0xFFFF) + body
-
-
-def _answered(data: bytes, identifier: int) -> int:
-    """The sequence number of an echo reply to us inside an IPv4 packet; -1 for anything else."""
-    start = (data[0] & 15) * 4 if data else 0
-    if len(data) < start + 8 or data[start] != ECHO_REPLY:
-        return -1
-    found, sequence = struct.unpack("!HH", data[start + 4 : start + 8])
-    return int(sequence) if found == identifier else -1
 
 
 SO_TIMESTAMPNS = 35

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from netd.core.volume import OVERHEAD
+
 LEAST, MOST = 1280, 1420
 """IPv6 needs the one (RFC 8200, section 5); a line of 1,500 bytes carries the other over IPv6 and WireGuard."""
-OVERHEAD = {4: 60, 6: 80}
-"""IPv4 (20) or IPv6 (40), UDP (8), WireGuard (32: its paper, section 5.4.6)."""
 TRIES, TRIES_BETWEEN = 5, 3
 """Unanswered echoes of a size, until it counts as too large. Of the largest: with 10 % loss each way one search of 4,000 is wrong. Of the
 sizes between, which only a narrow way asks for: a few bytes too little do no harm."""

@@ -16,7 +16,6 @@ from netd.core.path_mtu import (
     EVERY,
     LEAST,
     MOST,
-    OVERHEAD,
     Path,
     Search,
     after,
@@ -28,6 +27,7 @@ from netd.core.path_mtu import (
     search,
     turn,
 )
+from netd.core.volume import OVERHEAD
 
 V4, V6 = "192.0.2.7", "2001:db8::7"
 Passes = Callable[[int], bool]

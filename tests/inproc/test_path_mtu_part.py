@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from netd.core.path_mtu import EVERY, MOST, OVERHEAD
+from netd.core.path_mtu import EVERY, MOST
+from netd.core.volume import OVERHEAD
 from netd.core.wanted import Tunnel, Wanted
 from netd.path_mtu import AT_ONCE, PathMtu
 from tests.bgpwanted import wanted as make_wanted
