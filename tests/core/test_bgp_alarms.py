@@ -94,12 +94,9 @@ def test_the_order_in_which_routes_are_heard_changes_nothing() -> None:
     assert len(one) == MOST_LIES
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["site liar announces", "site a b c", "link 3 is slow", "", "site  announces x y", "Site liar announces 1 2"],
-)
+@pytest.mark.parametrize("text", ["site liar announces", "site a b c", "link 3 is slow", "", "Site liar announces 1 2"])
 def test_other_texts_accuse_nobody(text: str) -> None:
-    assert accused([text]) in (frozenset(), frozenset({""}))
+    assert accused([text]) == frozenset()
 
 
 @pytest.mark.parametrize("table", ["receivedRoutes", "filteredRoutes", "routes"])
