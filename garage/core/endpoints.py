@@ -25,6 +25,8 @@ class Sighting:
 
     port: int
     seen_at: str
+    now: bool = True
+    """False: by a link that is down, as it was last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,17 @@ def addresses(endpoints: Iterable[str]) -> list[str]:
 
 
 def outside(own: Collection[str], sightings: Iterable[Sighting], version: int) -> Outside:
-    """How the node is seen in IPv4 or IPv6. The address that most peers name counts, so that one who lies is outvoted.
+    """How the node is seen in IPv4 or IPv6. The address that most peers name counts, so that one who lies is outvoted; what they see now
+    before what they saw: a site may have moved. Of its NAT all tell, so that it does not seem another one whenever a link goes down.
 
     An own address that is seen as it is has no NAT before it; a NAT that keeps ports can be met half-way; any other shows ports
     that nobody can foresee, since each link is a socket of its own.
     """
-    seen = [(found, item.port) for item in sightings if (found := split(item.seen_at)) and found[0].version == version]
+    told = [(found, item) for item in sightings if (found := split(item.seen_at)) and found[0].version == version]
+    seen = [(found, item.port) for found, item in told]
     if not seen:
         return Outside("", _guess([ipaddress.ip_address(text) for text in own], version))
-    votes = Counter(str(found[0]) for found, _ in seen)
+    votes = Counter([str(found[0]) for found, item in told if item.now] or [str(found[0]) for found, _ in told])
     address = min(votes, key=lambda text: (-votes[text], text not in own, text))
     if address in own:
         return Outside(address, "open")

@@ -245,9 +245,10 @@ def _look_at(session: Session, node: SiteNode, changes: Changes) -> bool:
     query = query.where(
         LinkEnd.node_id != node.id, LinkEnd.seen_at != "", (Link.a_id == node.id) | (Link.b_id == node.id)
     )
-    rows = [(end, link) for end, link in session.execute(query)]
-    rows = [row for row in rows if row[0].state == "up"] or rows  # a site that moved is where it is heard now
-    sightings = [Sighting(link.a_port if link.a_id == node.id else link.b_port, end.seen_at) for end, link in rows]
+    sightings = [
+        Sighting(link.a_port if link.a_id == node.id else link.b_port, end.seen_at, end.state == "up")
+        for end, link in session.execute(query)
+    ]
     four, six = (endpoints.outside(node.addresses, sightings, version) for version in (4, 6))
     node.outside4, node.way4, node.outside6, node.way6 = four.address, four.way, six.address, six.way
     refresh_endpoints(session, node, changes)

@@ -50,6 +50,16 @@ def test_before_anybody_has_seen_a_node_its_addresses_say_what_may_be() -> None:
     assert endpoints.outside([], [], 4).way == "closed"
 
 
+def test_what_is_seen_now_counts_before_what_was_seen() -> None:
+    """A site that moved; and a NAT that does not seem another one while some of its links are down."""
+    before = [Sighting(port, f"198.51.100.7:{port + 1}", now=False) for port in (1000, 1001, 1002)]
+    assert endpoints.outside(["10.0.0.5"], before, 4) == endpoints.Outside("198.51.100.7", "symmetric")
+    moved = [*before, Sighting(1003, "198.51.100.8:1003")]
+    assert endpoints.outside(["10.0.0.5"], moved, 4) == endpoints.Outside("198.51.100.8", "cone")
+    same = [*before, Sighting(1003, "198.51.100.7:1003")]
+    assert endpoints.outside(["10.0.0.5"], same, 4) == endpoints.Outside("198.51.100.7", "symmetric")
+
+
 def test_the_majority_is_believed() -> None:
     seen = [Sighting(1, "198.51.100.66:1"), Sighting(2, "203.0.113.5:2"), Sighting(3, "203.0.113.5:3")]
     assert endpoints.outside(["203.0.113.5"], seen, 4).address == "203.0.113.5"
