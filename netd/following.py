@@ -76,7 +76,7 @@ class Following:
         self._report_now = threading.Event()
         self._reported = self._mended = -REPORT_EVERY
         self._paused = overlay.paused
-        self._news: tuple[frozenset[int], tuple[str, ...], Outcome | None] = (frozenset(), (), None)
+        self._news: tuple[frozenset[int], tuple[str, ...], Outcome | None, bool] = (frozenset(), (), None, False)
         self._trouble: dict[str, str] = {}
         """By thread: why its last turn failed."""
         self._teller = Teller()
@@ -194,7 +194,7 @@ class Following:
         before = self.overlay.sure
         if before - sure or (due and sure - before):
             self.overlay.sure = sure
-            self.overlay.apply()
+            self.overlay.filter()
 
     def _mend(self, wanted: Wanted) -> None:
         """Routes follow at once what was taken or measured; everything that should run is looked at now and then."""
@@ -215,9 +215,10 @@ class Following:
             log.info("%s: %s changes: %s", what, len(changes), "; ".join(changes)[:200])
 
     def _report(self, wanted: Wanted) -> None:
-        """Every ten seconds, and at once when a document was taken, a link came or went, a measurement ended or somebody is seen to lie."""
+        """Every ten seconds, and at once when a document was taken, a link came or went, a measurement ended, somebody is seen to
+        lie, or the site is paused or stopped."""
         up = self.overlay.routes.established(wanted)
-        news = up, self.overlay.routes.alarms(wanted), self._throughput.outcome()
+        news = up, self.overlay.routes.alarms(wanted), self._throughput.outcome(), self.overlay.paused
         due = self._report_now.is_set() or time.monotonic() - self._reported >= REPORT_EVERY or news != self._news
         if not due or (member := self.overlay.member) is None:
             return
