@@ -45,7 +45,10 @@ def false_downs() -> Figure:
 @contextmanager
 def _busy() -> Iterator[None]:
     """A loop without end for each core."""
-    loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(os.cpu_count() or 2)]
+    loops = [
+        subprocess.Popen(["timeout", str(SECONDS + 60), "sh", "-c", "while :; do :; done"])
+        for _ in range(os.cpu_count() or 2)
+    ]
     try:
         yield
     finally:
