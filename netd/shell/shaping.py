@@ -51,7 +51,7 @@ class Tc:
         made, changes = self._made(), list[str]()
         wanted = {job.device for job in jobs}
         try:
-            for device in sorted(set(made) - wanted, key=lambda name: made[name][0] == "queue"):
+            for device in sorted(set(made) - wanted, key=lambda name: (made[name][0] == "queue", name)):
                 changes += _remove(device, made.pop(device)[0])
             for job in jobs:
                 changes += self._do(job, made)
