@@ -189,8 +189,13 @@ class Overlay:
     def apply(self) -> list[str]:
         """Filters first, then tunnels: whoever sees a link may rely on its rules. Routes come after them, by `route`."""
         with self.node.lock:
-            changes = [str(change) for change in self.node.reapply()]
+            changes = self.filter()
             return changes + (self.tunnels.follow(wanted) if (wanted := self.wanted()) else [])
+
+    def filter(self) -> list[str]:
+        """Only the node's rules and names."""
+        with self.node.lock:
+            return [str(change) for change in self.node.reapply()]
 
     def route(self) -> list[str]:
         """Bring BGP to what is in force; it takes longer than all else, so neither news nor filters wait for it."""

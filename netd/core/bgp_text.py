@@ -24,7 +24,7 @@ LONGEST_PATH = 8
 PREPENDED = 3
 """How often this site names itself again to those who should go other ways: longer than any way of the same class round it, and a
 neighbour likes it no more for being direct."""
-MOST_SENT = 32_768
+MOST_SENT = 16_384
 """Prefixes that a peer may send before its session ends for `COOL_OFF`. Junk among them is refused one by one and ends no session, but it
 is kept, so that it can be named, at some 200 bytes each (seen with FRR 8.4); "force" counts it. Doubled until it is twice the sites."""
 COOL_OFF = 5
