@@ -79,7 +79,8 @@ class PathMtu:
         for number in [number for number in self._hosts if self._due(number, now)][:AT_ONCE]:
             path, host = self._paths.get(number), self._hosts[number]
             if host and (path is None or path.host != host):
-                self._paths[number] = path_mtu.begin(host, self._route_mtu(host))
+                like = [other.mtu for other in self._paths.values() if other.host == host and other.mtu]
+                self._paths[number] = path_mtu.begin(host, self._route_mtu(host), min(like, default=None))
             elif path is not None:
                 self._paths[number] = path_mtu.again(path, self._route_mtu(path.host), now)
 

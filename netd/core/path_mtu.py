@@ -88,10 +88,12 @@ def largest(host: str, route_mtu: int | None) -> int:
     return max(LEAST, min(MOST, known))
 
 
-def begin(host: str, route_mtu: int | None) -> Path:
-    """The peer is seen at a host for the first time, or anew. What this server's own device cannot carry needs no search."""
+def begin(host: str, route_mtu: int | None, like: int | None = None) -> Path:
+    """The peer is seen at a host for the first time, or anew. What this server's own device cannot carry needs no search. `like`: what
+    another link to that host has, as when new keys make a new link."""
     top = largest(host, route_mtu)
-    return Path(host, "outside", search(top), top, mtu=top if top < MOST else None)
+    known = min(top, like or top)
+    return Path(host, "outside", search(top), top, mtu=known if like or known < MOST else None)
 
 
 def due(path: Path, now: float) -> bool:

@@ -85,6 +85,13 @@ def test_what_the_first_device_says_counts_at_once(line: int, v4: int, v6: int) 
     assert begin(V4, line).mtu == (v4 if v4 < MOST else None), "without a limit an interface keeps what it has"
 
 
+def test_another_link_to_the_same_host_is_believed_at_first() -> None:
+    assert begin(V4, 1500, 1394).mtu == 1394
+    assert begin(V4, 1454, 1420).mtu == 1394
+    assert begin(V4, 1500, 1420).mtu == 1420
+    assert settle(begin(V4, 1500, 1394), upto(1374), upto(1374)).mtu == 1374
+
+
 def test_a_narrow_way_outside_gives_the_mtu() -> None:
     path = settle(begin(V4, 1500), upto(1394), upto(1394))
     assert (path.mtu, path.stage, path.ended) == (1394, "rest", 100.0)

@@ -149,3 +149,12 @@ def test_a_link_that_is_gone_is_forgotten(wanted: Wanted) -> None:
     run(ways, part, wanted, 20)
     run(ways, part, make_wanted("abc", ["nagoya"], {1: "nagoya"}), 10)
     assert ways.mtus == {1: 1420}
+
+
+def test_a_link_with_new_keys_begins_with_what_the_old_one_has(wanted: Wanted) -> None:
+    ways = make(wanted, first=1454)
+    part = part_of(ways)
+    run(ways, part, wanted, 40)
+    ways.seen[3] = tunnel(f"{NAGOYA}:51823")
+    run(ways, part, make_wanted("abc", ["nagoya", "naha"], {1: "nagoya", 2: "naha", 3: "nagoya"}), 6)
+    assert ways.mtus == {1: 1394, 2: 1420, 3: 1394}
