@@ -17,7 +17,9 @@ def link(a: str, b: str, state: str = "up", rtt: float | None = 5.0, loss: float
 def site(name: str, state: str = "up", alarms: tuple[str, ...] = ()) -> SiteView:
     number = sum(map(ord, name)) % 200
     prefixes = f"10.{number}.0.0/20", f"fd{number:02x}::/48"
-    return SiteView(name, state, 4_200_000_000 + number, *prefixes, *prefixes, False, False, False, None, None, 0.0, list(alarms))
+    return SiteView(
+        name, state, 4_200_000_000 + number, *prefixes, *prefixes, False, False, False, None, None, 0.0, list(alarms)
+    )
 
 
 def test_links_of_two_sites_are_one_told_by_the_best() -> None:
