@@ -55,12 +55,17 @@ def lies(heard: Iterable[Heard], table: Table, own_asn: int) -> frozenset[Lie]:
     return frozenset(found)
 
 
-def alarms(found: Iterable[Lie]) -> tuple[str, ...]:
-    """At most `MOST` texts, of every liar the worst first; they fit in a report."""
+def alarms(found: Iterable[Lie], loud: Mapping[str, int] | None = None) -> tuple[str, ...]:
+    """At most `MOST` texts, of every liar the worst first; they fit in a report. `loud`: sites that are not listened to for a while, with
+    how many prefixes they sent at least."""
     by_site: dict[str, list[Lie]] = defaultdict(list)
     for lie in sorted(found):
         by_site[lie.site].append(lie)
     texts = [(number, text) for said in by_site.values() for number, text in enumerate(_texts(said))]
+    texts += [
+        (0, f"site {site} announces at least {count} more things that are wrong")
+        for site, count in (loud or {}).items()
+    ]
     return tuple(sorted(text for _, text in sorted(texts)[:MOST]))
 
 

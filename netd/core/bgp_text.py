@@ -26,7 +26,8 @@ PREPENDED = 3
 neighbour likes it no more for being direct."""
 MOST_SENT = 16_384
 """Prefixes that a peer may send before its session ends for `COOL_OFF`. Junk among them is refused one by one and ends no session, but it
-is kept, so that it can be named, at some 200 bytes each (seen with FRR 8.4); "force" counts it. Doubled until it is twice the sites."""
+is kept, so that it can be named, at some 400 bytes each (seen with FRR 8.4). FRR counts it ("force") only when something true comes, so
+netd counts, too. Doubled until it is twice the sites."""
 COOL_OFF = 5
 """Minutes until a session that was ended for too many prefixes is tried again."""
 LAST_ENTRY = 65_535
@@ -111,7 +112,7 @@ def _family(version: int, network: str, wanted: Wanted, links: Iterable[Link], o
     for link in links:
         peer = link.peer_ipv4 if version == 4 else link.peer_ipv6
         way = "INSIDE" if link in inside else f"LINK{link.number}-"
-        most = _most(others) if link not in inside else 70_000
+        most = most_sent(others) if link not in inside else 70_000
         lines.append(f"  neighbor {peer} activate")
         if link in inside:
             lines.append(f"  neighbor {peer} next-hop-self")
@@ -128,7 +129,8 @@ def _told(link: Link, wanted: Wanted) -> str:
     return "SPARE" if link.number in wanted.sparing else "OUT"
 
 
-def _most(others: int) -> int:
+def most_sent(others: int) -> int:
+    """Prefixes of one kind that a peer may send where there are so many other sites."""
     return max(MOST_SENT, 1 << (2 * others).bit_length())
 
 

@@ -6,6 +6,7 @@ They run in a session of their own, survive netd and are adopted again. Debian's
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -16,9 +17,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from netd.core.bgp_alarms import Heard, Lie, alarms, lies, path_alone, routes
 from netd.core.bgp_diff import commands
-from netd.core.bgp_text import bgp_config
+from netd.core.bgp_text import COOL_OFF, bgp_config, most_sent
 from netd.core.wanted import Wanted
 from netd.errors import NetdError
 from netd.shell import files
@@ -31,6 +34,8 @@ LOOK_EVERY, CALM_EVERY = 0.5, 2.0
 """Seconds for which what was seen of the sessions is believed: while one is missing, and when all stand."""
 ALARMS_EVERY, CONFIRM = 10.0, 3.0
 """Seconds until what neighbours announce is looked at again: usually, and when something new was wrong."""
+TALK = 3
+"""Messages of a peer between two looks at the sessions, after which its prefixes are counted; a keepalive comes every three seconds."""
 ASKED_AT_ONCE = 8
 """Neighbours in one question: each may answer with megabytes."""
 
@@ -43,11 +48,15 @@ class Frr:
         self._seen: tuple[float, frozenset[int]] = (-CALM_EVERY, frozenset())
         self._looked: tuple[float, int] = (-ALARMS_EVERY, 0)
         """When, and with which Table, lies were last looked for."""
+        self._messages: dict[str, int] = {}
+        """By peer, at the last look."""
+        self._loud: dict[int, float] = {}
+        """Links whose peer announced too much, and until when (monotonic) it is not listened to."""
         self._suspected: frozenset[Lie] = frozenset()
         self._confirmed: frozenset[Lie] = frozenset()
 
     def plan(self, wanted: Wanted) -> list[str]:
-        space, text = _space(wanted.instance), bgp_config(wanted, os.uname().nodename)
+        space, text = _space(wanted.instance), bgp_config(self._listening(wanted), os.uname().nodename)
         missing = [f"start {name}" for name in DAEMONS if _pid(space, name) is None]
         if not missing and files.read(self._applied) == text:
             return []
@@ -56,7 +65,7 @@ class Frr:
 
     def follow(self, wanted: Wanted) -> list[str]:
         """Bring FRR to what is wanted; the changes made. Raises NetdError("tool") when FRR has not taken all of it."""
-        space, text = _space(wanted.instance), bgp_config(wanted, os.uname().nodename)
+        space, text = _space(wanted.instance), bgp_config(self._listening(wanted), os.uname().nodename)
         missing = [name for name in DAEMONS if _pid(space, name) is None]
         if not missing and files.read(self._applied) == text:
             return []
@@ -116,7 +125,9 @@ class Frr:
         calm = len(found) == len(wanted.spec.links)
         if time.monotonic() - at < (CALM_EVERY if calm else LOOK_EVERY):
             return found
-        peers = _established(_ask(wanted.instance, "show bgp summary json"))
+        summary = _ask(wanted.instance, "show bgp summary json")
+        self._look_at_loud(wanted, _messages(summary))
+        peers = _established(summary)
         found = frozenset(link.number for link in wanted.spec.links if {link.peer_ipv4, link.peer_ipv6} & peers)
         self._seen = (time.monotonic(), found)
         return found
@@ -129,11 +140,35 @@ class Frr:
             found = lies(self._heard(wanted), wanted.table, wanted.spec.asn)
             self._suspected, self._confirmed = found, found & self._suspected
             self._looked = (time.monotonic(), wanted.table.version)
-        return alarms(self._confirmed)
+        sites = {link.peer_site for link in wanted.spec.links if link.number in self._loud}
+        return alarms(self._confirmed, dict.fromkeys(sites, most_sent(len(wanted.table.sites))))
+
+    def _listening(self, wanted: Wanted) -> Wanted:
+        """Without the links whose peer announced too much: the session goes, and with it all that FRR kept of it."""
+        self._loud = {number: until for number, until in self._loud.items() if until > time.monotonic()}
+        if not self._loud:
+            return wanted
+        links = tuple(link for link in wanted.spec.links if link.number not in self._loud)
+        return dataclasses.replace(wanted, spec=msgspec.structs.replace(wanted.spec, links=links))
+
+    def _look_at_loud(self, wanted: Wanted, messages: dict[str, int]) -> None:
+        """Count what those keep who had much to say; FRR does not, while all of it is refused."""
+        before, self._messages = self._messages, messages
+        talking = [
+            (link.number, family, peer)
+            for link in wanted.spec.links
+            for family, peer in (("ipv4", link.peer_ipv4), ("ipv6", link.peer_ipv6))
+            if link.peer_asn != wanted.spec.asn and messages.get(peer, 0) - before.get(peer, 0) > TALK
+        ]
+        words = [f"show bgp {family} unicast neighbors {peer} prefix-counts json" for _, family, peer in talking]
+        for (number, _, _), answer in zip(talking, _ask_all(wanted.instance, words) if words else (), strict=False):
+            if answer.get("ribTableWalkCounters", {}).get("Adj-in", 0) > most_sent(len(wanted.table.sites)):
+                self._loud[number] = time.monotonic() + 60 * COOL_OFF
 
     def _heard(self, wanted: Wanted) -> Iterator[Heard]:
         up = self.established(wanted)
-        links = [link for link in wanted.spec.links if link.number in up and link.peer_asn != wanted.spec.asn]
+        heard = up - self._loud.keys()
+        links = [link for link in wanted.spec.links if link.number in heard and link.peer_asn != wanted.spec.asn]
         for some in (links[first : first + ASKED_AT_ONCE] for first in range(0, len(links), ASKED_AT_ONCE)):
             peers = [(link, peer) for link in some for peer in (("ipv4", link.peer_ipv4), ("ipv6", link.peer_ipv6))]
             words = [f"show bgp {family} unicast neighbors {peer} filtered-routes json" for _, (family, peer) in peers]
@@ -193,6 +228,14 @@ def _said(instance: str, *commands: str) -> str:
         return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False).stdout
     except subprocess.TimeoutExpired:
         return ""
+
+
+def _messages(summary: dict[str, Any]) -> dict[str, int]:
+    """How many each peer has sent."""
+    peers = [
+        item for family in summary.values() if isinstance(family, dict) for item in family.get("peers", {}).items()
+    ]
+    return {address: int(peer.get("msgRcvd", 0)) for address, peer in peers}
 
 
 def _established(summary: dict[str, Any]) -> set[str]:
