@@ -20,8 +20,6 @@ class Rules:
 
     mesh_sites: int = 20
     """Full mesh up to so many sites."""
-    mesh_again: int = 16
-    """A network with hubs turns into a mesh again only at so few: a site that comes and goes rewires nothing."""
     hubs_per_site: int = 2
     hubs: int = 3
     """At least, where as many can be had: with one lost, two are left."""
@@ -34,6 +32,11 @@ class Rules:
     between_hubs_most: int = 8
     others: int = 10
     """Sites, newcomers aside, whose links one step changes at most."""
+
+    @property
+    def mesh_again(self) -> int:
+        """A network with hubs turns into a mesh again only at so few: a site that comes and goes rewires nothing."""
+        return self.mesh_sites * 4 // 5
 
 
 class Draft:

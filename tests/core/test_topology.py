@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from garage.core.topology import End, Node, Plan, Rules, Site, Wire, linkable, plan, reachable, wire
 from garage.core.topology_graph import components, cut_vertices
 
-SMALL = Rules(mesh_sites=6, mesh_again=4)
+SMALL = Rules(mesh_sites=6)
 """So that networks of a dozen sites have hubs."""
 
 
@@ -341,6 +341,18 @@ def test_a_network_that_shrinks_a_little_does_not_turn_back() -> None:
     _, after, steps = run([s for s in sites if s is not leaf], links)
     assert sum(len(step.add) for step in steps) <= 2
     assert not any(link.reason == "mesh" for link in after)
+
+
+@pytest.mark.parametrize("mesh_sites", [2, 6, 12])
+def test_whatever_figure_is_set_a_network_with_hubs_stays_one(mesh_sites: int) -> None:
+    """The figure at which it would be a mesh again lies below the one at which it ceased to be one."""
+    rules = Rules(mesh_sites=mesh_sites)
+    sites, links, _ = run(many(mesh_sites + 1), rules=rules)
+    hubs = {s.name for s in sites if s.hub}
+    assert hubs
+    again = plan(sites, links, rules=rules)
+    assert again.settled
+    assert again.hubs == hubs
 
 
 def test_nodes_of_a_site_are_linked_and_share_its_links() -> None:
