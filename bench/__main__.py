@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -15,6 +16,7 @@ INFRASTRUCTURE = {"record", "running", "sites", "__main__"}
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what a benchmark has built is taken down again
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if module.name not in INFRASTRUCTURE:
             importlib.import_module(f"bench.{module.name}")
