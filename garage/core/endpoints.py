@@ -61,6 +61,7 @@ def outside(own: Collection[str], sightings: Iterable[Sighting], version: int) -
     that nobody can foresee, since each link is a socket of its own.
     """
     told = [(found, item) for item in sightings if (found := split(item.seen_at)) and found[0].version == version]
+    told = [row for row in told if not private(row[0][0])] or told  # a peer behind the same NAT sees nothing of it
     seen = [(found, item.port) for found, item in told]
     if not seen:
         return Outside("", _guess([ipaddress.ip_address(text) for text in own], version))

@@ -50,6 +50,14 @@ def test_before_anybody_has_seen_a_node_its_addresses_say_what_may_be() -> None:
     assert endpoints.outside([], [], 4).way == "closed"
 
 
+def test_a_peer_behind_the_same_nat_says_nothing_of_it() -> None:
+    """Two sites of one carrier see each other's inner addresses; those beyond it cannot."""
+    near = [Sighting(port, f"100.64.9.2:{port}") for port in (1, 2, 3)]
+    assert endpoints.outside(["100.64.9.2"], near, 4) == Outside("100.64.9.2", "open")
+    beyond = [*near, Sighting(4, "192.0.2.66:6433")]
+    assert endpoints.outside(["100.64.9.2"], beyond, 4) == Outside("192.0.2.66", "symmetric")
+
+
 def test_what_is_seen_now_counts_before_what_was_seen() -> None:
     """A site that moved; and a NAT that does not seem another one while some of its links are down."""
     before = [Sighting(port, f"198.51.100.7:{port + 1}", now=False) for port in (1000, 1001, 1002)]
