@@ -71,19 +71,25 @@ class Frr:
             return []
         self._applied.unlink(missing_ok=True)
         self._start(space, missing)
-        lines = commands(running(space), text)
-        if lines:
-            files.write(self._config, "".join(f"{line}\n" for line in lines), 0o644)
-            run(
-                ["vtysh", "-N", space, "-f", str(self._config)], check=False
-            )  # its exit status says nothing of single lines
+        lines = commands("", text) if missing else []
+        self._tell(
+            space, lines
+        )  # what zebra still has is in the configuration shown, and bgpd that was started knows nothing of it
+        if more := commands(running(space), text):
+            self._tell(space, more)
             if left := commands(running(space), text):
                 raise NetdError(
                     "tool", f"FRR has not taken “{'; '.join(left[:4])}”", hint="is its version 8.4 or later?"
                 )
         files.write(self._applied, text, 0o644)
         self._seen = (-CALM_EVERY, frozenset())
-        return [f"start {name}" for name in missing] + [f"frr {line}" for line in lines]
+        return [f"start {name}" for name in missing] + [f"frr {line}" for line in (*lines, *more)]
+
+    def _tell(self, space: str, lines: Sequence[str]) -> None:
+        if lines:
+            files.write(self._config, "".join(f"{line}\n" for line in lines), 0o644)
+            # its exit status says nothing of single lines
+            run(["vtysh", "-N", space, "-f", str(self._config)], check=False)
 
     def _start(self, space: str, names: Sequence[str]) -> None:
         """Bgpd without zebra has no routes, so all start again when zebra is missing."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from netd.lab import observe
 from netd.lab.removal import remove
 from netd.lab.state import ROOT
+from netd.lab.world import World
 from tests.lableft import Traces
 
 pytestmark = pytest.mark.kernel
@@ -62,6 +65,22 @@ def status(name: str) -> dict[str, Any]:
     return found
 
 
+def kill(name: str, node: str, role: str) -> None:
+    """SIGKILL, seen by all: the other site's BFD does not notice, its BGP does."""
+    for pid, found in observe.roles(World.attach(name), node):
+        if found == role:
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(1)
+
+
+def pings(name: str, address: str) -> bool:
+    """From a, which has no other way than b's word."""
+    return (
+        " 0% packet loss"
+        in command("exec", "--lab", name, "a", "--", "ping", "-n", "-c", "1", "-W", "1", address).stdout
+    )
+
+
 def test_two_sites_from_up_to_down(topology: Path, name: str) -> None:
     up = said("up", str(topology), "--name", name)
     assert [line.split()[2] for line in up.splitlines() if " s  " in line] == [
@@ -78,6 +97,13 @@ def test_two_sites_from_up_to_down(topology: Path, name: str) -> None:
     sites = json.loads(said(*at, "a", "--", "garage", "-o", "json", "site", "list"))["items"]
     assert {site["name"]: site["state"] for site in sites} == {"a": "up", "b": "up"}
     assert "10.30.0.0/20" in said(*at, "b", "--", "vtysh", "-c", "show bgp ipv4 unicast")
+
+    shown = status(name)
+    kill(name, "b", "bgpd")
+    began = time.monotonic()
+    while not pings(name, "10.41.0.1") or not pings(name, "fd41::1"):
+        assert time.monotonic() < began + 60, "bgpd was started again, and says what is b's"
+        time.sleep(0.3)
 
     shown = status(name)
     assert [(row["a"], row["b"], row["state"]) for row in shown["links"]] == [("a", "b", "up")]
