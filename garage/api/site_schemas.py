@@ -101,7 +101,8 @@ class SiteOut(Out):
     latitude: float | None = Field(description="Degrees, north positive; null where nobody has said where the site is.")
     longitude: float | None = Field(description="Degrees, east positive.")
     created_at: Time
-    alarms: list[str]
+    alarms: list[str] = Field(description="What its nodes say of others.")
+    accusations: list[str] = Field(description="What others' nodes say of it, each with the accuser's name.")
     nodes: list[SiteNodeOut]
 
 

@@ -14,6 +14,7 @@ from garage.core.samples import Sample
 from garage.db.overlay_models import Link, LinkEnd, Site, SiteNode
 from garage.services import measurements
 from garage.services.context import Context
+from netd.core import bgp_alarms
 
 SILENT_AFTER = 75.0
 """Seconds: a node reports every 10 s, and the time is written every 30."""
@@ -58,6 +59,9 @@ class SiteView:
     longitude: float | None
     created_at: float
     alarms: list[str]
+    """What its nodes say of others."""
+    accusations: list[str]
+    """What others' nodes say of it: "SITE: what it announces that is not its own"."""
     nodes: list[SiteNodeView] = field(default_factory=list)
 
 
@@ -106,8 +110,20 @@ def site_views(session: Session, ctx: Context, sites: Sequence[Site]) -> list[Si
     nodes: dict[str, list[SiteNode]] = defaultdict(list)
     for node in session.scalars(query):
         nodes[node.site_id].append(node)
+    accusations = accused_of(session)
     all_links = _count(session, [node.id for found in nodes.values() for node in found])
-    return [_view(ctx.clock(), site, nodes[site.id], all_links) for site in sites]
+    return [_view(ctx.clock(), site, nodes[site.id], all_links, accusations.get(site.name, [])) for site in sites]
+
+
+def accused_of(session: Session) -> dict[str, list[str]]:
+    """By the name of whom it is said, and it may be no site's: each accuser once with its first words."""
+    query = select(Site.name, SiteNode.alarms).join(Site, Site.id == SiteNode.site_id).order_by(Site.name)
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for by, alarms in session.execute(query):
+        for text in alarms:
+            for name in bgp_alarms.accused([text]) - {by}:
+                found[name].setdefault(by, f"{by}: {text}")
+    return {name: list(said.values()) for name, said in found.items()}
 
 
 def _count(session: Session, nodes: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -126,7 +142,9 @@ def _count(session: Session, nodes: Iterable[str]) -> dict[str, tuple[int, int]]
     return {node: (total[node], up[node]) for node in wanted}
 
 
-def _view(now: float, site: Site, nodes: Sequence[SiteNode], counted: dict[str, tuple[int, int]]) -> SiteView:
+def _view(
+    now: float, site: Site, nodes: Sequence[SiteNode], counted: dict[str, tuple[int, int]], accusations: list[str]
+) -> SiteView:
     views = [_node_view(now, node, *counted[node.id]) for node in nodes]
     same = ("name", "asn", "ipv4", "ipv6", "proposed_ipv4", "proposed_ipv6", "own", "hub")
     where = ("latitude", "longitude", "created_at")
@@ -135,6 +153,7 @@ def _view(now: float, site: Site, nodes: Sequence[SiteNode], counted: dict[str, 
         state=min((view.state for view in views), key=WORST.index, default="invited"),
         renumber=(site.ipv4, site.ipv6) != (site.proposed_ipv4, site.proposed_ipv6),
         alarms=[text for view in views for text in view.alarms],
+        accusations=accusations,
         nodes=views,
     )
 

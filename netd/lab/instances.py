@@ -14,13 +14,12 @@ from pathlib import Path
 from netd.core.overlay import DIGITS
 from netd.errors import NetdError
 from netd.lab.state import LabState, labs
+from netd.shell.routes import CRASHES, DAEMONS
 
 PLACES = (("etc/frr", "garage_"), ("run/frr", "garage_"), ("run/wireguard", "gl"), ("sys/class/net", "gb"))
 """Folders of the server in which names carry an instance id, and what stands before it."""
 FILES = ("etc/frr/garage_{}?", "run/frr/garage_{}?", "run/wireguard/gl{}*.sock")
 ETC_NETNS = Path("/etc/netns")
-CRASHES = Path("/var/tmp/frr")  # noqa: S108 (FRR's own place, a folder per process)
-DAEMONS = ("zebra", "bgpd", "bfdd")
 MAX_NODES = len(DIGITS)
 
 

@@ -29,6 +29,7 @@ from netd.shell.run import run
 
 DAEMONS = ("zebra", "bgpd", "bfdd")
 BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
+CRASHES = Path("/var/tmp/frr")  # noqa: S108 (FRR's own place, a folder per process)
 START_SECONDS = 10.0
 LOOK_EVERY, CALM_EVERY = 0.5, 2.0
 """Seconds for which what was seen of the sessions is believed: while one is missing, and when all stand."""
@@ -109,13 +110,16 @@ class Frr:
             time.sleep(0.01)
 
     def _end(self, space: str) -> None:
-        for name in reversed(DAEMONS):
-            if (number := _pid(space, name)) is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(number, signal.SIGTERM)
+        """With what they keep for the case of a crash, which FRR itself leaves behind."""
+        running = {name: number for name in reversed(DAEMONS) if (number := _pid(space, name)) is not None}
+        for number in running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGTERM)
         deadline = time.monotonic() + 5
         while any(_pid(space, name) for name in DAEMONS) and time.monotonic() < deadline:
             time.sleep(0.02)
+        for name, number in running.items():
+            shutil.rmtree(CRASHES / f"{name}.{number}", ignore_errors=True)
 
     def stop(self, instance: str) -> None:
         """End ours; zebra takes its routes with it."""

@@ -536,6 +536,8 @@ def test_a_metric_names_who_is_accused_and_by_how_many(ctx: Context, admin: Call
     )
     one.report(alarms=words)
     two.report(alarms=(words[0], "site two announces ::/0, which belongs to nobody", 'site x"y announces z'))
+    assert sites.get(ctx, admin, "liar").accusations == [f"{name}: {words[0]}" for name in ("one", "two")]
+    assert sites.get(ctx, admin, "one").accusations == []
     text = render(ctx)[0].decode()
     lines = {line for line in text.splitlines() if line.startswith("garage_overlay_alarms{")}
     assert lines == {

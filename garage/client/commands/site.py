@@ -115,8 +115,8 @@ def _state(item: Item) -> str:
     words = [_word(item)]
     if item["renumber"]:
         words.append(_("must renumber"))
-    if item["alarms"]:
-        words.append(_("alarm"))
+    if item["accusations"]:
+        words.append(_("announces what is not its own"))
     return ", ".join(words)
 
 
@@ -135,6 +135,7 @@ def site_show(cli: Cli, name: str) -> None:
         (_("used until now"), _until_now),
         (_("nodes"), lambda item: "\n".join(_node(node) for node in item["nodes"])),
         (_("links"), lambda item: "\n".join(_link(link, name) for link in item["links"])),
+        (_("others say of it"), lambda item: "\n".join(item["accusations"])),
         (_("alarms"), lambda item: "\n".join(item["alarms"])),
         (_("problems"), lambda item: "\n".join(text for node in item["nodes"] for text in _problems(node))),
     )
