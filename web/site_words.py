@@ -53,6 +53,14 @@ INVITATION_STATES: dict[str, str] = {
     "withdrawn": N_("withdrawn"),
 }
 
+MEASUREMENT_STATES: dict[str, str] = {
+    "waiting": N_("waits for its turn"),
+    "running": N_("being measured"),
+    "done": N_("measured"),
+    "failed": N_("failed"),
+}
+"""Of a measurement of throughput (`garage.services.throughput`)."""
+
 WAYS: dict[str, str] = {
     "open": N_("reachable from outside"),
     "cone": N_("behind NAT"),

@@ -58,17 +58,18 @@ def ends(session: Session, node_id: str, outcome: wire.Outcome | None) -> bool:
     return _ended_by(session, node_id, outcome) is not None
 
 
-def take(session: Session, ctx: Context, node_id: str, outcome: wire.Outcome | None, changes: Changes) -> None:
-    """Keep what a node says of a measurement that it takes part in, and begin with the next; called under the lock."""
+def take(session: Session, ctx: Context, node_id: str, outcome: wire.Outcome | None, changes: Changes) -> bool:
+    """Keep what a node says of a measurement that it takes part in, and begin with the next; called under the lock. Whether one ended."""
     row = _ended_by(session, node_id, outcome)
     if row is None or outcome is None:
-        return
+        return False
     if outcome.error:
         _fail(row, ctx.clock(), f"{names(session)[node_id]}: {outcome.error}", changes)
     else:
         _finish(session, row, ctx.clock(), outcome, changes)
     session.flush()
     advance(session, ctx, changes)
+    return True
 
 
 def _ended_by(session: Session, node_id: str, outcome: wire.Outcome | None) -> Measurement | None:

@@ -181,9 +181,9 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
         changes.nodes.add(node.id)
     if keys or turned or any(looked):
         mark_dirty(session)
-    measurements.take(session, ctx, node.id, said.outcome, changes)
+    measured = measurements.take(session, ctx, node.id, said.outcome, changes)
     raise_versions(session, ctx, changes.nodes)
-    if turned or told != (node.alarms, node.paused, *_used(known.site)):
+    if turned or measured or told != (node.alarms, node.paused, *_used(known.site)):
         publish(session, ctx, known.site.name)
 
 
