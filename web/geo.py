@@ -8,6 +8,12 @@ from collections.abc import Sequence
 At = tuple[float, float]
 """(latitude, longitude) in degrees, or (x, y) in percent of the picture."""
 ROUNDS = 200
+STRETCH = 2.0
+"""How much wider (or higher) than it is a country may be drawn to use the picture."""
+LETTER, BESIDE = 0.72, 1.8
+"""Percent of a picture of 1100 pixels: a letter's width, and how far beside its site a name begins."""
+LINE, SIGN = 4.4, (1.4, 3.2)
+"""Percent: the height of a line of text; how far a site's sign reaches to the sides, and up and down."""
 
 
 def placed(at: Sequence[At], margins: At, aspect: float, apart: float) -> list[At]:
@@ -15,9 +21,11 @@ def placed(at: Sequence[At], margins: At, aspect: float, apart: float) -> list[A
     stand at least `apart` percent of the width from each other where there is room."""
     wide, high = 100 - 2 * margins[0], 100 - 2 * margins[1]
     flat = _flat(at)
-    spread = max(max(x for x, _ in flat) / wide, max(y for _, y in flat) / (high / aspect), 1e-9)
+    across, down = max(x for x, _ in flat) / wide, max(y for _, y in flat) / (high / aspect)
+    spread = max(across, down, 1e-9)
+    across, down = max(across, spread / STRETCH), max(down, spread / STRETCH)
     middle = max(x for x, _ in flat) / 2, max(y for _, y in flat) / 2
-    found = [(50 + (x - middle[0]) / spread, 50 + (y - middle[1]) / spread * aspect) for x, y in flat]
+    found = [(50 + (x - middle[0]) / across, 50 + (y - middle[1]) / down * aspect) for x, y in flat]
     return _pushed(found, margins, aspect, apart)
 
 
@@ -63,3 +71,38 @@ def _inside(point: At, margins: At) -> At:
         min(max(point[0], margins[0]), 100 - margins[0]),
         min(max(point[1], margins[1]), 100 - margins[1]),
     )
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in percent."""
+
+
+def sides(points: Sequence[At], names: Sequence[str]) -> list[str]:
+    """Where each name stands ("start" is to the right, "end" to the left, "above", "below") so that names hide neither each other nor
+    sites, as far as one after the other can be put."""
+    taken: list[Box] = [(x - SIGN[0], y - SIGN[1], x + SIGN[0], y + SIGN[1]) for x, y in points]
+    found = []
+    for (x, y), name in zip(points, names, strict=True):
+        boxes = _boxes(x, y, LETTER * len(name))
+        first = ("end", "start") if x < 50 else ("start", "end")
+        side = min((*first, "above", "below"), key=lambda side: _cost(boxes[side], taken))
+        taken.append(boxes[side])
+        found.append(side)
+    return found
+
+
+def _boxes(x: float, y: float, width: float) -> dict[str, Box]:
+    above, below = y - SIGN[1] - LINE, y + SIGN[1]
+    return {
+        "start": (x + BESIDE, y - LINE / 2, x + BESIDE + width, y + LINE / 2),
+        "end": (x - BESIDE - width, y - LINE / 2, x - BESIDE, y + LINE / 2),
+        "above": (x - width / 2, above, x + width / 2, above + LINE),
+        "below": (x - width / 2, below, x + width / 2, below + LINE),
+    }
+
+
+def _cost(box: Box, taken: Sequence[Box]) -> int:
+    hidden = sum(
+        box[0] < right and left < box[2] and box[1] < bottom and top < box[3] for left, top, right, bottom in taken
+    )
+    return hidden + 3 * (box[0] < 1 or box[2] > 99)

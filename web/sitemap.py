@@ -25,7 +25,7 @@ INNER = 0.36
 ASPECT = 2.2
 """Width by height that sites are spread evenly for; on a narrower picture they still do not touch."""
 MARGIN_X, MARGIN_Y = 15.0, 14.0
-APART = 5.5
+APART = 6.0
 """Percent of the width that two sites with coordinates stand apart at least, where there is room."""
 LABEL = 15
 """Letters of a name on the map; the whole name is told with the figures."""
@@ -128,19 +128,12 @@ def spots(places: Iterable[Place]) -> list[Spot]:
 def _by_coordinates(members: Sequence[Place], invited: Sequence[Place]) -> list[Spot]:
     """Those that were only invited wait at the right edge."""
     found = geo.placed([place.at for place in members if place.at], (MARGIN_X, MARGIN_Y), ASPECT, APART)
-    waiting = [(97.0, MARGIN_Y + 8.0 * number) for number in range(len(invited))]
-    many = len(members) > NAMED
-    return [
-        Spot(
-            place,
-            x,
-            y,
-            "start" if x < 50 else "end",
-            None,
-            "" if many and place.calm and not place.hub else _short(place.name),
-        )
-        for place, (x, y) in zip((*members, *invited), (*found, *waiting), strict=True)
-    ]
+    waiting = [(96.0, MARGIN_Y + 9.0 * number) for number in range(len(invited))]
+    everybody, points = (*members, *invited), (*found, *waiting)
+    many = len(everybody) > NAMED
+    labels = ["" if many and place.calm and not place.hub else _short(place.name) for place in everybody]
+    rows = zip(everybody, points, geo.sides(points, labels), labels, strict=True)
+    return [Spot(place, x, y, side, None, label) for place, (x, y), side, label in rows]
 
 
 def _rings(ordered: Sequence[Place]) -> list[Spot]:

@@ -83,7 +83,9 @@ def open_tab(chromium: Browser, site: Site) -> Iterator[Opener]:
         context.set_default_timeout(8000)
         tab = Tab(context.new_page(), context)
         tabs.append(tab)
-        tab.page.on("console", lambda message: _listen(tab, message.type, message.text))
+        tab.page.on(
+            "console", lambda message: _listen(tab, message.type, f"{message.text} {message.location.get('url', '')}")
+        )
         tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
         if who:
             sign_in(tab.page, who.name, PASSWORD)

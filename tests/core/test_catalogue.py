@@ -51,6 +51,14 @@ def test_placeholders_match(japanese: Catalog) -> None:
             assert sorted(FIELDS.findall(english)) == sorted(FIELDS.findall(text)), english
 
 
+def test_no_percent_sign_breaks_a_page(japanese: Catalog) -> None:
+    """Jinja's gettext formats every text, also one without a field."""
+    for message in japanese:
+        if message.id and any(str(name).endswith(".html") for name, _ in message.locations):
+            for text in (*_all(message.id), *_all(message.string)):
+                assert "%" not in re.sub(r"%\(\w+\)[sd]|%%", "", text), text
+
+
 def _all(value: object) -> list[str]:
     return list(value) if isinstance(value, list | tuple) else [str(value)]
 

@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.geo import placed
+from web.geo import LETTER, _boxes, _cost, placed
 from web.sitemap import APART, ASPECT, MARGIN_X, MARGIN_Y, Place, spots
 
 TOWNS = {"sapporo": (43.06, 141.35), "tsukuba": (36.08, 140.11), "nagoya": (35.18, 136.91), "naha": (26.21, 127.68)}
@@ -48,3 +48,19 @@ def test_sites_stand_apart_inside_the_picture(at: list[tuple[float, float]]) -> 
     assert all(MARGIN_X <= x <= 100 - MARGIN_X and MARGIN_Y <= y <= 100 - MARGIN_Y for x, y in found)
     near = min(math.hypot(a[0] - b[0], (a[1] - b[1]) / ASPECT) for a, b in itertools.combinations(found, 2))
     assert near > APART * 0.5
+
+
+def test_names_hide_neither_each_other_nor_sites() -> None:
+    crowd = {
+        "tokyo": (35.68, 139.69),
+        "yokohama": (35.44, 139.64),
+        "chiba": (35.61, 140.12),
+        "kawasaki": (35.53, 139.70),
+    }
+    found = spots(towns(**crowd))
+    boxes = [_boxes(spot.x, spot.y, LETTER * len(spot.label))[spot.side] for spot in found]
+    signs = [(spot.x - 1, spot.y - 2, spot.x + 1, spot.y + 2) for spot in found]
+    for number, box in enumerate(boxes):
+        assert _cost(box, [*boxes[:number], *boxes[number + 1 :], *signs[:number], *signs[number + 1 :]]) == 0, found[
+            number
+        ]

@@ -18,7 +18,19 @@ def site(name: str, state: str = "up", alarms: tuple[str, ...] = ()) -> SiteView
     number = sum(map(ord, name)) % 200
     prefixes = f"10.{number}.0.0/20", f"fd{number:02x}::/48"
     return SiteView(
-        name, state, 4_200_000_000 + number, *prefixes, *prefixes, False, False, False, None, None, 0.0, list(alarms), []
+        name,
+        state,
+        4_200_000_000 + number,
+        *prefixes,
+        *prefixes,
+        False,
+        False,
+        False,
+        None,
+        None,
+        0.0,
+        list(alarms),
+        [],
     )
 
 
