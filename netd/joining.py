@@ -25,7 +25,6 @@ class Joined:
     site: str
     domain: str
     asn: int
-    links: int
     ipv4: str
     ipv6: str
     renumber: bool
@@ -94,4 +93,4 @@ def _joined(spec: LinkSpec, table: Table, own: NodeSpec) -> Joined:
     if mine is None:
         raise NetdError("registry", "the registry's table does not have this site in it")
     renumber = (mine.ipv4, mine.ipv6) != (own.bridge.site_ipv4, own.bridge.site_ipv6)
-    return Joined(spec.site, table.domain, spec.asn, len(spec.links), mine.ipv4, mine.ipv6, renumber)
+    return Joined(spec.site, table.domain, spec.asn, mine.ipv4, mine.ipv6, renumber)

@@ -42,12 +42,11 @@ def _join(config: Config, arguments: argparse.Namespace) -> None:
     joined = joining.join(
         config, arguments.url, _token(arguments.token_file), port=arguments.port, ports=arguments.ports
     )
-    print(f"joined as site {joined.site} ({joined.site}.{joined.domain}), AS {joined.asn}, {joined.links} links")
+    print(f"joined as site {joined.site} ({joined.site}.{joined.domain}), AS {joined.asn}", flush=True)
     if joined.renumber:
         print(f"the registry gives {joined.ipv4} and {joined.ipv6}: this site's own are taken by another one")
         print("until this site takes them, others do not reach its machines: garage site renumber")
-    if joined.links:
-        _wait_for_links(make_overlay_of(config), joined.links)
+    _wait_for_links(make_overlay_of(config))
 
 
 def _token(path: Path | None) -> str:
@@ -61,15 +60,16 @@ def _token(path: Path | None) -> str:
     return text
 
 
-def _wait_for_links(overlay: Overlay, links: int) -> None:
-    """Tell when BGP over the first link stands."""
+def _wait_for_links(overlay: Overlay) -> None:
+    """Tell when BGP over the first link stands. The first member that joins is there before the registry's own site: its links come
+    some seconds later."""
     began = time.monotonic()
     while (taken := time.monotonic() - began) < UP_WITHIN:
         overlay.restore()
         overlay.node.adopt()
         wanted = overlay.wanted()
         if wanted is not None and (up := overlay.routes.established(wanted)):
-            print(f"{len(up)} of {links} links up after {taken:.1f} s")
+            print(f"{len(up)} of {len(wanted.spec.links)} links up after {taken:.1f} s")
             return
         time.sleep(0.1)
     print("no link is up yet; netd goes on trying (netd status)", file=sys.stderr)

@@ -77,7 +77,7 @@ print(made.recv(99).decode())
 """
 NUMBERS = {"nagoya": 1, "naha": 2}
 GATEWAYS = {"tsukuba": "10.30.0.1", "nagoya": "10.41.0.1", "naha": "10.42.0.1"}
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds; the server is shared."""
 
 

@@ -71,7 +71,7 @@ def test_a_running_site_shows_its_links_and_nothing_is_left_to_change(clinic: Cl
 def test_plan_shows_what_the_registry_s_newest_documents_would_change(clinic: Clinic) -> None:
     """At a site whose netd does not run, so that they are not taken meanwhile; and the plan takes nothing, either."""
     before = shown(clinic.mute, "plan")
-    assert before["overlay"]["changes"] == []
+    assert not any("osaka" in change for change in before["overlay"]["changes"])
     clinic.join("osaka", 2)
     after = shown(clinic.mute, "plan")
     assert after["overlay"]["table_version"][1] > before["overlay"]["table_version"][1]

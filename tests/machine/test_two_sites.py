@@ -103,14 +103,17 @@ def test_a_site_whose_prefixes_are_taken_is_renumbered_by_a_plan(pair: Pair) -> 
     _until(lambda: pair.nagoya.show("arm-nagoya")["state"] != "ready", "the restart")
     after = pair.nagoya.wait_state("arm-nagoya", "ready")
     assert (after["ipv4"], after["ipv6"]) != (before["ipv4"], before["ipv6"])
-    shown = pair.nagoya.ssh("arm-nagoya", "ip -brief address show")
-    assert after["ipv4"] in shown
-    assert after["ipv6"] in shown
-    assert before["ipv4"] not in shown
+    _until(lambda: after["ipv6"] in _addresses(pair.nagoya), "DHCPv6, which no login waits for")
+    assert after["ipv4"] in _addresses(pair.nagoya)
+    assert before["ipv4"] not in _addresses(pair.nagoya)
     assert "3 received" in pair.nagoya.ssh("arm-nagoya", "ping -c 3 arm-tsukuba.admin.tsukuba.garage.internal")
     assert "3 received" in pair.tsukuba.ssh("arm-tsukuba", f"ping -4 -c 3 {after['fqdn']}")
     site = json.loads(pair.tsukuba.garage("-o", "json", "site", "show", "nagoya"))
     assert site["renumber"] is False
+
+
+def _addresses(garage: Garage) -> str:
+    return garage.ssh("arm-nagoya", "ip -brief address show")
 
 
 def _until(true: Callable[[], bool], what: str, seconds: float = 30) -> None:
