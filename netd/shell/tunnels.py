@@ -133,7 +133,8 @@ class WireGuard:
             run(["ip", "link", "add", name, "type", "wireguard"])
             return
         SOCKETS.mkdir(mode=0o755, exist_ok=True)
-        (SOCKETS / f"{name}.sock").unlink(missing_ok=True)  # of one that was killed: `wg` would take it for the new one's
+        # left by one that was killed, which `wg` would take for the new one's
+        (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
         with (self._folder / "tunnels.log").open("ab") as log:
             process = subprocess.Popen(
                 ["wireguard-go", "-f", name],
