@@ -72,7 +72,7 @@ def _tie(pair: tuple[str, str], links: Sequence[LinkView]) -> Tie:
     staying = [link for link in links if link.state != "draining"] or list(links)
     best = min(links, key=lambda link: (BEST.index(link.state), link.rtt_ms is None, link.rtt_ms or 0.0))
     live = best.state in ("up", "draining")
-    rates = [rate for link in links if (rate := getattr(link, "rate", None)) is not None]
+    rates = [max(link.a_to_b_bps or 0.0, link.b_to_a_bps or 0.0) for link in links if link.measured_at is not None]
     return Tie(
         *pair,
         best.state,

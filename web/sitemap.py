@@ -27,6 +27,8 @@ ASPECT = 2.2
 MARGIN_X, MARGIN_Y = 15.0, 14.0
 APART = 6.0
 """Percent of the width that two sites with coordinates stand apart at least, where there is room."""
+MARKS, CLEAR = (0.38, 0.5, 0.62, 0.26, 0.74), 3.0
+"""Shares of a link's way at which its trouble may be marked, and how far (percent of the width) from other sites."""
 LABEL = 15
 """Letters of a name on the map; the whole name is told with the figures."""
 LOSSY, BAD = 0.01, 0.05
@@ -101,11 +103,8 @@ class Stroke:
     y2: float
     state: str
     width: float
-
-    @property
-    def mark(self) -> tuple[float, float]:
-        """Where trouble is marked: off the middle, in which all long links of a ring cross."""
-        return round(self.x1 + (self.x2 - self.x1) * 0.38, 2), round(self.y1 + (self.y2 - self.y1) * 0.38, 2)
+    mark: tuple[float, float]
+    """Where trouble is marked."""
 
 
 def look(state: str, loss: float | None) -> str:
@@ -195,11 +194,28 @@ def strokes(ties: Iterable[Tie], places: Iterable[Spot]) -> list[Stroke]:
     """Thickness says throughput (a step per factor of ten), the state says loss; those in trouble are drawn last, on top."""
     at = {spot.place.name: spot for spot in places}
     found = [
-        Stroke(tie, at[tie.a].x, at[tie.a].y, at[tie.b].x, at[tie.b].y, tie.look, _width(tie.rate))
+        _stroke(tie, at[tie.a], at[tie.b], at.values())
         for tie in ties
         if tie.a in at and tie.b in at and tie.a != tie.b
     ]
     return sorted(found, key=lambda stroke: (ORDER.index(stroke.state), stroke.tie.a, stroke.tie.b))
+
+
+def _stroke(tie: Tie, one: Spot, other: Spot, everybody: Iterable[Spot]) -> Stroke:
+    mark = _marked(one, other, everybody if tie.look in TROUBLE else ())
+    return Stroke(tie, one.x, one.y, other.x, other.y, tie.look, _width(tie.rate), mark)
+
+
+def _marked(one: Spot, other: Spot, everybody: Iterable[Spot]) -> tuple[float, float]:
+    """Off the middle, in which all long links of a ring cross, unless a site stands in the way there."""
+    between = [spot for spot in everybody if spot not in (one, other)]
+    ways = [(one.x + (other.x - one.x) * share, one.y + (other.y - one.y) * share) for share in MARKS]
+
+    def hidden(at: tuple[float, float]) -> bool:
+        return any(math.hypot(at[0] - spot.x, (at[1] - spot.y) / ASPECT) < CLEAR for spot in between)
+
+    x, y = next((at for at in ways if not hidden(at)), ways[0])
+    return round(x, 2), round(y, 2)
 
 
 def _width(rate: float | None) -> float:

@@ -111,7 +111,7 @@ document.addEventListener(
 
 // -- charts: the minute under the pointer
 function minute(chart, event) {
-  const plot = chart.querySelector(".plot > svg").getBoundingClientRect();
+  const plot = chart.querySelector(".plot").getBoundingClientRect();
   const values = JSON.parse(chart.dataset.chart);
   const index = Math.round(((event.clientX - plot.left) / plot.width) * (values.length - 1));
   if (!values[index]) return hide();
