@@ -120,6 +120,18 @@ def volumes(problems: Iterable[str]) -> tuple[list[Volume], list[str]]:
     return found, rest
 
 
+LEVELS = ("", "warn", "spare", "stop")
+"""Of a line's volume, what matters more later."""
+
+
+def volume(site: SiteView) -> str:
+    """The worst level of the site's lines, as far as its netd says; one that has stopped reporting says nothing of now."""
+    if site.state == "silent":
+        return ""
+    said = [line.level for node in site.nodes for line in volumes(node.problems)[0]]
+    return max(said, key=LEVELS.index, default="")
+
+
 def state_of(site: SiteView) -> str:
     """The registry's own site is never invited: its netd joins by itself."""
     return "joining" if site.own and site.state == "invited" else site.state
@@ -128,11 +140,12 @@ def state_of(site: SiteView) -> str:
 def places(sites: Iterable[SiteView], invited: Iterable[str], accused: Iterable[str]) -> list[Place]:
     """Sites, and those that an open invitation waits for."""
     blamed = set(accused)
-    found = {
-        site.name: Place(site.name, state_of(site), site.hub, site.own, site.name in blamed, _at(site))
-        for site in sites
-    }
+    found = {site.name: _place(site, site.name in blamed) for site in sites}
     return [*found.values(), *(Place(name, "invited") for name in sorted(set(invited) - set(found)))]
+
+
+def _place(site: SiteView, accused: bool) -> Place:
+    return Place(site.name, state_of(site), site.hub, site.own, accused, _at(site), volume(site))
 
 
 def _at(site: SiteView) -> tuple[float, float] | None:

@@ -77,3 +77,10 @@ REASONS: dict[str, str] = {
     "site": N_("within the site"),
 }
 """Why a link exists (`garage.core.topology.Reason`)."""
+
+VOLUME_LEVELS: dict[str, str] = {
+    "warn": N_("monthly volume nearly used"),
+    "spare": N_("spared: others go other ways to save its volume"),
+    "stop": N_("stopped: its monthly volume is used up"),
+}
+"""Of a line whose provider counts what passes (`netd/core/volume.py`)."""

@@ -51,10 +51,12 @@ class Place:
     """It announces what is not its own."""
     at: tuple[float, float] | None = None
     """Latitude and longitude, where somebody has said them."""
+    volume: str = ""
+    """How near one of its lines is to its monthly volume: "", warn, spare, stop."""
 
     @property
     def calm(self) -> bool:
-        return self.state in ("up", "invited", "joining") and not self.accused
+        return self.state in ("up", "invited", "joining") and not self.accused and self.volume != "stop"
 
 
 @dataclass(frozen=True, slots=True)

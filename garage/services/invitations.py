@@ -207,6 +207,12 @@ def _enrol_own(session: Session, ctx: Context, caller: Caller, own_name: str | N
     """The registry's own site has its prefixes before anybody else can ask for them."""
     if session.scalar(select(Site.id).where(Site.own)) is not None:
         return
+    if own_site.is_elsewhere(session):
+        raise GarageError(
+            "wrong_state",
+            N_("this garage is a site of an overlay whose registry another garage keeps"),
+            hint=N_("sites are invited there; to begin an overlay of your own, leave that one first: netd leave"),
+        )
     current = own_site.current(session, ctx).name
     name = own_name or (current if current != LONE else "")
     if not name:

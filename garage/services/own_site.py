@@ -46,6 +46,17 @@ def allotted(session: Session) -> Prefixes | None:
     return _pair(session, ALLOTTED)
 
 
+def is_elsewhere(session: Session) -> bool:
+    """Whether this site is a member of an overlay whose registry another garage keeps."""
+    return allotted(session) is not None and session.scalar(select(Site.id).where(Site.own)) is None
+
+
+def membership(ctx: Context) -> OwnSite | None:
+    """Under what name this site is a member elsewhere; None where it is not."""
+    with ctx.db.read() as session:
+        return current(session, ctx) if is_elsewhere(session) else None
+
+
 def _pair(session: Session, key: str) -> Prefixes | None:
     if (row := session.get(Setting, key)) is None:
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from garage.errors import GarageError
-from garage.services import machines, nodes, own_site, renumbering, sites
+from garage.services import invitations, machines, nodes, own_site, renumbering, sites
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from netd import wire
@@ -72,6 +72,15 @@ def test_machines_come_back_at_their_new_addresses(told: Rig, admin: Caller) -> 
     assert told.audits("site.renumber") == ["site.renumber"]
     third = machines.create(told.ctx, told.caller, NewMachine(name="three"))
     assert third.ipv4.startswith("10.99.16.")
+
+
+def test_a_member_of_an_overlay_elsewhere_invites_nobody(told: Rig, admin: Caller) -> None:
+    with pytest.raises(GarageError) as error:
+        invitations.invite(told.ctx, admin, "kyoto", own_name="home1")
+    assert error.value.code == "wrong_state"
+    assert invitations.listing(told.ctx, admin) == []
+    tell(told.ctx, None)
+    assert invitations.invite(told.ctx, admin, "kyoto", own_name="home1")[0].site == "kyoto"
 
 
 def refused(rig: Rig, admin: Caller, agreed: str) -> str:

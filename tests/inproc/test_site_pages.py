@@ -11,7 +11,7 @@ from flask import Flask
 
 import web
 from garage.api.app import make_flask
-from garage.services import accounts, invitations, registry, sites
+from garage.services import accounts, invitations, nodes, registry, sites
 from garage.services.context import Caller, Context
 from netd import wire
 from netd.core.token import parse_token
@@ -347,3 +347,14 @@ def _heights(page: Browser) -> dict[str, float]:
     )
     assert len(found) == 4
     return {name: float(y) for y, name in found}
+
+
+def test_a_member_of_an_overlay_elsewhere_is_told_so_and_that_it_must_renumber(page: Browser, ctx: Context) -> None:
+    prefixes = {"ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
+    said = wire.Report(node=ctx.config.node, applied_version=0, site="naha", domain="garage.internal", **prefixes)
+    nodes.report(ctx, ctx.config.node, said)
+    text = page.get("/sites").text
+    assert "This garage is site naha of an overlay." in text
+    assert "garage site renumber" in text
+    assert 'id="invite"' not in text
+    assert page.post("/sites", name="kyoto", own_name="x", once="1").status_code == 409

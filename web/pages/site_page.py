@@ -40,6 +40,7 @@ def _page(who: Caller, ref: str, status: int = 200, **more: Any) -> Response:
         accused=[claim for claim in claims if claim.accused == ref],
         accuses=[claim for claim in claims if claim.by == ref],
         other_alarms=overlay_view.others(site),
+        said={node.name: overlay_view.volumes(node.problems) for node in site.nodes},
         **more,
     )
 

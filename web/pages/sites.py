@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, request
 
 from garage.errors import N_, GarageError
-from garage.services import invitations, own_site, paths, sites
+from garage.services import invitations, own_site, paths, renumbering, sites
 from garage.services.context import Caller, Context
 from garage.services.idempotency import Answer, once
 from garage.services.invitations import LONE, InvitationView
@@ -51,6 +51,8 @@ def overview(who: Caller) -> dict[str, Any]:
         "invitations": [item for item in asked if not item.own],
         "hours": HOURS,
         "asks_own_name": not any(site.own for site in found) and own_site.own(ctx()).name == LONE,
+        "volume_of": overlay_view.volume,
+        "renumbering": renumbering.plan(ctx(), who),
         "own_name": next((site.name for site in found if site.own), ""),
         "once": secrets.token_urlsafe(12),
     }
@@ -63,6 +65,7 @@ def picture(who: Caller, found: list[SiteView], invited: list[str]) -> dict[str,
     ties = overlay_view.ties(sites.links(ctx(), who))
     return {
         "sites": found,
+        "member": None if found else own_site.membership(ctx()),
         "claims": claims,
         "accused": {claim.accused for claim in claims},
         "spots": spots,
