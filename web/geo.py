@@ -8,6 +8,8 @@ from collections.abc import Sequence
 At = tuple[float, float]
 """(latitude, longitude) in degrees, or (x, y) in percent of the picture."""
 ROUNDS = 200
+ENOUGH = 0.02
+"""Percent that may lack."""
 STRETCH = 2.0
 """How much wider (or higher) than it is a country may be drawn to use the picture."""
 LETTER, BESIDE = 0.72, 1.8
@@ -40,30 +42,31 @@ def _flat(at: Sequence[At]) -> list[At]:
     return [(((longitude - west) % 360) * narrow, north - latitude) for latitude, longitude in at]
 
 
-def _pushed(found: list[At], margins: At, aspect: float, apart: float) -> list[At]:
-    """Each pair that stands too close moves apart by half of what lacks, along its line; sites at one place along an angle of their own."""
+def _pushed(found: Sequence[At], margins: At, aspect: float, apart: float) -> list[At]:
+    """Each pair that stands too close moves apart along its line. All move at once and a little, round after round: one after the other,
+    a town among three would jump over its neighbour, and north would be south."""
     points = list(found)
     for _ in range(ROUNDS):
-        moved = False
+        moves = [(0.0, 0.0)] * len(points)
         for i in range(len(points)):
             for j in range(i):
-                moved = _push(points, i, j, aspect, apart) or moved
-        points = [_inside(point, margins) for point in points]
-        if not moved:
+                _push(points, moves, i, j, aspect, apart)
+        if not any(x or y for x, y in moves):
             break
+        points = [_inside((x + dx, y + dy), margins) for (x, y), (dx, dy) in zip(points, moves, strict=True)]
     return [(round(x, 2), round(y, 2)) for x, y in points]
 
 
-def _push(points: list[At], i: int, j: int, aspect: float, apart: float) -> bool:
+def _push(points: Sequence[At], moves: list[At], i: int, j: int, aspect: float, apart: float) -> None:
+    """Half of what lacks; sites at one place go along an angle of their own."""
     dx, dy = points[i][0] - points[j][0], (points[i][1] - points[j][1]) / aspect
     far = math.hypot(dx, dy)
-    if far >= apart - 1e-6:
-        return False
+    if far >= apart - ENOUGH:
+        return
     angle = math.atan2(dy, dx) if far > 1e-9 else 2.4 * i  # the golden angle: no two the same
-    step_x, step_y = math.cos(angle) * (apart - far) / 2, math.sin(angle) * (apart - far) / 2 * aspect
-    points[i] = points[i][0] + step_x, points[i][1] + step_y
-    points[j] = points[j][0] - step_x, points[j][1] - step_y
-    return True
+    x, y = math.cos(angle) * (apart - far) / 4, math.sin(angle) * (apart - far) / 4 * aspect
+    moves[i] = moves[i][0] + x, moves[i][1] + y
+    moves[j] = moves[j][0] - x, moves[j][1] - y
 
 
 def _inside(point: At, margins: At) -> At:

@@ -64,3 +64,13 @@ def test_names_hide_neither_each_other_nor_sites() -> None:
         assert _cost(box, [*boxes[:number], *boxes[number + 1 :], *signs[:number], *signs[number + 1 :]]) == 0, found[
             number
         ]
+
+
+def test_towns_side_by_side_keep_their_order() -> None:
+    """With Tsukuba, Tokyo and Yokohama within 80 km; by the map, Yokohama is south-west of Tokyo and that of Tsukuba."""
+    others = {"osaka": (34.69, 135.50), "kyoto": (35.01, 135.77), "sendai": (38.27, 140.87), "niigata": (37.90, 139.02)}
+    found = {s.place.name: s for s in spots(towns(tokyo=(35.68, 139.77), yokohama=(35.44, 139.64), **others))}
+    assert found["tsukuba"].y < found["tokyo"].y < found["yokohama"].y
+    assert found["yokohama"].x < found["tokyo"].x < found["tsukuba"].x
+    assert found["osaka"].x < found["kyoto"].x < found["nagoya"].x
+    assert found["kyoto"].y < found["osaka"].y
