@@ -358,3 +358,12 @@ def test_a_member_of_an_overlay_elsewhere_is_told_so_and_that_it_must_renumber(p
     assert "garage site renumber" in text
     assert 'id="invite"' not in text
     assert page.post("/sites", name="kyoto", own_name="x", once="1").status_code == 409
+
+
+def test_invitations_that_are_over_are_folded_away(page: Browser, three: list[FakeNode]) -> None:
+    page.post("/sites", name="kobe")
+    waiting, _, over = page.get("/sites").text.partition('id="invitations"')[2].partition("<details")
+    assert "kobe" in waiting
+    assert "nagoya" not in waiting
+    assert "3 earlier invitations" in over
+    assert all(node.site in over for node in three)
