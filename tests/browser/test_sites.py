@@ -110,3 +110,19 @@ def test_throughput_is_measured_by_a_click_and_comes_by_itself(
     overlay.outcome("nagoya", wire.Outcome(id=row.id, sent_bps=840e6, sent_retransmits=3, received_bps=312e6))
     expect(page.locator("#throughput")).to_contain_text("840 Mbit/s")
     expect(page.locator("#throughput")).to_contain_text("312 Mbit/s")
+
+
+NEWS_WHILE_LOOKING = """async () => {
+  const real = htmx.ajax, tell = () => document.dispatchEvent(new Event("garage:site"));
+  let calls = 0;
+  htmx.ajax = (...all) => { if (++calls === 1) tell(); return real.apply(htmx, all); };
+  tell();
+  for (let wait = 0; calls < 2 && wait < 100; wait++) await new Promise((then) => setTimeout(then, 100));
+  return calls;
+}"""
+
+
+def test_what_happens_while_the_page_is_fetched_is_fetched_too(admin: Caller, open_tab: Opener) -> None:
+    page = open_tab(admin, "/sites").page
+    page.wait_for_timeout(1500)  # the stream has opened, and what that fetches has come
+    assert page.evaluate(NEWS_WHILE_LOOKING) >= 2

@@ -8,17 +8,21 @@ const PAUSE = 1000;
 const POLL = 15000; // measurements are told once a minute and make no event
 let due = 0;
 let last = 0;
+let looking = false;
+let again = false; // something happened while we looked: what came may be older than that
 
 function soon() {
-  if (due || document.hidden) return;
-  due = setTimeout(look, Math.max(150, last + PAUSE - Date.now()));
+  if (document.hidden) return;
+  if (looking) again = true;
+  else due ||= setTimeout(look, Math.max(150, last + PAUSE - Date.now()));
 }
 
 async function look() {
+  [due, looking, again] = [0, true, false];
   const parts = Map.groupBy ? Map.groupBy(all("[data-live]"), (part) => part.dataset.live) : grouped();
   for (const [address, places] of parts) await fetchParts(address, places).catch(() => undefined);
-  last = Date.now();
-  due = 0;
+  [last, looking] = [Date.now(), false];
+  if (again) soon();
 }
 
 function grouped() {
@@ -69,8 +73,9 @@ function light(place) {
   const map = place.closest(".map-picture");
   if (!map) return;
   for (const tie of all(".lit", map)) tie.classList.remove("lit");
-  const site = place.dataset.site;
-  const lit = site ? all("[data-a]", map).filter((tie) => tie.dataset.a === site || tie.dataset.b === site) : [place];
+  const { site, a, b } = place.dataset;
+  const meant = (tie) => (site ? tie.a === site || tie.b === site : tie.a === a && tie.b === b);
+  const lit = all("[data-a]", map).filter((tie) => meant(tie.dataset));
   for (const tie of lit) tie.classList.add("lit");
   map.classList.toggle("map-lit", lit.length > 0);
 }
