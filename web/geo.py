@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 At = tuple[float, float]
 """(latitude, longitude) in degrees, or (x, y) in percent of the picture."""
@@ -12,10 +13,24 @@ ENOUGH = 0.02
 """Percent that may lack."""
 STRETCH = 2.0
 """How much wider (or higher) than it is a country may be drawn to use the picture."""
-LETTER, BESIDE = 0.72, 1.8
-"""Percent of a picture of 1100 pixels: a letter's width, and how far beside its site a name begins."""
-LINE, SIGN = 4.4, (1.4, 3.2)
-"""Percent: the height of a line of text; how far a site's sign reaches to the sides, and up and down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes of what is written, in percent of the picture's width and height."""
+
+    letter: float
+    beside: float
+    """How far beside its site a name begins."""
+    line: float
+    sign: At
+    """How far a site's sign reaches to the sides, and up and down."""
+
+
+WIDE = Scale(0.72, 1.8, 4.4, (1.4, 3.2))
+"""Of a picture of 1100 by 416 pixels."""
+NARROW = Scale(2.3, 5.2, 4.8, (3.4, 3.4))
+"""Of a phone's, 350 by 384."""
 
 
 def placed(at: Sequence[At], margins: At, aspect: float, apart: float) -> list[At]:
@@ -80,32 +95,47 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in percent."""
 
 
-def sides(points: Sequence[At], names: Sequence[str]) -> list[str]:
+def sides(points: Sequence[At], names: Sequence[str], scale: Scale = WIDE) -> list[str]:
     """Where each name stands ("start" is to the right, "end" to the left, "above", "below") so that names hide neither each other nor
     sites, as far as one after the other can be put."""
-    taken: list[Box] = [(x - SIGN[0], y - SIGN[1], x + SIGN[0], y + SIGN[1]) for x, y in points]
+    return [side for side, _ in _put(points, names, scale, spare=False)]
+
+
+def spared(points: Sequence[At], names: Sequence[str], scale: Scale) -> list[str]:
+    """The same, "" for each that would hide something: the first of those that do not fit together is written."""
+    return ["" if cost else side for side, cost in _put(points, names, scale, spare=True)]
+
+
+def _put(points: Sequence[At], names: Sequence[str], scale: Scale, *, spare: bool) -> list[tuple[str, int]]:
+    reach_x, reach_y = scale.sign
+    taken: list[Box] = [(x - reach_x, y - reach_y, x + reach_x, y + reach_y) for x, y in points]
     found = []
     for (x, y), name in zip(points, names, strict=True):
-        boxes = _boxes(x, y, LETTER * len(name))
+        possible = boxes((x, y), name, scale)
         first = ("end", "start") if x < 50 else ("start", "end")
-        side = min((*first, "above", "below"), key=lambda side: _cost(boxes[side], taken))
-        taken.append(boxes[side])
-        found.append(side)
+        cost, side = min(
+            ((_cost(possible[side], taken), side) for side in (*first, "above", "below")), key=lambda c: c[0]
+        )
+        if not (spare and cost):
+            taken.append(possible[side])
+        found.append((side, cost))
     return found
 
 
-def _boxes(x: float, y: float, width: float) -> dict[str, Box]:
-    above, below = y - SIGN[1] - LINE, y + SIGN[1]
+def boxes(at: At, name: str, scale: Scale = WIDE) -> dict[str, Box]:
+    """What a name covers on each side of its site."""
+    (x, y), width, line, reach = at, scale.letter * len(name), scale.line, scale.sign[1]
     return {
-        "start": (x + BESIDE, y - LINE / 2, x + BESIDE + width, y + LINE / 2),
-        "end": (x - BESIDE - width, y - LINE / 2, x - BESIDE, y + LINE / 2),
-        "above": (x - width / 2, above, x + width / 2, above + LINE),
-        "below": (x - width / 2, below, x + width / 2, below + LINE),
+        "start": (x + scale.beside, y - line / 2, x + scale.beside + width, y + line / 2),
+        "end": (x - scale.beside - width, y - line / 2, x - scale.beside, y + line / 2),
+        "above": (x - width / 2, y - reach - line, x + width / 2, y - reach),
+        "below": (x - width / 2, y + reach, x + width / 2, y + reach + line),
     }
 
 
 def _cost(box: Box, taken: Sequence[Box]) -> int:
-    hidden = sum(
-        box[0] < right and left < box[2] and box[1] < bottom and top < box[3] for left, top, right, bottom in taken
-    )
-    return hidden + 3 * (box[0] < 1 or box[2] > 99)
+    return sum(overlap(box, other) for other in taken) + 3 * (box[0] < 1 or box[2] > 99)
+
+
+def overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

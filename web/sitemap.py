@@ -27,8 +27,12 @@ ASPECT = 2.2
 MARGIN_X, MARGIN_Y = 15.0, 14.0
 APART = 6.0
 """Percent of the width that two sites with coordinates stand apart at least, where there is room."""
-MARKS, CLEAR = (0.38, 0.5, 0.62, 0.26, 0.74), 3.0
-"""Shares of a link's way at which its trouble may be marked, and how far (percent of the width) from other sites."""
+MARKS, CLEAR = (0.38, 0.5, 0.62, 0.44, 0.56, 0.26, 0.74, 0.32, 0.68), 3.0
+"""Shares of a link's way at which its trouble may be marked, and how far (percent of the width) from sites."""
+BESIDE = (0.0, 4.0, -4.0)
+"""How far beneath its line a mark may stand where there is no room on it; percent of the height."""
+MARK = 1.9, 2.2
+"""How far a mark reaches to the sides, and up and down; percent."""
 LABEL = 15
 """Letters of a name on the map; the whole name is told with the figures."""
 LOSSY, BAD = 0.01, 0.05
@@ -72,6 +76,13 @@ class Spot:
     """Degrees by which its name is turned, None where all names are level."""
     label: str
     """Empty where there are too many to name all."""
+    narrow: str | None = None
+    """Where it stands on a phone: like `side`, "" where there is no room for it, None: below, or above, as its side is."""
+
+    @property
+    def written(self) -> geo.Box | None:
+        """What its name covers, where that is level."""
+        return geo.boxes((self.x, self.y), self.label)[self.side] if self.label and self.turn is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +144,20 @@ def _by_coordinates(members: Sequence[Place], invited: Sequence[Place]) -> list[
     everybody, points = (*members, *invited), (*found, *waiting)
     many = len(everybody) > NAMED
     labels = ["" if many and place.calm and not place.hub else _short(place.name) for place in everybody]
-    rows = zip(everybody, points, geo.sides(points, labels), labels, strict=True)
-    return [Spot(place, x, y, side, None, label) for place, (x, y), side, label in rows]
+    rows = zip(
+        everybody, points, geo.sides(points, labels), labels, _on_a_phone(everybody, points, labels), strict=True
+    )
+    return [Spot(place, x, y, side, None, label, narrow) for place, (x, y), side, label, narrow in rows]
+
+
+def _on_a_phone(places: Sequence[Place], points: Sequence[geo.At], labels: Sequence[str]) -> list[str]:
+    """Sides of names; of those that do not fit together, sites in trouble are named first, then hubs and our own."""
+    order = sorted(
+        range(len(places)),
+        key=lambda i: (places[i].calm, not places[i].hub, not places[i].own, places[i].state == "invited"),
+    )
+    found = geo.spared([points[i] for i in order], [labels[i] for i in order], geo.NARROW)
+    return [side for _, side in sorted(zip(order, found, strict=True))]
 
 
 def _rings(ordered: Sequence[Place]) -> list[Spot]:
@@ -209,15 +232,22 @@ def _stroke(tie: Tie, one: Spot, other: Spot, everybody: Iterable[Spot]) -> Stro
 
 
 def _marked(one: Spot, other: Spot, everybody: Iterable[Spot]) -> tuple[float, float]:
-    """Off the middle, in which all long links of a ring cross, unless a site stands in the way there."""
-    between = [spot for spot in everybody if spot not in (one, other)]
-    ways = [(one.x + (other.x - one.x) * share, one.y + (other.y - one.y) * share) for share in MARKS]
-
-    def hidden(at: tuple[float, float]) -> bool:
-        return any(math.hypot(at[0] - spot.x, (at[1] - spot.y) / ASPECT) < CLEAR for spot in between)
-
-    x, y = next((at for at in ways if not hidden(at)), ways[0])
+    """Off the middle, in which all long links of a ring cross, and where it hides as few sites and names as can be."""
+    ways = [
+        (one.x + (other.x - one.x) * share, one.y + (other.y - one.y) * share + off)
+        for off in BESIDE
+        for share in MARKS
+    ]
+    seen = list(everybody)
+    x, y = min(ways, key=lambda at: sum(_hides(at, spot) for spot in seen))
     return round(x, 2), round(y, 2)
+
+
+def _hides(at: tuple[float, float], spot: Spot) -> int:
+    """2 for a site, 1 for a name."""
+    box = at[0] - MARK[0], at[1] - MARK[1], at[0] + MARK[0], at[1] + MARK[1]
+    near = math.hypot(at[0] - spot.x, (at[1] - spot.y) / ASPECT) < CLEAR
+    return 2 * near + (spot.written is not None and geo.overlap(box, spot.written))
 
 
 def _width(rate: float | None) -> float:

@@ -37,6 +37,7 @@ def overlay(site: Site, admin: Caller) -> Overlay:
     made.loss[frozenset(("osaka", "fukuoka"))] = 0.03
     made.report()
     made.remember()
+    sites.configure(site.ctx, admin, measure_mbit=1000)
     for one, other, bits in (("osaka", "tsukuba", 860e6), ("nagoya", "osaka", 95e6), ("sendai", "tsukuba", 480e6)):
         made.measure(one, other, bits, bits * 0.7)
     return made

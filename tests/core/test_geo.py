@@ -8,8 +8,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.geo import LETTER, _boxes, _cost, placed
-from web.sitemap import APART, ASPECT, MARGIN_X, MARGIN_Y, Place, spots
+from web.geo import NARROW, boxes, overlap, placed
+from web.sitemap import APART, ASPECT, MARGIN_X, MARGIN_Y, Place, Tie, spots, strokes
 
 TOWNS = {"sapporo": (43.06, 141.35), "tsukuba": (36.08, 140.11), "nagoya": (35.18, 136.91), "naha": (26.21, 127.68)}
 
@@ -58,12 +58,31 @@ def test_names_hide_neither_each_other_nor_sites() -> None:
         "kawasaki": (35.53, 139.70),
     }
     found = spots(towns(**crowd))
-    boxes = [_boxes(spot.x, spot.y, LETTER * len(spot.label))[spot.side] for spot in found]
+    covered = [box for spot in found if (box := spot.written)]
     signs = [(spot.x - 1, spot.y - 2, spot.x + 1, spot.y + 2) for spot in found]
-    for number, box in enumerate(boxes):
-        assert _cost(box, [*boxes[:number], *boxes[number + 1 :], *signs[:number], *signs[number + 1 :]]) == 0, found[
-            number
-        ]
+    assert len(covered) == len(found)
+    for number, box in enumerate(covered):
+        others = [*covered[:number], *covered[number + 1 :], *signs[:number], *signs[number + 1 :]]
+        assert not any(overlap(box, other) for other in others), found[number]
+
+
+def test_on_a_phone_what_matters_is_named_and_nothing_overlaps() -> None:
+    crowd = {f"a{number}-of-kanto": (35.4 + number * 0.05, 139.6) for number in range(8)}
+    places = [*towns(**crowd), Place("z-liar", "up", accused=True, at=(35.6, 139.7))]
+    found = spots(places)
+    named = [spot for spot in found if spot.narrow]
+    assert "z-liar" in {spot.place.name for spot in named}
+    assert 4 < len(named) < len(found)
+    covered = [boxes((spot.x, spot.y), spot.label, NARROW)[spot.narrow or ""] for spot in named]
+    assert not any(overlap(one, other) for one, other in itertools.combinations(covered, 2))
+
+
+def test_trouble_is_marked_where_it_hides_no_name() -> None:
+    osaka, hiroshima, fukuoka = (34.69, 135.50), (34.39, 132.46), (33.59, 130.40)
+    found = spots(towns(osaka=osaka, hiroshima=hiroshima, fukuoka=fukuoka))
+    (stroke,) = strokes([Tie("fukuoka", "osaka", "up", 12.0, 0.03)], found)
+    x, y = stroke.mark
+    assert not any(overlap((x - 1, y - 1, x + 1, y + 1), box) for spot in found if (box := spot.written))
 
 
 def test_towns_side_by_side_keep_their_order() -> None:
