@@ -200,6 +200,8 @@ def test_a_site_that_announces_what_is_not_its_own_is_named(page: Browser, three
         assert "says nagoya" in text
     assert "spot-accused" in page.get("/sites").text
     told = page.get("/sites/nagoya").text
+    assert '<a href="/sites/osaka">osaka</a> announces what is not its own: 10.1.0.0/20 belongs to nagoya' in told
+    assert "</a> は自分のものでない" in page.get("/sites/nagoya", Accept_Language="ja").text
     assert "What nagoya says of others" in told
     assert "a line of its own" in told
     assert "nagoya announces what is not its own" not in told
