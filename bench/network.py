@@ -15,7 +15,8 @@ from bench.sites import NAMES, answers, plain, sites
 from netd.lab.observe import roles
 from netd.lab.overlay import LabOverlay
 
-HEAL_LIMIT = 60.0
+HEAL_LIMIT = 360.0
+"""Seconds: a link that was down is not liked best again before five minutes of probes say so (netd/core/preference.py)."""
 ROUNDS = 5
 REPLY = re.compile(r"^\[([0-9.]+)\] \d+ bytes from", re.MULTILINE)
 EVERY = 0.02
