@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +25,8 @@ WAIT = 5.0
 REPORT_EVERY = 10.0
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between tries while the controller is away."""
+NAME_EVERY = 0.25
+"""Seconds between looks at the name that the registry gave this site."""
 RETRY_REFUSED = 30.0
 """Seconds after which a refused spec is asked for again: an admin may have mended what stood against it."""
 
@@ -49,6 +52,8 @@ class Daemon:
         self._problems: tuple[str, ...] = ()
         self._failures = 0
         self._reported = -REPORT_EVERY
+        self._named: dict[str, str] = {}
+        """What the last report said of the site's name."""
         self._stop = self._idle = False
 
     def run(self) -> None:
@@ -58,6 +63,7 @@ class Daemon:
         self._restore()
         log.info("version %s in force", self.node.version)
         self._following.start()
+        threading.Thread(target=self._tell_names, name="names", daemon=True).start()
         with contextlib.suppress(_EndedError):
             while not self._stop:
                 self._round()
@@ -126,19 +132,31 @@ class Daemon:
         self._ipv6_uplink, self._problems = has_uplink("-6"), self.node.problems()
 
     def _report(self) -> None:
-        problems = (*self._problems, self._trouble) if self._trouble else self._problems
-        self._controller.report(
-            Report(
-                node=self._config.node,
-                applied_version=self.node.version,
-                refusal=self._refusal,
-                boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-                ipv6_uplink=self._ipv6_uplink,
-                problems=tuple(problem[:200] for problem in problems),
-                **self._name(),
-            )
-        )
+        self._controller.report(self._as_seen())
         self._reported = time.monotonic()
+
+    def _as_seen(self) -> Report:
+        problems = (*self._problems, self._trouble) if self._trouble else self._problems
+        self._named = self._name()
+        return Report(
+            node=self._config.node,
+            applied_version=self.node.version,
+            refusal=self._refusal,
+            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            ipv6_uplink=self._ipv6_uplink,
+            problems=tuple(problem[:200] for problem in problems),
+            **self._named,
+        )
+
+    def _tell_names(self) -> None:
+        """A site that has just joined has a new name: its controller knows at once, over a connection of its own, while the loop waits
+        for news."""
+        controller = Controller(self._config)
+        while True:
+            time.sleep(NAME_EVERY)
+            if self._name() != self._named:
+                with contextlib.suppress(NetdError):  # the loop's own report says what is wrong with the controller
+                    controller.report(self._as_seen())
 
     def _name(self) -> dict[str, str]:
         """The site's name as its invitation gave it, which the controller takes for the machines' names, and the site's prefixes."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from netd import joining
+from netd.arrival import Arrival
 from netd.config import Config
 from netd.errors import NetdError
 from netd.membership import home
-from netd.overlay import Overlay
 from netd.parts import make_overlay_of
+from netd.shell.path_mtu import Echoes
 from netd.shell.registry import Registry
 
 MAX_TOKEN = 2000
-UP_WITHIN = 20.0
-"""Seconds that `join` waits for the first link; it says so and ends all the same."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
@@ -46,7 +44,7 @@ def _join(config: Config, arguments: argparse.Namespace) -> None:
     if joined.renumber:
         print(f"the registry gives {joined.ipv4} and {joined.ipv6}: this site's own are taken by another one")
         print("until this site takes them, others do not reach its machines: garage site renumber")
-    _wait_for_links(make_overlay_of(config))
+    Arrival(make_overlay_of(config), Echoes()).wait(reached=not joined.renumber)
 
 
 def _token(path: Path | None) -> str:
@@ -58,21 +56,6 @@ def _token(path: Path | None) -> str:
     if not text.strip():
         raise NetdError("token", "there is no token on standard input", hint="echo TOKEN | netd join URL")
     return text
-
-
-def _wait_for_links(overlay: Overlay) -> None:
-    """Tell when BGP over the first link stands. The first member that joins is there before the registry's own site: its links come
-    some seconds later."""
-    began = time.monotonic()
-    while (taken := time.monotonic() - began) < UP_WITHIN:
-        overlay.restore()
-        overlay.node.adopt()
-        wanted = overlay.wanted()
-        if wanted is not None and (up := overlay.routes.established(wanted)):
-            print(f"{len(up)} of {len(wanted.spec.links)} links up after {taken:.1f} s")
-            return
-        time.sleep(0.1)
-    print("no link is up yet; netd goes on trying (netd status)", file=sys.stderr)
 
 
 def _leave(config: Config, arguments: argparse.Namespace) -> None:

@@ -52,13 +52,14 @@ class Echoes:
         while len(self._sent) > REMEMBERED:
             del self._sent[next(iter(self._sent))]
 
-    def answered(self) -> dict[int, set[int]]:
-        """Tag → sizes whose answers came since the last call; what was sent before it is waited for no longer."""
+    def answered(self, *, forget: bool = True) -> dict[int, set[int]]:
+        """Tag → sizes whose answers came since the last call; with `forget`, what was sent before it is waited for no longer."""
         found: dict[int, set[int]] = {}
         for version, opened in self._sockets.items():
             for sent in self._read(version, opened):
                 found.setdefault(sent.tag, set()).add(sent.size)
-        self._sent.clear()
+        if forget:
+            self._sent.clear()
         return found
 
     def _read(self, version: int, opened: socket.socket) -> list[_Sent]:
