@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,7 +93,24 @@ def test_a_site_of_one_is_told_what_to_do(page: Browser) -> None:
     assert '<svg class="map-picture' not in text
 
 
-def test_the_first_invitation_ends_in_one_line_that_works(page: Browser, ctx: Context, admin: Caller) -> None:
+def test_a_garage_that_nobody_reaches_says_so_with_its_line(page: Browser) -> None:
+    text = page.post("/sites", name="nagoya", own_name="tsukuba", hours="1", once="one").text
+    assert "Nobody can join yet" in text
+    assert "GARAGE_LISTEN=0.0.0.0:8443 make up" in text
+
+
+def test_the_line_names_the_address_by_which_others_reach_this_garage(ctx: Context, admin: Caller) -> None:
+    """Not the one by which the admin's browser does, here through a tunnel."""
+    known = replace(ctx, config=replace(ctx.config, public_url="https://garage.example.org"))
+    app = make_flask(known, translate=translate_error)
+    web.register(app, known)
+    page = browser(app, known, admin, admin)
+    text = page.post("/sites", name="nagoya", own_name="tsukuba", hours="1", once="one").text
+    assert re.search(r"<code>echo gj1\.[\w.-]+ \| netd join https://garage\.example\.org</code>", text)
+    assert "Nobody can join yet" not in text
+
+
+def test_the_first_invitation_ends_in_one_line(page: Browser, ctx: Context, admin: Caller) -> None:
     answer = page.post("/sites", name="nagoya", own_name="tsukuba", hours="1", once="one")
     assert answer.status_code == 201
     line = re.search(r"<code>(echo (gj1\.[\w.-]+) \| netd join http://localhost)</code>", answer.text)

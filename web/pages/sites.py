@@ -118,16 +118,18 @@ def _invite_once(who: Caller) -> dict[str, Any]:
         hours = 24.0
     if not name:
         raise GarageError("invalid_field", N_("the site needs a name"), hint=NAME_HINT, pointer="/name")
-    url = request.host_url.rstrip("/")
+    asked = request.host_url.rstrip("/")
     print_ = hashlib.sha256(repr((name, own, hours)).encode()).hexdigest()
 
     def act(context: Context) -> Answer:
         view, token = invitations.invite(context, who, name, ttl=hours * 3600, own_name=own)
+        url, reachable = invitations.registry_url(context, asked)
         body = {
             "id": view.id,
             "site": view.site,
             "until": view.expires_at,
             "line": invitations.line(token, url),
+            "reachable": reachable,
             "token": token,
         }
         return Answer(201, body)
