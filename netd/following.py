@@ -1,6 +1,6 @@
-"""The overlay's two threads beside the node's loop: one polls the registry, one tends links, measures and reports.
+"""The overlay's three threads beside the node's loop: one polls the registry, one tends links and measures, one reports.
 
-Either may fail for as long as it likes: links, routes, filters and machines go on as they were.
+Each may fail for as long as it likes: links, routes, filters and machines go on as they were.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from netd.measuring import Throughput
 from netd.membership import Membership
 from netd.metrics import Metrics
 from netd.overlay import Overlay, refused_version
+from netd.reporting import Reporter
 from netd.shell import kernel
 from netd.shell.controller import Controller
 from netd.shell.registry import Registry
@@ -80,9 +81,10 @@ class Following:
         self._trouble: dict[str, str] = {}
         """By thread: why its last turn failed."""
         self._teller = Teller()
+        self._reporter = Reporter(self._teller.heard)
 
     def start(self) -> None:
-        for name, act in (("poll", self._poll), ("tend", self._tend)):
+        for name, act in (("poll", self._poll), ("tend", self._tend), ("report", self._reporter.turn)):
             threading.Thread(target=self._for_ever, args=(name, act), name=f"overlay-{name}", daemon=True).start()
 
     def _for_ever(self, name: str, act: Callable[[], None]) -> None:
@@ -160,18 +162,20 @@ class Following:
         self._report_now.set()
 
     def _tend(self) -> None:
-        """One round: leave and pause, what has died, what was measured, what is told."""
+        """One round: leave and pause, what has died, what was measured, what is told. It waits for nobody."""
         overlay = self.overlay
         if overlay.member is None:
             time.sleep(LOOK)
             return
         if overlay.home.membership() is None:
             log.info("left the overlay")
+            self._reporter.forget()
             overlay.leave()
             self._metrics.remove()
             return
-        if self._registry:
-            self._registry.hurry()
+        for asked in (self._registry, self._reporter):
+            if asked:
+                asked.hurry()
         if overlay.paused != self._paused:
             self._paused = overlay.paused
             overlay.apply()
@@ -180,7 +184,7 @@ class Following:
             self._mend(wanted)
             for part in self._parts:
                 part.follow(wanted)
-            self._report(wanted)
+            self._tell(wanted)
         self._report_now.wait(TEND)
 
     def _measure(self, wanted: Wanted) -> None:
@@ -214,7 +218,7 @@ class Following:
         if changes:
             log.info("%s: %s changes: %s", what, len(changes), "; ".join(changes)[:200])
 
-    def _report(self, wanted: Wanted) -> None:
+    def _tell(self, wanted: Wanted) -> None:
         """Every ten seconds, and at once when a document was taken, a link came or went, a measurement ended, somebody is seen to
         lie, or the site is paused or stopped."""
         up = self.overlay.routes.established(wanted)
@@ -227,8 +231,7 @@ class Following:
         report, place = self.report(wanted, up), self.overlay.home
         self._teller.tell(place.path, report, self.overlay.classes)
         self._metrics.write(wanted, report)
-        Registry(member.url, member.pin, place.credential()).report(report)
-        self._teller.heard(place.path)
+        self._reporter.hand(place, member, report)
 
     def report(self, wanted: Wanted, up: frozenset[int]) -> LinkReport:
         """What this node says of its links."""

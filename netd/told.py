@@ -4,6 +4,7 @@ each link is as it is, what went wrong, when the registry last answered."""
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,20 +44,22 @@ def read(folder: Path) -> Told | None:
 
 
 class Teller:
-    """Writes the file; one per daemon."""
+    """Writes the file; one per daemon, whose threads share it."""
 
     def __init__(self) -> None:
         self.heard_at = 0.0
+        self._writing = threading.Lock()
         self._told: Told | None = None
 
     def tell(self, folder: Path, report: LinkReport, classes: Mapping[int, int]) -> None:
         """Raises OSError where the node has just left the overlay."""
-        now, before = time.time(), self._told or read(folder)
-        told = Told(
-            at=now, report=report, since=since(before, report, now), classes=dict(classes), heard_at=self.heard_at
-        )
-        files.write(folder / FILE, msgspec.json.encode(told).decode(), 0o600)
-        self._told = told
+        with self._writing:
+            now, before = time.time(), self._told or read(folder)
+            told = Told(
+                at=now, report=report, since=since(before, report, now), classes=dict(classes), heard_at=self.heard_at
+            )
+            files.write(folder / FILE, msgspec.json.encode(told).decode(), 0o600)
+            self._told = told
 
     def heard(self, folder: Path) -> None:
         """The registry has answered."""
@@ -69,9 +72,10 @@ class Teller:
             self._change(folder, classes=dict(classes))
 
     def _change(self, folder: Path, **values: object) -> None:
-        if self._told is not None:
-            self._told = msgspec.structs.replace(self._told, **values)
-            files.write(folder / FILE, msgspec.json.encode(self._told).decode(), 0o600)
+        with self._writing:
+            if self._told is not None:
+                self._told = msgspec.structs.replace(self._told, **values)
+                files.write(folder / FILE, msgspec.json.encode(self._told).decode(), 0o600)
 
 
 def since(before: Told | None, report: LinkReport, now: float) -> dict[int, float]:

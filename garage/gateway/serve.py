@@ -16,6 +16,8 @@ from garage.services.context import Context
 
 GRACE_SECONDS = 3
 """What running requests get to finish when the process is asked to stop; streams are ended at once."""
+KEEP_ALIVE_SECONDS = 30
+"""For how long a connection may be silent between two requests: nodes report every ten seconds, each time without a new handshake."""
 MAX_FRAME = 1024 * 1024
 
 
@@ -69,6 +71,7 @@ def make_server(asgi_app: Starlette, config: Config) -> Server:
             log_config=None,
             lifespan="on",
             timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             ws="websockets-sansio",
             ws_max_size=MAX_FRAME,
             ws_per_message_deflate=False,  # SSH is encrypted: nothing to compress, and CPU is the limit

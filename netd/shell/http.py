@@ -7,6 +7,7 @@ import errno
 import hashlib
 import hmac
 import http.client
+import select
 import socket
 import ssl
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Trust:
 
 
 class Connection:
-    """Opened when first used, and again after an error. Errors are NetdError(`code`)."""
+    """Opened when first used, and again after an error or when it is of no use any more. Errors are NetdError(`code`)."""
 
     def __init__(self, url: str, trust: Trust, code: str) -> None:
         self._url, self._trust, self._code = urlsplit(url), trust, code
@@ -78,6 +79,8 @@ class Connection:
         return answer.status, data
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        if self._connection is not None and (_ended(self._connection.sock) or self.stranded()):
+            self.close()
         if self._connection is None:
             connection = self._open(timeout)
             connection.connect()
@@ -134,6 +137,15 @@ class Connection:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _ended(sock: socket.socket | None) -> bool:
+    """Whether the other end has closed a connection on which nothing is asked: something can be read, which then is its end."""
+    if sock is None:
+        return True
+    waiting = select.poll()  # select() knows no descriptor beyond 1023
+    waiting.register(sock, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _tune(sock: socket.socket) -> None:

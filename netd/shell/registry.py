@@ -44,9 +44,16 @@ class Registry:
             raise NetdError("registry", f"an answer that cannot be read: {error.text[:200]}") from None
 
     def hurry(self) -> None:
-        """From another thread: end a `fetch` that waits for an answer which can't come, as this server's address has changed."""
+        """From another thread: end what waits for an answer which can't come, as this server's address has changed."""
         if self._connection.stranded():
-            self._connection.abort()
+            self.abort()
+
+    def abort(self) -> None:
+        """From another thread: end whatever waits for an answer."""
+        self._connection.abort()
+
+    def close(self) -> None:
+        self._connection.close()
 
     def report(self, report: LinkReport) -> None:
         self._connection.ask("POST", "/overlay/v1/report", msgspec.json.encode(report), 10, self._credential)
