@@ -42,6 +42,8 @@ class Config:
     disk_reserve_mib: int = 5120
     """Below this much free space under `home` new machines are refused."""
     vcpu_overcommit: float = 4.0
+    disk_overcommit: float = 3.0
+    """How much disk may be promised, as a multiple of what there is."""
     lease_days: float = 7.0
     lease_warn_hours: float = 24.0
     lease_grace_hours: float = 72.0

@@ -3,7 +3,8 @@
 Decisions (docs/decisions/0030-worker.md has the measurements):
 - `cache='writeback'`: the guest's flushes reach the disk, so what it was told is safe survives the death of the node, and all
   overlays share their image's pages in the host's page cache, which `none` (O_DIRECT) would read once per machine.
-- the image below the overlay keeps its owner (`relabel='no'`): QEMU can read it and never write it.
+- the image below the overlay keeps its owner (`relabel='no'`): QEMU can read it and never write it. libvirt knows no such word
+  for kernel and initrd, so these are the machine's own copies.
 - `on_crash preserve` with pvpanic: a panicked guest stays until the worker has read why.
 """
 
@@ -31,8 +32,10 @@ class DomainSpec:
     vcpus: int
     memory_mib: int
     kvm: bool
-    image: Path
-    """Folder with disk.qcow2, vmlinuz, initrd.img."""
+    image_disk: Path
+    """Below the machine's overlay."""
+    kernel: Path
+    initrd: Path | None
     cmdline: str
     disk: Path
     seed: Path
@@ -40,7 +43,6 @@ class DomainSpec:
     tap: str
     mac: str
     console_log: Path
-    initrd: bool = True
 
     @property
     def name(self) -> str:
@@ -78,9 +80,9 @@ def _add(parent: ET.Element, tag: str, text: str | None = None, /, **attributes:
 def _boot(root: ET.Element, spec: DomainSpec) -> None:
     system = _add(root, "os")
     _add(system, "type", "hvm", arch="x86_64", machine="q35" if spec.kvm else "pc")
-    _add(system, "kernel", str(spec.image / "vmlinuz"))
+    _add(system, "kernel", str(spec.kernel))
     if spec.initrd:
-        _add(system, "initrd", str(spec.image / "initrd.img"))
+        _add(system, "initrd", str(spec.initrd))
     _add(system, "cmdline", spec.cmdline)
 
 
@@ -119,7 +121,7 @@ def _disk(devices: ET.Element, spec: DomainSpec) -> None:
     _add(disk, "source", file=str(spec.disk))
     below = _add(disk, "backingStore", type="file")
     _add(below, "format", type="qcow2")
-    _add(_add(below, "source", file=str(spec.image / "disk.qcow2")), "seclabel", model="dac", relabel="no")
+    _add(_add(below, "source", file=str(spec.image_disk)), "seclabel", model="dac", relabel="no")
     _add(below, "backingStore")
     _add(disk, "target", dev="vda", bus="virtio")
 

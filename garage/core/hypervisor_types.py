@@ -62,6 +62,8 @@ class HostFacts:
     """ "kvm" where it really works, else "tcg"."""
     boot_id: str
     """Another one after each boot of the node; empty when it cannot be known."""
+    memory_available_mib: int | None = None
+    """Free, or a cache that can be given up at once."""
 
 
 Listener = Callable[[str], None]
@@ -127,6 +129,10 @@ class Disks(Protocol):
     def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None: ...
 
     def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None: ...
+
+    def copy_kernel(self, machine_id: str, image_sha256: str) -> tuple[Path, Path | None]:
+        """(kernel, initrd or None) that the machine boots: copies of its own, made anew. libvirt gives what a domain names to QEMU's
+        user; were that the image's, who breaks out of one QEMU could change what every machine boots."""
 
     def remove(self, machine_id: str) -> None: ...
 

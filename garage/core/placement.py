@@ -19,10 +19,14 @@ class Room:
     ram_reserve_mib: int
     disk_reserve_gib: float
     vcpu_overcommit: float
+    disk_overcommit: float
 
     @property
     def free_memory_mib(self) -> int:
-        return max(0, self.facts.memory_mib - self.ram_reserve_mib - self.used.memory_mib)
+        """What is not promised, and not in use by anything else on the server either."""
+        unpromised = self.facts.memory_mib - self.used.memory_mib
+        available = self.facts.memory_available_mib
+        return max(0, (unpromised if available is None else min(unpromised, available)) - self.ram_reserve_mib)
 
     @property
     def free_vcpus(self) -> int:
@@ -30,14 +34,22 @@ class Room:
 
     @property
     def disk_blocked(self) -> bool:
-        """Free space is below the reserve: overlays grow, so what is promised is more than what is used."""
+        """Free space is below the reserve."""
         return self.facts.disk_free_gib < self.disk_reserve_gib
+
+    @property
+    def free_disk_gib(self) -> int:
+        """That may still be promised: overlays begin small and seldom grow to their size, so more than there is, within bounds."""
+        most = self.disk_overcommit * (self.facts.disk_total_gib - self.disk_reserve_gib)
+        return max(0, int(most) - self.used.disk_gib)
 
 
 def shortfall(room: Room, demand: Demand) -> str | None:
-    """The first thing that `room` lacks: "disk", "memory", "vcpus", or None when the machine fits."""
+    """The first thing that `room` lacks: "disk", "promised" (disk, too), "memory", "vcpus", or None when the machine fits."""
     if room.disk_blocked:
         return "disk"
+    if demand.disk_gib > room.free_disk_gib:
+        return "promised"
     if demand.memory_mib > room.free_memory_mib:
         return "memory"
     if demand.vcpus > room.free_vcpus:
@@ -69,6 +81,18 @@ def _refusal(room: Room, demand: Demand, stoppable: Sequence[str]) -> GarageErro
             node=room.name,
             free=round(room.facts.disk_free_gib, 1),
             reserve=round(room.disk_reserve_gib, 1),
+        )
+    if shortfall(room, demand) == "promised":
+        return GarageError(
+            "disk_full",
+            N_(
+                "machines on {node} may grow to {promised} GiB; {free} GiB more can be promised, and this size needs {disk}"
+            ),
+            hint=N_("take a smaller size, or delete machines that nobody needs"),
+            node=room.name,
+            promised=room.used.disk_gib,
+            free=room.free_disk_gib,
+            disk=demand.disk_gib,
         )
     names = ", ".join(stoppable[:3])
     return GarageError(

@@ -47,3 +47,5 @@ class NodeFacts:
     disk_total_gib: float
     virtualisation: str
     """ "kvm" or "tcg"."""
+    memory_available_mib: int | None = None
+    """What nothing on the server uses now, in steps; None where it is not known."""

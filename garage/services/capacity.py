@@ -72,6 +72,7 @@ def _room(ctx: Context, node: Node, used: Demand) -> Room:
         config.ram_reserve_mib,
         config.disk_reserve_mib / 1024,
         config.vcpu_overcommit,
+        config.disk_overcommit,
     )
 
 

@@ -16,6 +16,7 @@ from garage.shell.run import run
 
 MACHINE_ID = re.compile(r"[0-9a-f]{20}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+BOOT = ("vmlinuz", "initrd.img")
 QEMU_IMG_TIMEOUT = 60.0
 SeedWriter = Callable[[Path, Mapping[str, bytes]], None]
 
@@ -37,12 +38,7 @@ class LocalDisks:
         image = self.image_path(image_sha256) / "disk.qcow2"
         with self._making(self.disk_path(machine_id)) as path:
             if not image.exists():
-                raise GarageError(
-                    "unavailable",
-                    N_("the image {image} is not on this node"),
-                    hint=N_("build it again: “make up” does"),
-                    image=image_sha256[:12],
-                )
+                raise _not_here(image_sha256)
             size = max(size_gib << 30, virtual_size(image))
             run(
                 ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(path), str(size)],
@@ -53,6 +49,21 @@ class LocalDisks:
         with self._making(self.seed_path(machine_id)) as path:
             self._writer(path, files)
             path.chmod(0o600)
+
+    def copy_kernel(self, machine_id: str, image_sha256: str) -> tuple[Path, Path | None]:
+        made = [self._copy(self.image_path(image_sha256) / name, self._folder(machine_id) / name) for name in BOOT]
+        if made[0] is None:
+            raise _not_here(image_sha256)
+        return made[0], made[1]
+
+    def _copy(self, source: Path, target: Path) -> Path | None:
+        """A new file each time: what is there may be its QEMU's."""
+        if not source.exists():
+            return None
+        with self._making(target, lasting=False) as path:
+            shutil.copyfile(source, path)
+            path.chmod(0o444)
+        return target
 
     def remove(self, machine_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -75,19 +86,30 @@ class LocalDisks:
         return self._machines / _checked(MACHINE_ID, machine_id)
 
     @contextlib.contextmanager
-    def _making(self, path: Path) -> Iterator[Path]:
-        """A name beside `path`; on success synced and renamed to it, on failure removed. ENOSPC becomes `disk_full`."""
+    def _making(self, path: Path, *, lasting: bool = True) -> Iterator[Path]:
+        """A name beside `path`; on success synced (if `lasting`) and renamed to it, on failure removed. ENOSPC becomes `disk_full`."""
         draft = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             _make_folder(path.parent)
             _remove_drafts(path)
             yield draft
-            _sync(draft)
+            if lasting:
+                _sync(draft)
             draft.rename(path)
-            _sync(path.parent)
+            if lasting:
+                _sync(path.parent)
         except (OSError, GarageError) as error:
             draft.unlink(missing_ok=True)
             raise _translated(error, path) from None
+
+
+def _not_here(image_sha256: str) -> GarageError:
+    return GarageError(
+        "unavailable",
+        N_("the image {image} is not on this node"),
+        hint=N_("build it again: “make up” does"),
+        image=image_sha256[:12],
+    )
 
 
 def virtual_size(image: Path) -> int:

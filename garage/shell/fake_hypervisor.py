@@ -269,6 +269,9 @@ class FakeDisks:
             self.hypervisor.calls.append((what, machine_id))
             self.files.setdefault(machine_id, set()).add(what)
 
+    def copy_kernel(self, machine_id: str, image_sha256: str) -> tuple[Path, Path | None]:  # noqa: ARG002
+        return self.home / machine_id / "vmlinuz", self.home / machine_id / "initrd.img"
+
     def remove(self, machine_id: str) -> None:
         with self.lock:
             self.hypervisor.calls.append(("remove", machine_id))

@@ -73,11 +73,11 @@ class LibvirtHypervisor:
     # --- what is there -------------------------------------------------------------------------------------------
 
     def facts(self) -> HostFacts:
-        info, memory = self._call(lambda connection: (connection.getInfo(), _memory_mib(connection)))
+        info, (memory, available) = self._call(lambda connection: (connection.getInfo(), _memory_mib(connection)))
         works = self._uri.startswith("qemu:") and kvm.works()
         if self._uri.startswith("qemu:///") and kvm.open_to_qemu():
             log.info("/dev/kvm could not be opened by QEMU: its mode is 0666 now")
-        return HostFacts(int(info[2]), memory, "kvm" if works else "tcg", _boot_id())
+        return HostFacts(int(info[2]), memory, "kvm" if works else "tcg", _boot_id(), available)
 
     def observe(self) -> dict[str, Domain]:
         return self._call(self._observe)
@@ -293,12 +293,13 @@ def _away(reason: str) -> GarageError:
     )
 
 
-def _memory_mib(connection: Any) -> int:
-    """The node's RAM; virNodeGetInfo adds up NUMA cells and misses memory that was plugged in later."""
+def _memory_mib(connection: Any) -> tuple[int, int | None]:
+    """(the node's RAM, what of it is available); virNodeGetInfo adds up NUMA cells and misses memory that was plugged in later."""
     try:
-        return int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)["total"]) // 1024
+        stats = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
+        return int(stats["total"]) // 1024, sum(int(stats[key]) for key in ("free", "buffers", "cached")) // 1024
     except (libvirt.libvirtError, KeyError):
-        return int(connection.getInfo()[1])
+        return int(connection.getInfo()[1]), None
 
 
 def _boot_id() -> str:

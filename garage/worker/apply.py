@@ -122,7 +122,9 @@ def failed(machine: Wanted, error: GarageError) -> Moved:
 
 
 def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
-    instance, image = tools.config.instance, tools.disks.image_path(machine.image)
+    """What a machine's domain is made of now; puts the kernel that it boots in place."""
+    instance = tools.config.instance
+    kernel, initrd = tools.disks.copy_kernel(machine.id, machine.image)
     return DomainSpec(
         instance=instance,
         machine_id=machine.id,
@@ -130,7 +132,9 @@ def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
         vcpus=machine.vcpus,
         memory_mib=machine.memory_mib,
         kvm=tools.kvm(),
-        image=image,
+        image_disk=tools.disks.image_path(machine.image) / "disk.qcow2",
+        kernel=kernel,
+        initrd=initrd,
         cmdline=machine.cmdline,
         disk=tools.disks.disk_path(machine.id),
         seed=tools.disks.seed_path(machine.id),
@@ -138,7 +142,6 @@ def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
         tap=machine.tap,
         mac=machine.mac,
         console_log=console_path(tools.config.home, machine.id),
-        initrd=(image / "initrd.img").exists(),
     )
 
 

@@ -36,6 +36,8 @@ EFFECTS = 8
 """Machines of one node that are worked on at the same time."""
 BACKOFF_FIRST, BACKOFF_MAX = 1.0, 30.0
 GIB = 1 << 30
+MEMORY_STEP = 256
+"""MiB; what is available changes all the time, and a new figure is a write."""
 BRINGING_UP = (State.PREPARING, State.BOOTING)
 FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable", "config", "internal", "timeout"})
 """Errors by which bringing a machine up fails for good; `hypervisor_away` is waited out."""
@@ -227,7 +229,9 @@ class NodeLoop:
     def _record_facts(self, hold: Hold, facts: HostFacts) -> None:
         space = self._backend.disks.space()
         free, total = round(space.free / GIB, 1), round(space.total / GIB, 1)
-        known = NodeFacts(facts.vcpus, facts.memory_mib, free, total, facts.virtualisation)
+        available = facts.memory_available_mib
+        step = None if available is None else available // MEMORY_STEP * MEMORY_STEP
+        known = NodeFacts(facts.vcpus, facts.memory_mib, free, total, facts.virtualisation, step)
         if known != self._recorded or self._was_away():
             work.record_facts(self._ctx, hold, known)
             self._recorded = known

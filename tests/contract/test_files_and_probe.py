@@ -48,6 +48,22 @@ def test_it_is_never_smaller_than_its_image(disks: LocalDisks) -> None:
     assert virtual_size(disks.disk_path(ONE)) == 1 << 30
 
 
+def test_a_machine_boots_copies_of_its_own_made_anew(disks: LocalDisks) -> None:
+    image = disks.image_path(IMAGE)
+    with pytest.raises(GarageError, check=lambda error: error.code == "unavailable"):
+        disks.copy_kernel(ONE, IMAGE)
+    (image / "vmlinuz").write_bytes(b"kernel")
+    kernel, initrd = disks.copy_kernel(ONE, IMAGE)
+    assert (kernel, initrd) == (disks.disk_path(ONE).with_name("vmlinuz"), None)
+    (image / "initrd.img").write_bytes(b"initrd")
+    kernel.unlink()
+    kernel.write_bytes(b"changed by its QEMU")
+    kernel, initrd = disks.copy_kernel(ONE, IMAGE)
+    assert initrd is not None
+    assert (kernel.read_bytes(), initrd.read_bytes()) == (b"kernel", b"initrd")
+    assert kernel.stat().st_ino != (image / "vmlinuz").stat().st_ino
+
+
 def test_what_a_killed_worker_left_is_replaced(disks: LocalDisks) -> None:
     folder = disks.seed_path(ONE).parent
     (folder / ".seed-abc").mkdir(parents=True)

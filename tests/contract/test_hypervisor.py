@@ -18,8 +18,10 @@ from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
 from garage.core.tiny_guest import Kind, build
 from garage.errors import GarageError
+from garage.shell.disks import LocalDisks
 from garage.shell.fake_hypervisor import FakeHypervisor
 from garage.shell.hypervisor import LibvirtHypervisor, domain_of
+from garage.shell.seed import write_seed
 from tests.realms import IMAGE, libvirt_answers, realm
 
 ONE, TWO = "1" * 20, "2" * 20
@@ -47,9 +49,10 @@ def spec_in(home: Path, instance: str) -> Callable[[str], DomainSpec]:
         folder = home / "machines" / machine_id
         return DomainSpec(
             instance=instance, machine_id=machine_id, title="tiny", vcpus=1, memory_mib=32, kvm=False,
-            image=home / "images" / IMAGE, cmdline="tiny", disk=folder / "disk.qcow2", seed=folder / "seed.iso",
+            image_disk=home / "images" / IMAGE / "disk.qcow2", kernel=folder / "vmlinuz", initrd=None,
+            cmdline="tiny", disk=folder / "disk.qcow2", seed=folder / "seed.iso",
             bridge=names.bridge(instance), tap=names.tap(instance, int(machine_id[0])), mac=f"52:67:00:00:00:0{machine_id[0]}",
-            console_log=home / "console" / f"{machine_id}.log", initrd=False,
+            console_log=home / "console" / f"{machine_id}.log",
         )  # fmt: skip
 
     return make
@@ -78,6 +81,7 @@ def qemu() -> Iterator[Subject]:
             folder.mkdir(parents=True)
             (folder / "seed.iso").write_bytes(bytes(65536))
             (folder / "disk.qcow2").write_bytes((made.home / "images" / IMAGE / "disk.qcow2").read_bytes())
+            LocalDisks(made.home, write_seed).copy_kernel(machine_id, IMAGE)
         hypervisor.facts()
         yield Subject("qemu", hypervisor, spec_in(made.home, made.instance), made.home)
         hypervisor.close()
@@ -148,7 +152,7 @@ def test_facts(subject: Subject) -> None:
     ],
 )
 def test_what_guests_do_to_themselves(qemu: Subject, kind: Kind, expected: Domain) -> None:
-    (qemu.home / "images" / IMAGE / "vmlinuz").write_bytes(build(kind))
+    (qemu.home / "machines" / ONE / "vmlinuz").write_bytes(build(kind))
     qemu.hypervisor.define(qemu.spec(ONE))
     qemu.hypervisor.start(ONE)
     qemu.settles(ONE, expected)
@@ -156,10 +160,11 @@ def test_what_guests_do_to_themselves(qemu: Subject, kind: Kind, expected: Domai
 
 @pytest.mark.machine
 def test_qemu_cannot_write_the_image(qemu: Subject) -> None:
-    image = qemu.home / "images" / IMAGE / "disk.qcow2"
+    image = qemu.home / "images" / IMAGE
     qemu.hypervisor.define(qemu.spec(ONE))
     qemu.hypervisor.start(ONE)
-    assert image.stat().st_uid == 0
+    assert {path.stat().st_uid for path in image.iterdir()} == {0}, "libvirt gives away what a domain names"
+    assert {path.name for path in image.iterdir()} >= {"disk.qcow2", "vmlinuz"}
     assert (qemu.home / "console" / f"{ONE}.log").stat().st_mode & 0o777 == 0o640
 
 

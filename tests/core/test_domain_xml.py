@@ -15,7 +15,8 @@ IMAGE = Path("/var/lib/garage/images") / ("ab" * 32)
 MACHINE = Path("/var/lib/garage/machines/0123456789abcdef0123")
 SPEC = DomainSpec(
     instance="tst", machine_id="0123456789abcdef0123", title="one.alice", vcpus=2, memory_mib=2048, kvm=False,
-    image=IMAGE, cmdline="root=LABEL=root console=ttyS0", disk=MACHINE / "disk.qcow2", seed=MACHINE / "seed.iso",
+    image_disk=IMAGE / "disk.qcow2", kernel=MACHINE / "vmlinuz", initrd=MACHINE / "initrd.img",
+    cmdline="root=LABEL=root console=ttyS0", disk=MACHINE / "disk.qcow2", seed=MACHINE / "seed.iso",
     bridge="gbtst", tap="gttst1", mac="52:67:00:00:00:01",
     console_log=Path("/var/lib/garage/console/0123456789abcdef0123.log"),
 )  # fmt: skip

@@ -127,8 +127,16 @@ def test_a_name_that_is_taken_is_a_dns_label(text: str) -> None:
         assert name.encode("idna").decode() == name
 
 
-def room(name: str = "lab1", memory: int = 8192, used: int = 0, disk: float = 50.0) -> Room:
-    return Room(name, NodeFacts(4, memory, disk, 100.0, "tcg"), Demand(0, used, 0), 1024, 5.0, 4.0)
+def room(
+    name: str = "lab1",
+    memory: int = 8192,
+    used: int = 0,
+    disk: float = 50.0,
+    promised: int = 0,
+    available: int | None = None,
+) -> Room:
+    facts = NodeFacts(4, memory, disk, 100.0, "tcg", available)
+    return Room(name, facts, Demand(0, used, promised), 1024, 5.0, 4.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +146,10 @@ def room(name: str = "lab1", memory: int = 8192, used: int = 0, disk: float = 50
         (room(used=6000), Demand(2, 2048, 10), "memory"),
         (room(), Demand(17, 512, 10), "vcpus"),
         (room(disk=4.9), Demand(1, 512, 1), "disk"),
+        (room(promised=180), Demand(1, 512, 10), None),
+        (room(promised=181), Demand(1, 512, 10), "promised"),
+        (room(available=1024 + 2048), Demand(1, 2048, 10), None),
+        (room(available=1024 + 2047), Demand(1, 2048, 10), "memory"),
     ],
 )
 def test_what_a_room_lacks(where: Room, demand: Demand, lacks: str | None) -> None:
@@ -149,6 +161,8 @@ def test_placement_takes_the_emptiest_and_its_refusals_help() -> None:
     with pytest.raises(GarageError, match="7168 MiB of RAM") as caught:
         place([room()], Demand(1, 9000, 1), stoppable=["old", "older"])
     assert caught.value.params["stoppable"] == "old, older"
+    with pytest.raises(GarageError, match="may grow to 185 GiB; 5 GiB more"):
+        place([room(promised=185)], Demand(1, 1, 10))
     with pytest.raises(GarageError) as caught:
         place([], Demand(1, 1, 1))
     assert caught.value.code == "unavailable"
