@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from netd import guard
 from netd.config import Config
 from netd.errors import NetdError
 from netd.following import Following
@@ -17,6 +18,7 @@ from netd.parts import make_overlay_of, make_parts_of
 from netd.prober import Prober
 from netd.shell.controller import Controller
 from netd.shell.kernel import has_uplink
+from netd.shell.nft_events import Deletions
 from netd.wire import Refusal, Report, SpecError
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Daemon:
         self._restore()
         log.info("version %s in force", self.node.version)
         self._following.start()
+        guard.watch(Deletions(), self.node.refresh)
         threading.Thread(target=self._tell_names, name="names", daemon=True).start()
         with contextlib.suppress(_EndedError):
             while not self._stop:

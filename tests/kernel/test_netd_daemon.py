@@ -179,6 +179,20 @@ def test_what_is_removed_behind_its_back_comes_back(world: World) -> None:
     )
 
 
+def test_a_flushed_ruleset_comes_back_at_once(world: World) -> None:
+    """As `systemctl restart nftables` does it. The loop looks every five seconds, so it alone would hardly be in time five times."""
+
+    def back() -> bool:
+        both = world.lab.exec(world.lab.node, "nft list tables")
+        return both.count("garage_tst") == 2 and "gttst2" in world.lab.exec(
+            world.lab.node, "nft list table bridge garage_tst", check=False
+        )
+
+    for _ in range(5):
+        world.lab.exec(world.lab.node, "nft flush ruleset")
+        world.wait(back, 2.5)
+
+
 ELSEWHERE = msgspec.structs.replace(BRIDGE, ipv4="192.168.5.1", site_ipv4="192.168.5.0/24")
 STRAY = msgspec.structs.replace(BRIDGE, site_ipv4="10.31.0.0/28")
 
