@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from garage.client.api import Api
+from garage.client.profiles import Profile
+from garage.config import load
+
 ROOT = Path(__file__).resolve().parents[1]
 OWN_HOME = "/var/lib/garage-bench"
 
@@ -28,6 +32,13 @@ class Running:
         subprocess.run(
             ["make", target], cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True
         )
+
+    def api(self) -> Api:
+        """As its admin; a garage with TLS is believed by its own certificate alone."""
+        config = load(self.environ)
+        certificate = (self.home / "keys" / "tls.crt").read_text() if config.tls else ""
+        token = (self.home / "admin.token").read_text().strip()
+        return Api(Profile("bench", config.url, token, certificate=certificate))
 
     def processes(self) -> dict[str, int]:
         """web, worker, netd → process id."""

@@ -38,7 +38,7 @@ def throughput() -> Figure:
     ours_mbit, other_mbit = (statistics.median(column) for column in zip(*pairs, strict=True))
     note = f"one TCP stream for {SECONDS} s each; ratios {', '.join(f'{a / b:.3f}' for a, b in pairs)}"
     name = "the same two sites, wireguard-go by hand"
-    return Figure("overlay.throughput", ours_mbit, "Mbit/s", ROUNDS, note, name, other_mbit, ratio)
+    return Figure("overlay.throughput", ours_mbit, "Mb/s", ROUNDS, note, name, other_mbit, ratio)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ SLOWEST = 15
 class Workbench:
     """The checkout made ready for tests; quick when it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, roles: str) -> None:
+        self.roles = roles
         self.runner = Runner(WORK / "setup.log", WORK / "home", os.environ)
         self.environments = pythons.Environments(self.runner, VENV, CACHE / "pip")
         self.stamps = Stamps(VENV / "stamps.json")
@@ -43,7 +44,7 @@ class Workbench:
         ]
 
     def packages(self, tell: Tell) -> None:
-        arguments = ("--home", CACHE / "home", "--roles", ROLES)
+        arguments = ("--home", CACHE / "home", "--roles", self.roles)
         self.runner.run([SCRIPTS / "node-setup", *arguments], on_line=tell, uninterrupted=True)
 
     def python(self, tell: Tell) -> str:
@@ -63,11 +64,11 @@ class Workbench:
         pages.compile_translations(self.runner, VENV, CHECKOUT / "web" / "translations")
 
 
-def prepare() -> None:
+def prepare(roles: str = ROLES) -> None:
     """Everything that tests and benchmarks need; told on standard error."""
     WORK.mkdir(parents=True, exist_ok=True)
     with exclusive(WORK / "lock", "a preparation of tests"):
-        bench = Workbench()
+        bench = Workbench(roles)
         with Screen(sys.stderr) as screen:
             Graph(bench.steps(), bench.stamps, screen, bench.runner).run()
 
@@ -89,7 +90,7 @@ def test_overlay(minutes: str, seed: str) -> None:
 
 def bench(name: str) -> None:
     """All benchmarks or one; only JSON lines on standard output."""
-    prepare()
+    prepare(f"{ROLES} bench")
     sys.exit(_in_venv("-m", "bench", *([name] if name else [])))
 
 
