@@ -13,7 +13,9 @@ log = logging.getLogger("garage.access")
 
 _SECRET = re.compile(r"/+welcome/.+", re.DOTALL)
 """One-time links: whoever reads the log must not be able to use one."""
-_QUIET = frozenset({"/healthz", "/readyz", "/node/v1/spec", "/node/v1/report"})
+_QUIET = frozenset(
+    {"/healthz", "/readyz", "/node/v1/spec", "/node/v1/report", "/overlay/v1/spec", "/overlay/v1/report"}
+)
 """Asked all the time by machines; logged when refused."""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
 import statistics
 import threading
 import time
@@ -130,6 +133,63 @@ def test_a_self_signed_registry_is_pinned_by_the_token(ctx: Context, admin: Call
         assert client.Registry(url, token.certificate, answer.credential).fetch(0, 0, 0) is not None
         with pytest.raises(NetdError, match="another certificate"):
             client.Registry(url, b"x" * 32, answer.credential).fetch(0, 0, 0)
+
+
+class Listener:
+    """A TLS server that is not the registry: keeps every byte that it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        certificate, private = make_certificate("127.0.0.1")
+        (folder / "tls.crt").write_bytes(certificate)
+        (folder / "tls.key").write_bytes(private)
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.told = b""
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError), self._tls.wrap_socket(self._socket.accept()[0], server_side=True) as peer:
+            while data := peer.recv(65_536):
+                self.told += data
+
+    def end(self) -> bytes:
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self._socket.close()
+        return self.told
+
+
+def test_whoever_shows_another_certificate_is_told_no_token(ctx: Context, admin: Caller, tmp_path: Path) -> None:
+    listener, token = Listener(tmp_path), replace(invite(ctx, admin, "tsukuba"), certificate=b"x" * 32)
+    with pytest.raises(NetdError, match="another certificate"):
+        client.join(listener.url, token, request(ctx, token.secret, 1))
+    assert listener.end() == b""
+
+
+def test_a_registry_with_another_key_than_the_tokens_is_not_joined(served: Served, ctx: Context, admin: Caller) -> None:
+    """Its certificate may be anybody's, as behind a proxy; the documents are signed by the one that invited, or by nobody."""
+    token = invite(ctx, admin, "tsukuba")
+    with pytest.raises(NetdError, match="not the registry that invited") as caught:
+        client.join(served.url, replace(token, registry_key=b"x" * 32), request(ctx, token.secret, 1))
+    assert caught.value.hint
+    for pem in ("", "no key", make_certificate("127.0.0.1")[0].decode()):
+        with pytest.raises(NetdError, match="not the registry that invited"):
+            client.registry_key(pem, token.registry_key)
+
+
+def test_polls_and_reports_are_not_logged_unless_they_are_refused(
+    served: Served, ctx: Context, admin: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = member(ctx, admin, "one", 1)
+    with caplog.at_level("INFO", logger="garage.access"):
+        assert poll(served, one).status_code == 204
+        assert post(served, "report", msgspec.json.encode(one.said("waiting")), one).status_code == 204
+        assert [record.message for record in caplog.records] == []
+        assert post(served, "report", b"{}", one).status_code == 400
+    assert "/overlay/v1/report 400" in caplog.text
 
 
 def test_a_repeated_join_over_http_gives_the_same_credential(served: Served, ctx: Context, admin: Caller) -> None:
