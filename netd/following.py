@@ -24,6 +24,7 @@ from netd.reporting import Reporter
 from netd.shell import kernel
 from netd.shell.controller import Controller
 from netd.shell.registry import Registry
+from netd.shell.tunnels import has_module
 from netd.told import Teller
 from netd.wire import LinkReport, News, Outcome, Refusal, SpecError
 
@@ -261,6 +262,7 @@ class Following:
             links=link_states(wanted.spec, seen, up, self._measuring.classes()),
             outcome=self._throughput.outcome(),
             paused=overlay.paused,
+            kernel=has_module(),
             **self._prefixes(),
             alarms=tuple(text[:200] for text in overlay.routes.alarms(wanted))[:20],
             problems=tuple(text[:200] for text in self._problems())[:20],

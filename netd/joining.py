@@ -10,7 +10,7 @@ from netd.core.token import Token, parse_token
 from netd.errors import NetdError
 from netd.membership import Home, Membership, home
 from netd.node import Node
-from netd.shell import kernel, keys, registry
+from netd.shell import kernel, keys, registry, tunnels
 from netd.wire import JoinAnswer, JoinRequest, LinkSpec, NodeSpec, SpecError, Table, open_sealed
 
 DEFAULT_PORT, DEFAULT_PORTS = 51_820, 100
@@ -90,6 +90,7 @@ def _membership(url: str, token: Token, answer: JoinAnswer, config: Config, port
 
 def _joined(spec: LinkSpec, table: Table, own: NodeSpec) -> Joined:
     mine = next((site for site in table.sites if site.site == spec.site), None)
+        kernel=tunnels.has_module(),
     if mine is None:
         raise NetdError("registry", "the registry's table does not have this site in it")
     renumber = (mine.ipv4, mine.ipv6) != (own.bridge.site_ipv4, own.bridge.site_ipv6)

@@ -22,6 +22,10 @@ class PeerRef(SiteRef):
     peer: str = Field(max_length=64)
 
 
+class SiteRelayIn(In):
+    may: bool = Field(description="Whether it may be made a hub.")
+
+
 class InvitationRef(NoQuery):
     ref: str = Field(max_length=64, description="An id, or the name of a site that is invited.")
 
@@ -77,6 +81,7 @@ class SiteNodeOut(Out):
     addresses: list[str]
     outside: list[str] = Field(description="Where its peers see it, if that is somewhere else.")
     ways: list[str] = Field(description="In IPv4 and IPv6: open, cone, symmetric, closed.")
+    kernel: bool = Field(description="Its links are the kernel's; otherwise processes, of which it carries fewer.")
     links: int
     links_up: int
     spec_version: int
@@ -97,7 +102,8 @@ class SiteOut(Out):
     proposed_ipv6: str
     renumber: bool = Field(description="The site has yet to take the prefixes given here.")
     own: bool
-    hub: bool
+    hub: bool = Field(description="It carries other sites' packets now.")
+    relay: bool = Field(description="It may be made a hub.")
     latitude: float | None = Field(description="Degrees, north positive; null where nobody has said where the site is.")
     longitude: float | None = Field(description="Degrees, east positive.")
     created_at: Time

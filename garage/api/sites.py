@@ -84,6 +84,13 @@ def unplace_site(header: s.MutationHeader, path: t.SiteRef) -> Response:  # noqa
     return mutate(200, lambda ctx: answer(t.SiteOut, sites.place(ctx, who, path.ref, None)))
 
 
+@api.put("/sites/<ref>/relay", responses={200: t.SiteOut})
+def relay_site(header: s.MutationHeader, path: t.SiteRef, body: t.SiteRelayIn) -> Response:  # noqa: ARG001
+    """Say whether a site may be made a hub, which carries other sites' packets (admin)."""
+    who = caller()
+    return mutate(200, lambda ctx: answer(t.SiteOut, sites.relay(ctx, who, path.ref, may=body.may)))
+
+
 @api.get("/sites/<ref>/links", responses={200: t.LinkList})
 def list_site_links(path: t.SiteRef) -> dict[str, Any]:
     """The links of a site (admin)."""

@@ -162,6 +162,13 @@ HELP: dict[str, str] = {
     ),
     "give both latitude and longitude, or neither": "緯度と経度は、両方指定するか、両方省いてください",
     "The map follows.": "地図に反映されます。",
+    "Say whether a site may be a hub, which carries other sites' packets (at first every one may).": (
+        "拠点がハブ（ほかの拠点の通信を中継する拠点）になってよいかを決めます（はじめはどの拠点もなれます）。"
+    ),
+    "The overlay's links follow, step by step.": "オーバーレイのリンクに段階的に反映されます。",
+    "hub": "ハブ",
+    "carries other sites' packets": "ほかの拠点の通信を中継しています",
+    "may not be one": "なれません",
     "Renumber this site now?": "この拠点のアドレスを付け替えますか？",
     "This site is {ipv4} {ipv6} now; machines that restart: {count}": (
         "この拠点は {ipv4} {ipv6} になりました。再起動する機械: {count} 台"

@@ -15,6 +15,7 @@ from garage.core.topology_graph import Parts
 from garage.core.topology_target import target
 from garage.core.topology_types import (
     LIMIT,
+    LIMIT_KERNEL,
     End,
     Node,
     Pair,
@@ -32,6 +33,7 @@ from garage.core.topology_types import (
 
 __all__ = [
     "LIMIT",
+    "LIMIT_KERNEL",
     "End",
     "Node",
     "Plan",

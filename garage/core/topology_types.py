@@ -14,7 +14,9 @@ Reason = Literal["site", "mesh", "hub-hub", "hub", "near"]
 """Why a wire is wanted: nodes of one site, full mesh, between hubs, a site's way to its hubs, a near site."""
 
 LIMIT = 50
-"""Links that a node carries without the kernel module (DESIGN)."""
+"""Links that a node carries without the kernel module (DESIGN): each is a process of its own."""
+LIMIT_KERNEL = 200
+"""With it. Then FRR sets the limit, by two BGP sessions a link; a node's ports (100 by default) may set a lower one."""
 DIRECT: frozenset[frozenset[Way]] = frozenset(
     frozenset(pair)
     for pair in (
@@ -51,7 +53,7 @@ class Site:
     ipv4: Way = "open"
     ipv6: Way = "closed"
     willing: bool = True
-    """May be made a hub, if it can be reached."""
+    """Its operators let it be made a hub, if it can be reached."""
     hub: bool = False
     """Is one now, as the last plan's `hubs` had it: stays one while it can."""
 

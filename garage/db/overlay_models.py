@@ -35,6 +35,8 @@ class Site(Base):
     own: Mapped[bool] = mapped_column(default=False)
     """The registry's own site; can't be removed."""
     hub: Mapped[bool] = mapped_column(default=False)
+    relay: Mapped[bool] = mapped_column(default=True)
+    """It may be made a hub, which carries other sites' packets."""
     latitude: Mapped[float | None]
     """Degrees (WGS 84), north and east positive; only for the map."""
     longitude: Mapped[float | None]
@@ -50,6 +52,8 @@ class SiteNode(Base):
     credential_hash: Mapped[str] = mapped_column(String(64), unique=True)
     port: Mapped[int]
     ports: Mapped[int]
+    kernel: Mapped[bool] = mapped_column(default=False)
+    """Its links are the kernel's, so that it carries more of them."""
     addresses: Mapped[list[str]]
     """Its own, as it reports them; the best first."""
     outside4: Mapped[str] = mapped_column(String(15), default="")

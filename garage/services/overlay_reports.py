@@ -53,7 +53,7 @@ def _gist(said: wire.LinkReport) -> tuple[object, ...]:
     """All but measurements."""
     links = tuple((link.number, link.state, link.seen_at, link.preference) for link in said.links)
     about = said.applied_version, said.table_version, said.refusal, said.keys, said.endpoints, said.paused, said.outcome
-    return (*about, said.ipv4, said.ipv6, said.alarms, said.problems, links)
+    return (*about, said.kernel, said.ipv4, said.ipv6, said.alarms, said.problems, links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,7 @@ def _about_itself(node: SiteNode, said: wire.LinkReport) -> dict[str, Any]:
         if refusal
         else None,
         "paused": said.paused,
+        "kernel": said.kernel,
         "alarms": list(said.alarms),
         "problems": list(said.problems),
         "addresses": endpoints.addresses(said.endpoints),
@@ -169,7 +170,8 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
     keys = _new_keys(session, node, said)
     session.add_all(NodeKey(node_id=node.id, number=key.number, key=key.key) for key in keys)
     about = _about_itself(node, said)
-    moved, told = about["addresses"] != node.addresses, (node.alarms, node.paused, *_used(known.site))
+    moved, carries = about["addresses"] != node.addresses, about["kernel"] != node.kernel
+    told = (node.alarms, node.paused, *_used(known.site))
     known.site.proposed_ipv4, known.site.proposed_ipv6 = _in_use(known.site, said)
     for name, value in about.items():
         setattr(node, name, value)
@@ -179,7 +181,7 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
     looked = [_look_at(session, peer, changes) for peer in _peers(session, known, seen) | ({node} if moved else set())]
     if _is_behind(ctx, node, said):
         changes.nodes.add(node.id)
-    if keys or turned or any(looked):
+    if keys or turned or carries or any(looked):
         mark_dirty(session)
     measured = measurements.take(session, ctx, node.id, said.outcome, changes)
     raise_versions(session, ctx, changes.nodes)

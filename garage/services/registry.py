@@ -150,6 +150,7 @@ def _node(ctx: Context, site: Site, request: wire.JoinRequest) -> SiteNode:
         credential_hash="",
         port=request.port,
         ports=request.ports,
+        kernel=request.kernel,
         addresses=own,
         way4=endpoints.outside(own, (), 4).way,
         way6=endpoints.outside(own, (), 6).way,

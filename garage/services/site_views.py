@@ -30,6 +30,8 @@ class SiteNodeView:
     """Where its peers see it, if that is somewhere else."""
     ways: list[str]
     """How it is reached in IPv4 and IPv6: open, cone, symmetric, closed."""
+    kernel: bool
+    """Its links are the kernel's; otherwise processes."""
     links: int
     links_up: int
     spec_version: int
@@ -54,6 +56,8 @@ class SiteView:
     """It uses prefixes that are another site's, and is not reached until it has taken those given here."""
     own: bool
     hub: bool
+    relay: bool
+    """It may be made a hub."""
     latitude: float | None
     """Degrees; both or neither."""
     longitude: float | None
@@ -146,7 +150,7 @@ def _view(
     now: float, site: Site, nodes: Sequence[SiteNode], counted: dict[str, tuple[int, int]], accusations: list[str]
 ) -> SiteView:
     views = [_node_view(now, node, *counted[node.id]) for node in nodes]
-    same = ("name", "asn", "ipv4", "ipv6", "proposed_ipv4", "proposed_ipv6", "own", "hub")
+    same = ("name", "asn", "ipv4", "ipv6", "proposed_ipv4", "proposed_ipv6", "own", "hub", "relay")
     where = ("latitude", "longitude", "created_at")
     return SiteView(
         **{name: getattr(site, name) for name in (*same, *where)},
@@ -159,7 +163,7 @@ def _view(
 
 
 def _node_view(now: float, node: SiteNode, total: int, up: int) -> SiteNodeView:
-    same = ("name", "spec_version", "applied_version", "reported_at", "refusal")
+    same = ("name", "kernel", "spec_version", "applied_version", "reported_at", "refusal")
     return SiteNodeView(
         **{name: getattr(node, name) for name in same},
         state=_state(now, node),

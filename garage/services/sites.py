@@ -103,6 +103,18 @@ def place(ctx: Context, caller: Caller, name: str, at: tuple[float, float] | Non
 
 
 def configure(ctx: Context, caller: Caller, **given: int | None) -> None:
+def relay(ctx: Context, caller: Caller, name: str, *, may: bool) -> SiteView:
+    """Whether the site may be made a hub, which carries other sites' packets; one that is a hub is relieved step by step."""
+    require_admin(caller)
+    with ctx.db.write() as session:
+        lock(session)
+        site = _site(session, name)
+        site.relay = may
+        mark_dirty(session)
+        audit(session, ctx, caller.name, "site.relay", site.name, may=may)
+        return site_views(session, ctx, [site])[0]
+
+
     """The network's figures, by their names without "overlay_"; None leaves one as it is. BFD's interval (ms; three missed packets end a
     link), up to how many sites all are linked, and how throughput is measured: every so many days (0: on demand alone), at most so many
     Mb/s, for so many seconds."""

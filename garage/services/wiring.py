@@ -64,11 +64,16 @@ def _site(site: Site, nodes: Iterable[SiteNode]) -> topology.Site:
     ways4, ways6 = {node.way4 for node in found}, {node.way6 for node in found}
     return topology.Site(
         site.name,
-        tuple(topology.Node(node.name, limit(node, topology.LIMIT)) for node in sorted(found, key=lambda n: n.name)),
+        tuple(topology.Node(node.name, _limit(node)) for node in sorted(found, key=lambda n: n.name)),
         ipv4=next(way for way in RANKED if way in ways4),
         ipv6=next(way for way in RANKED if way in ways6),
+        willing=site.relay,
         hub=site.hub,
     )
+
+
+def _limit(node: SiteNode) -> int:
+    return limit(node, topology.LIMIT_KERNEL if node.kernel else topology.LIMIT)
 
 
 def _measured(session: Session) -> tuple[set[int], dict[int, float]]:

@@ -4,12 +4,13 @@ and is adopted again."""
 from __future__ import annotations
 
 import contextlib
-import functools
+import math
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,16 +25,37 @@ from netd.shell.run import run
 
 SOCKETS = Path("/var/run/wireguard")
 START_SECONDS = 5.0
+LOOK_AGAIN = 60.0
+"""Seconds; a look makes the kernel search for the module."""
 
 
-@functools.cache
-def has_module() -> bool:
-    """Whether the kernel makes WireGuard interfaces, by making one; asked once per process."""
+def _makes_one() -> bool:
+    """By making one."""
     name = f"glprobe{os.getpid() % 100_000}"
     made = "yes" in run(["sh", "-c", f"ip link add {name} type wireguard 2>/dev/null && echo yes"], check=False)
     if made:
         run(["ip", "link", "delete", name], check=False)
     return made
+
+
+class Module:
+    """Whether the kernel makes WireGuard interfaces. A "yes" is believed for good, a "no" for `LOOK_AGAIN`: a module that is loaded later
+    carries the links that are made from then on; those that stand stay with their processes."""
+
+    def __init__(self, look: Callable[[], bool] = _makes_one, clock: Callable[[], float] = time.monotonic) -> None:
+        self._look, self._clock = look, clock
+        self._looking = threading.Lock()
+        self._there, self._next = False, -math.inf
+
+    def there(self) -> bool:
+        with self._looking:
+            if not self._there and self._clock() >= self._next:
+                self._there, self._next = self._look(), self._clock() + LOOK_AGAIN
+            return self._there
+
+
+has_module = Module().there
+"""Of this process."""
 
 
 class WireGuard:
@@ -101,7 +123,7 @@ class WireGuard:
         """Interfaces of ours; a user-space one whose process died is gone, its socket is cleared away."""
         prefix = f"gl{instance}"
         rows = {row["ifname"]: row for row in ip_json("addr", "show") if row["ifname"].startswith(prefix)}
-        for path in SOCKETS.glob(f"{prefix}*.sock") if not has_module() else ():
+        for path in SOCKETS.glob(f"{prefix}*.sock"):
             if path.stem not in rows and self._pid(path.stem) is None:
                 path.unlink(missing_ok=True)
         configured = parse_dump(run(["wg", "show", "all", "dump"], check=False), prefix) if rows else {}
@@ -129,12 +151,12 @@ class WireGuard:
             self._remove(step.name)
 
     def _make(self, name: str) -> None:
+        # left by one that was killed, which `wg` would take for the new one's
+        (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
         if has_module():
             run(["ip", "link", "add", name, "type", "wireguard"])
             return
         SOCKETS.mkdir(mode=0o755, exist_ok=True)
-        # left by one that was killed, which `wg` would take for the new one's
-        (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
         with (self._folder / "tunnels.log").open("ab") as log:
             process = subprocess.Popen(
                 ["wireguard-go", "-f", name],
@@ -165,8 +187,7 @@ class WireGuard:
             _gone(number)
         run(["ip", "link", "delete", name], check=False)
         (self._folder / f"{name}.pid").unlink(missing_ok=True)
-        if not has_module():
-            (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
+        (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
 
 
 def _gone(number: int) -> None:

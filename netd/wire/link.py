@@ -166,6 +166,8 @@ class LinkReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     links: Annotated[tuple[LinkState, ...], msgspec.Meta(max_length=2000)] = ()
     outcome: Outcome | None = None
     """Said again until there is another one."""
+    kernel: bool = False
+    """Whether the server's kernel makes WireGuard interfaces; otherwise each link is a process, and fewer are carried."""
     paused: bool = False
     ipv4: Prefix4 | None = None
     ipv6: Prefix6 | None = None
@@ -189,6 +191,8 @@ class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ports: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 100
     """How many there are from `port` on."""
     endpoints: Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=8)] = ()
+    kernel: bool = False
+    """As in LinkReport."""
     time: float = 0.0
     """The node's clock, seconds since 1970: a clock that is off is refused with the difference."""
 

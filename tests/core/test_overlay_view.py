@@ -26,6 +26,7 @@ def site(name: str, state: str = "up", alarms: tuple[str, ...] = ()) -> SiteView
         False,
         False,
         False,
+        True,
         None,
         None,
         0.0,

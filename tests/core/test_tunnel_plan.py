@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from netd.core.overlay import interface
 from netd.core.path_mtu import MOST
 from netd.core.tunnel_plan import Interface, Step, parse_dump, plan_tunnels
+from netd.shell.tunnels import Module
 from netd.wire import LinkSpec
 from tests.bgpwanted import wanted
 
@@ -158,3 +159,13 @@ def test_a_dump_is_read_as_wg_prints_it() -> None:
     assert (found["glabc1"].handshake, found["glabc1"].received, found["glabc1"].sent) == (1763700000, 10, 20)
     assert (found["glabc2"].psk, found["glabc2"].endpoint, found["glabc2"].handshake) == ("", None, 0)
     assert not re.search(re.escape(PRIVATE[1]), repr(found))
+
+
+def test_a_module_that_is_loaded_later_is_noticed_and_then_believed_for_good() -> None:
+    now, answers = [0.0], [False, False, True]
+    module = Module(lambda: answers.pop(0), lambda: now[0])
+    seen = []
+    for now[0] in (0.0, 1.0, 59.0, 60.0, 61.0, 120.0, 121.0, 1000.0):
+        seen.append(module.there())
+    assert seen == [False] * 5 + [True] * 3
+    assert not answers

@@ -85,6 +85,7 @@ class FakeNode:
             "keys": tuple(wire.PublicKey(number=n, key=k) for n, k in self.keys.items() if n <= self.spec.want_key),
             "endpoints": self.request.endpoints,
             "links": links,
+            "kernel": self.request.kernel,
         }
         return wire.LinkReport(**values | more)
 

@@ -9,6 +9,7 @@ from itertools import combinations
 import pytest
 from sqlalchemy import select, update
 
+from garage.core.topology import LIMIT
 from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, Site, SiteInvitation, SiteNode
 from garage.db.session import ChangeWatch
 from garage.errors import GarageError
@@ -565,6 +566,49 @@ def test_beyond_the_mesh_a_join_changes_few(ctx: Context, admin: Caller, clock: 
     with ctx.db.read() as session:
         assert len(list(session.scalars(select(Link)))) < 30 * 29 / 4
         assert any(site.hub for site in session.scalars(select(Site)))
+
+
+def hubs(ctx: Context, admin: Caller) -> set[str]:
+    return {site.name for site in sites.listing(ctx, admin) if site.hub}
+
+
+def test_nodes_whose_kernel_carries_the_links_are_hubs_before_others(ctx: Context, admin: Caller, clock: Clock) -> None:
+    sites.configure(ctx, admin, mesh_sites=4)
+    strong = {"site1", "site3", "site5"}  # those that are hubs stay hubs: the fifth site ends the mesh
+    nodes = [member(ctx, admin, name := f"site{n}", n, kernel=name in strong) for n in range(1, 13)]
+    settle(ctx, clock, nodes)
+    assert hubs(ctx, admin) == strong
+    assert {site.name for site in sites.listing(ctx, admin) if any(node.kernel for node in site.nodes)} == strong
+
+
+def test_a_hub_carries_more_once_its_kernel_does(ctx: Context, admin: Caller) -> None:
+    """It is the only site that others can reach."""
+    sites.configure(ctx, admin, mesh_sites=2)
+    hub = member(ctx, admin, "hub", 250)
+    for n in range(1, 61):
+        member(ctx, admin, f"site{n}", n, endpoints=("192.168.1.5:51820",))
+    hub.poll()
+    assert 30 < len(hub.spec.links) <= LIMIT
+    hub.report(kernel=True)
+    while tending.tend(ctx):
+        pass
+    hub.poll()
+    assert LIMIT < len(hub.spec.links) == 60
+
+
+def test_a_site_whose_operators_do_not_want_it_is_no_hub(ctx: Context, admin: Caller, clock: Clock) -> None:
+    sites.configure(ctx, admin, mesh_sites=4)
+    nodes = [member(ctx, admin, f"site{n}", n) for n in range(1, 13)]
+    settle(ctx, clock, nodes)
+    before = hubs(ctx, admin)
+    unwilling = min(before)
+    assert sites.relay(ctx, admin, unwilling, may=False).relay is False
+    settle(ctx, clock, nodes)
+    assert unwilling not in hubs(ctx, admin)
+    assert len(hubs(ctx, admin)) == len(before)
+    agree(nodes)
+    with refused("not_found"):
+        sites.relay(ctx, admin, "nowhere", may=True)
 
 
 def test_what_was_said_a_moment_ago_is_not_looked_at_again(ctx: Context, admin: Caller, clock: Clock) -> None:

@@ -175,6 +175,21 @@ def test_a_site_is_put_on_the_map_and_taken_off_it(http: FlaskClient, ctx: Conte
     assert http.delete("/api/v1/sites/naha/place").json["latitude"] is None
 
 
+def test_a_site_is_kept_from_being_a_hub(
+    served: Served, http: FlaskClient, ctx: Context, admin: Caller, tmp_path: Path
+) -> None:
+    member(ctx, admin, "naha", 1, kernel=True)
+    first = http.get("/api/v1/sites/naha").json
+    assert (first["relay"], first["nodes"][0]["kernel"]) == (True, True)
+    assert http.put("/api/v1/sites/naha/relay", json={"may": "no"}).status_code == 422
+    shell = Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(admin))
+    assert shell("site", "relay", "naha", "off").stdout == "The overlay's links follow, step by step.\n"
+    assert http.get("/api/v1/sites/naha").json["relay"] is False
+    assert "may not be one" in shell("site", "show", "naha").stdout
+    assert shell("site", "relay", "naha", "on").returncode == 0
+    assert http.get("/api/v1/sites/naha").json["relay"] is True
+
+
 def test_the_command_takes_southern_and_western_places(
     served: Served, ctx: Context, admin: Caller, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def site_show(cli: Cli, name: str) -> None:
         ("IPv4", lambda item: item["ipv4"]),
         ("IPv6", lambda item: item["ipv6"]),
         (_("used until now"), _until_now),
+        (_("hub"), _hub),
         (_("nodes"), lambda item: "\n".join(_node(node) for node in item["nodes"])),
         (_("links"), lambda item: "\n".join(_link(link, name) for link in item["links"])),
         (_("others say of it"), lambda item: "\n".join(item["accusations"])),
@@ -144,6 +145,12 @@ def site_show(cli: Cli, name: str) -> None:
 
 def _until_now(item: Item) -> str:
     return f"{item['proposed_ipv4']} {item['proposed_ipv6']}" if item["renumber"] else ""
+
+
+def _hub(item: Item) -> str:
+    """Only what is not usual: most sites are none, and may be one."""
+    now = [_("carries other sites' packets")] if item["hub"] else []
+    return ", ".join([*now, *([] if item["relay"] else [_("may not be one")])])
 
 
 def _node(node: Item) -> str:
@@ -196,6 +203,17 @@ def site_place(cli: Cli, name: str, latitude: float | None, longitude: float | N
     else:
         item = cli.api().put(f"/sites/{name}/place", {"latitude": latitude, "longitude": longitude})
     output.done(cli, item, _("The map follows."))
+
+
+@site.command(
+    "relay", help=_("Say whether a site may be a hub, which carries other sites' packets (at first every one may).")
+)
+@click.argument("name")
+@click.argument("may", type=click.Choice(("on", "off")))
+@pass_cli
+def site_relay(cli: Cli, name: str, may: str) -> None:
+    item = cli.api().put(f"/sites/{name}/relay", {"may": may == "on"})
+    output.done(cli, item, _("The overlay's links follow, step by step."))
 
 
 @site.command("configure", help=_("Set the overlay's figures."))
