@@ -150,7 +150,8 @@ def _seed(config: Config, admin: str) -> None:
     if not token_file.exists():
         _write(token_file, secrets.token_urlsafe(32).encode(), 0o600)
     who = setup.seed(ctx, admin=admin, node_token=token_file.read_text().strip())
-    _write_if_new(config.home / "netd" / "netd.toml", _netd_toml(config).encode(), 0o600)
+    settings = config.home / "netd" / "netd.toml"
+    _write_if_new(settings, _netd_toml(config, settings.read_text() if settings.exists() else "").encode(), 0o600)
     _admin_token(ctx, config.home / "admin.token", who)
     ctx.db.close()
 
@@ -163,7 +164,8 @@ def _admin_token(ctx: Context, path: Path, who: Caller) -> None:
     _write(path, secret.encode() + b"\n", 0o600)
 
 
-def _netd_toml(config: Config) -> str:
+def _netd_toml(config: Config, present: str) -> str:
+    """Ours first; what an admin has added to the `present` file stays: lines, other nodes of the site, an uplink that is no office."""
     home = config.home
     values = {
         **{"node": config.node, "instance": config.instance, "controller_url": config.url},
@@ -176,7 +178,11 @@ def _netd_toml(config: Config) -> str:
     }
     if config.tls:
         values["ca_file"] = str(home / "keys" / "tls.crt")
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()) + "uplink_is_office = true\n"
+    theirs = [line for line in present.splitlines() if line.partition("=")[0].strip() not in {*values, "ca_file"}]
+    if not any(line.partition("=")[0].strip() == "uplink_is_office" for line in theirs):
+        theirs.insert(0, "uplink_is_office = true")
+    ours = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "".join(f"{line}\n" for line in (*ours, *theirs))
 
 
 def build_image(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from netd.core.lines import Line, parse_lines
 from netd.errors import NetdError
 from netd.shell import files
 
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 PATHS = ("token_file", "controller_key", "state_dir", "office_file", "allow_file", "ca_file")
 
 
@@ -31,6 +33,8 @@ class Config:
     """Machines never reach the networks that this server itself stands in."""
     ca_file: Path | None = None
     """The certificate that an https:// controller must show."""
+    peers: tuple[str, ...] = ()
+    """Other nodes of this very site: the only ones that a registry may link with it as such."""
     line: tuple[Line, ...] = ()
     """Uplinks of which more is known than that they are there."""
 
@@ -50,6 +54,14 @@ def load(path: Path) -> Config:
 def _value(key: str, value: object) -> Any:
     if key == "line":
         return parse_lines(value)
+    if key == "peers":
+        return _names(value)
     if not isinstance(value, bool if key == "uplink_is_office" else str):
         raise TypeError(f"{key} has the wrong type")
     return Path(str(value)) if key in PATHS else value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and LABEL.fullmatch(name) for name in value):
+        raise TypeError('peers is a list of nodes\' names, e.g. ["node2"]')
+    return tuple(value)

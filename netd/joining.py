@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from netd.config import Config
+from netd.core.link_checks import check_domain
 from netd.core.token import Token, parse_token
 from netd.errors import NetdError
 from netd.membership import Home, Membership, home
@@ -31,8 +32,11 @@ class Joined:
     """The registry gave other prefixes than the site has: it keeps its own network but is not reached until it renumbers."""
 
 
-def join(config: Config, url: str, token_text: str, *, port: int = DEFAULT_PORT, ports: int = DEFAULT_PORTS) -> Joined:
-    """Raises NetdError("token"), ("registry") or ("config")."""
+def join(
+    config: Config, url: str, token_text: str, *, port: int = DEFAULT_PORT, ports: int = DEFAULT_PORTS, domain: str = ""
+) -> Joined:
+    """`domain`: the network's, as the operator has it from somebody else than the registry. Raises NetdError("token"), ("registry") or
+    ("config")."""
     token, place = parse_token(token_text), home(config.state_dir)
     _check_not_joined(place)
     node = Node(config)
@@ -46,8 +50,23 @@ def join(config: Config, url: str, token_text: str, *, port: int = DEFAULT_PORT,
         spec, table = open_sealed(answer.spec, key, LinkSpec), open_sealed(answer.table, key, Table)
     except SpecError as error:
         raise NetdError("registry", f"the registry's answer is not its own: {error.text}") from None
-    place.save(_membership(url, token, answer, config, port, ports), answer.credential, answer.spec, answer.table)
+    own = node.spec.domain
+    _check_domain(table.domain, own, domain or (own.partition(".")[2] if url == config.controller_url else ""))
+    place.save(
+        _membership(url, token, answer, table, config, port, ports), answer.credential, answer.spec, answer.table
+    )
     return _joined(spec, table, node.spec)
+
+
+def _check_domain(found: str, own: str, confirmed: str) -> None:
+    """The domain of this server's own controller, when it is the registry, is right by itself."""
+    if confirmed not in ("", found):
+        raise NetdError("registry", f"the network's domain is {found}, not {confirmed}", hint="ask its operator")
+    try:
+        check_domain(found, own=own, confirmed=confirmed)
+    except SpecError as error:
+        again = f"if it is right, the same line works again with --domain {found}; else tell the registry's operator"
+        raise NetdError("registry", error.text, hint=again) from None
 
 
 def _check_not_joined(place: Home) -> None:
@@ -71,16 +90,20 @@ def _request(config: Config, spec: NodeSpec, token: Token, key: str, port: int, 
         port=port,
         ports=ports,
         endpoints=tuple(f"[{a}]:{port}" if ":" in a else f"{a}:{port}" for a in addresses),
+        kernel=tunnels.has_module(),
         time=time.time(),
     )
 
 
-def _membership(url: str, token: Token, answer: JoinAnswer, config: Config, port: int, ports: int) -> Membership:
+def _membership(
+    url: str, token: Token, answer: JoinAnswer, table: Table, config: Config, port: int, ports: int
+) -> Membership:
     return Membership(
         url=url,
         certificate=token.certificate.hex(),
         registry_key=answer.registry_key,
         site=answer.site,
+        domain=table.domain,
         node=config.node,
         port=port,
         ports=ports,
@@ -90,7 +113,6 @@ def _membership(url: str, token: Token, answer: JoinAnswer, config: Config, port
 
 def _joined(spec: LinkSpec, table: Table, own: NodeSpec) -> Joined:
     mine = next((site for site in table.sites if site.site == spec.site), None)
-        kernel=tunnels.has_module(),
     if mine is None:
         raise NetdError("registry", "the registry's table does not have this site in it")
     renumber = (mine.ipv4, mine.ipv6) != (own.bridge.site_ipv4, own.bridge.site_ipv6)

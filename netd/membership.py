@@ -26,6 +26,8 @@ class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     registry_key: str
     """PEM of the Ed25519 key that signs LinkSpec and Table."""
     site: str
+    domain: str = ""
+    """The network's, as it was at the join; "" for a join by an older netd."""
     node: str
     port: int
     ports: int

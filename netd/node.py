@@ -130,11 +130,14 @@ class Node:
 
     def floor(self, bridge: str) -> Floor:
         """Networks this server stands in, the office file, the allow file: read anew each time."""
-        office, allow = self.config.office_file, self.config.allow_file
-        networks = parse_networks(files.read_trusted(office), name=str(office))
+        networks, allow = self.office(), self.config.allow_file
         if self.config.uplink_is_office:
             networks += self.connected(bridge)
         return make_floor(networks, parse_allowed(files.read_trusted(allow), name=str(allow)))
+
+    def office(self) -> list[str]:
+        """The networks that the office file names."""
+        return parse_networks(files.read_trusted(self.config.office_file), name=str(self.config.office_file))
 
     def connected(self, bridge: str) -> list[str]:
         """The networks that this server stands in, not older than `CONNECTED_FOR`."""

@@ -11,7 +11,7 @@ import msgspec
 
 from netd.config import Config
 from netd.core.floor import Floor
-from netd.core.link_checks import check_link_spec, check_table, without_closed
+from netd.core.link_checks import check_asns, check_link_spec, check_table, without_closed, without_strangers
 from netd.core.overlay import Overlay as View
 from netd.core.overlay import make_overlay
 from netd.core.wanted import Tunnel, Wanted
@@ -56,6 +56,9 @@ class Overlay:
         self.home: Home = home(config.state_dir)
         self.member: Membership | None = None
         self.spec: LinkSpec | None = None
+        """Without links to nodes that only the registry calls this site's own."""
+        self.strangers: tuple[str, ...] = ()
+        """What is to be said of those."""
         self.table: Table | None = None
         self.classes: dict[int, int] = {}
         self.mtus: dict[int, int] = {}
@@ -80,6 +83,7 @@ class Overlay:
         member = self.home.membership()
         if member != self.member:
             self.spec = self.table = None
+            self.strangers = ()
         self.member = member
         if member is None:
             return False
@@ -93,12 +97,12 @@ class Overlay:
 
     def take(self, news: News) -> list[str]:
         """Check, apply and remember; raises SpecError (refused, the last good ones stay) or NetdError (could not be applied)."""
-        before = self.spec, self.table
+        before = self.spec, self.table, self.strangers
         self.check(news)
         try:
             changes = self.apply()
         except Exception:
-            self.spec, self.table = before
+            self.spec, self.table, self.strangers = before
             raise
         for path, sealed in ((self.home.spec, news.spec), (self.home.table, news.table)):
             if sealed is not None:
@@ -113,9 +117,13 @@ class Overlay:
             ports, closed = range(member.port, member.port + member.ports), self._closed()
             check_link_spec(spec, site=member.site, node=member.node, in_force=versions[0], ports=ports, closed=closed)
         if table:
-            domain = self.table.domain if self.table else table.domain
+            domain = member.domain or (self.table or table).domain
             check_table(table, site=member.site, in_force=versions[1], domain=domain)
-        self.spec, self.table = spec or self.spec, table or self.table
+        if (newest := spec or self.spec) and (allotted := table or self.table):
+            check_asns(newest, allotted)
+        if spec:
+            self.spec, self.strangers = without_strangers(spec, self.config.peers)
+        self.table = table or self.table
 
     def _closed(self) -> dict[str, str]:
         """Networks into which no link's own addresses may be put: the floor's, those this server stands in, the site's own."""
@@ -140,7 +148,7 @@ class Overlay:
         more = {"paused": self.paused, "now": now, "sure": self.sure}
         found = make_overlay(self.config.instance, *made_of, floor, prefixes, **more)  # type: ignore[arg-type]
         self._viewed = (*made_of, found)
-        self._open = without_closed(self.spec, floor.networks, self._uplink())
+        self._open = without_closed(self.spec, floor.networks, self._uplink(), self.node.office())
         return found
 
     def _uplink(self) -> tuple[str, ...]:
@@ -160,8 +168,8 @@ class Overlay:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """What of the registry's table is not let through here, and why."""
-        return self._viewed[2].refused if self.table is not None else ()
+        """What of the registry's documents is not let through here, and why."""
+        return (*self.strangers, *(self._viewed[2].refused if self.table is not None else ()))
 
     @property
     def paused(self) -> bool:
@@ -225,6 +233,7 @@ class Overlay:
                 part.stop(self.config.instance)
             Tc(self.config.state_dir).stop()
             self.member = self.spec = self.table = None
+            self.strangers = ()
             self.node.reapply()
 
 

@@ -25,6 +25,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     join.add_argument("--token-file", type=Path, help="read the token from a file instead")
     join.add_argument("--port", type=int, default=joining.DEFAULT_PORT, help="first UDP port of the links (51820)")
     join.add_argument("--ports", type=int, default=joining.DEFAULT_PORTS, help="how many ports links may use (100)")
+    join.add_argument("--domain", default="", metavar="NAME", help="the network's, where it is under a public suffix")
     join.set_defaults(act=_join)
     leave = commands.add_parser("leave", help="leave the overlay; machines and their network stay")
     leave.add_argument("--force", action="store_true", help="also when the registry does not answer")
@@ -37,9 +38,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _join(config: Config, arguments: argparse.Namespace) -> None:
-    joined = joining.join(
-        config, arguments.url, _token(arguments.token_file), port=arguments.port, ports=arguments.ports
-    )
+    given = {"port": arguments.port, "ports": arguments.ports, "domain": arguments.domain}
+    joined = joining.join(config, arguments.url, _token(arguments.token_file), **given)
     print(f"joined as site {joined.site} ({joined.site}.{joined.domain}), AS {joined.asn}", flush=True)
     if joined.renumber:
         print(f"the registry gives {joined.ipv4} and {joined.ipv6}: this site's own are taken by another one")

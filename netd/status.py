@@ -79,7 +79,7 @@ def overlay_status(overlay: Overlay, now: float) -> dict[str, Any] | None:
         "daemon": bool(known and known.fresh(now)),
         "measured_at": known.at if known else None,
         "registry_heard_at": known.heard_at or None if known else None,
-        "closed_here": list(overlay.view(own, floor).refused) if own and floor else [],
+        "closed_here": [*overlay.strangers, *(overlay.view(own, floor).refused if own and floor else ())],
         "alarms": list(report.alarms) if report and known and known.fresh(now) else _alarms(overlay),
         "problems": list(report.problems) if report else [],
         "links": links(overlay, known),

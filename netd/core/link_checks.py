@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -13,6 +13,9 @@ from netd.wire.link import SCHEMA
 
 LINK_RANGE = ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd00::/8")
 """Shared address space (RFC 6598) and ULA: no office, uplink or site can lose a route to a link's own addresses."""
+
+PRIVATE = ("internal", "home.arpa", "test", "home", "corp", "lan", "intranet", "private")
+"""Under these nobody registers names: ICANN's word (2018, 2024), RFC 8375, RFC 6761, and what is in private use (RFC 6762, appendix G)."""
 
 
 def check_link_spec(
@@ -36,14 +39,57 @@ def check_link_spec(
     _unique("address", [address for link in spec.links for address in (link.ipv4, link.ipv6)])
 
 
-def without_closed(spec: LinkSpec, closed: Iterable[str], near: Iterable[str]) -> LinkSpec:
+def check_domain(domain: str, *, own: str, confirmed: str) -> None:
+    """Raises SpecError("domain") for a network's domain in which names may be somebody else's: this server lets other sites answer for all
+    that ends in SITE.DOMAIN, so a site called google in com would be asked in google.com's place. `own`: the server's own domain, also of
+    the form SITE.DOMAIN; `confirmed`: what its operator has named."""
+    beyond = own.partition(".")[2]
+    private = any(f".{domain}".endswith(f".{suffix}") for suffix in PRIVATE)
+    if not private and domain not in (own, confirmed) and not (domain == beyond and "." in domain):
+        raise SpecError("domain", f"the network's domain is {domain}, in which names may be others'")
+
+
+def check_asns(spec: LinkSpec, table: Table) -> None:
+    """Raises SpecError("content") for an AS number that is not its site's, so that nobody is made one of this site's own nodes by a number:
+    those are trusted with this site's addresses. A site that the Table does not know may have no known one's number."""
+    allotted = {entry.site: entry.asn for entry in table.sites}
+    known = {*allotted.values()}
+    if spec.asn != allotted.get(spec.site, spec.asn):
+        raise SpecError("content", f"this site is AS {spec.asn}, the table says {allotted[spec.site]}")
+    for link in spec.links:
+        who, asn = f"link {link.number}: {link.peer_site}", link.peer_asn
+        if (asn == spec.asn) != (link.peer_site == spec.site):
+            what = "not this very site, and yet" if asn == spec.asn else "this very site, and yet not"
+            raise SpecError("content", f"{who} is {what} AS {spec.asn}")
+        if asn != allotted.get(link.peer_site, asn):
+            raise SpecError("content", f"{who} is AS {asn}, the table says {allotted[link.peer_site]}")
+        if link.peer_site not in allotted and asn in known:
+            raise SpecError("content", f"{who} is AS {asn}, which is another site's")
+
+
+def without_strangers(spec: LinkSpec, peers: Collection[str]) -> tuple[LinkSpec, tuple[str, ...]]:
+    """The spec without links to nodes that the registry calls this site's own and `peers`, what the server's root has named, does not; and
+    what is to be said of them. Such a node would speak with this site's addresses, also while other sites' traffic is stopped."""
+    strange = [link for link in spec.links if link.peer_site == spec.site and link.peer_node not in peers]
+    if not strange:
+        return spec, ()
+    gone = {link.number for link in strange}
+    order = spec.order if spec.order and spec.order.link not in gone else None
+    kept = replace(spec, links=tuple(link for link in spec.links if link.number not in gone), order=order)
+    names = sorted({link.peer_node for link in strange})
+    return kept, tuple(f"node {name} of this very site: “peers” in netd.toml does not name it" for name in names)
+
+
+def without_closed(spec: LinkSpec, closed: Iterable[str], near: Iterable[str], office: Iterable[str] = ()) -> LinkSpec:
     """The spec without endpoints in `closed` networks, so that no registry makes this server knock at an office's doors. The uplink's own
-    networks, `near`, are no closed ones here: a peer may be beside this server."""
-    beside = [_parsed(net) for net in near]
-    shut = [_parsed(net) for net in closed]
+    networks, `near`, are no closed ones here, as a peer may be beside this server, but for what of them the server's root has closed by
+    name, `office`."""
+    named, beside, shut = ([_parsed(net) for net in nets] for nets in (office, near, closed))
 
     def open_to(endpoint: str) -> bool:
         address = _host(endpoint)
+        if any(address in net for net in named):
+            return False
         return any(address in net for net in beside) or not any(address in net for net in shut)
 
     links = tuple(

@@ -34,7 +34,7 @@ class Peer:
     ipv4: str
     ipv6: str
     inside: bool = False
-    """A node of this very site: machines of the site pass, too."""
+    """A node of this very site, which the server's root has named: machines of the site pass, too."""
     own4: str = ""
     """This end's address, while the peer may measure throughput to it; "" else."""
 
@@ -137,7 +137,7 @@ def _peers(instance: str, spec: LinkSpec, now: float) -> tuple[Peer, ...]:
             interface(instance, link.number),
             link.peer_ipv4,
             link.peer_ipv6,
-            link.peer_asn == spec.asn,
+            link.peer_site == spec.site,
             link.ipv4 if link.number == serving else "",
         )
         for link in spec.links
@@ -152,7 +152,7 @@ def _bound(
     networks = {site.site: (site.ipv4, site.ipv6) for site in table.sites if not {site.ipv4, site.ipv6} & {*out}}
     alone = set(_alone(net for nets in networks.values() for net in nets))
     found = []
-    for name in sorted({link.peer_site for link in spec.links if link.peer_asn != spec.asn} & networks.keys()):
+    for name in sorted({link.peer_site for link in spec.links if link.peer_site != spec.site} & networks.keys()):
         links = sorted(link.number for link in spec.links if link.peer_site == name)
         if {*links} & {*sure} and {*networks[name]} <= alone:
             found.append(Bound(links[0], tuple(interface(instance, number) for number in links), networks[name]))

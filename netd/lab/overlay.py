@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from netd.errors import NetdError
 from netd.lab import instances, processes, reach
 from netd.lab.layout import OWN_PREFIXES, Member
-from netd.lab.sites import NETD, Network, SiteNode
+from netd.lab.sites import NETD, Network, SiteNode, peers_line
 from netd.lab.world import World
 from netd.wire import MachineNet, seal
 
@@ -77,6 +77,8 @@ class LabOverlay:
         }
         (home / "garage.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
         self.run(self.registry, [program("garage-server"), "init"])
+        with (home / "netd" / "netd.toml").open("a") as file:
+            file.write(peers_line(self.peers(self.registry)))
         if network is not None:
             key = load_pem_private_key((home / "keys" / "controller.key").read_bytes(), password=None)
             sealed = seal(network.spec(node, NEVER_RENEWED), key)  # type: ignore[arg-type]
@@ -109,7 +111,14 @@ class LabOverlay:
         return self.site_of(member.node, network)
 
     def site_of(self, node: str, network: Network) -> SiteNode:
-        return SiteNode(node, network, self.home(node), lambda argv: self.world.argv(node, argv))
+        return SiteNode(
+            node, network, self.home(node), lambda argv: self.world.argv(node, argv), peers=self.peers(node)
+        )
+
+    def peers(self, node: str) -> tuple[str, ...]:
+        """The other nodes of its site."""
+        site = next(site for site in self.world.topology.sites if node in site.nodes)
+        return tuple(name for name in site.nodes if name != node)
 
     def prepare_site(self, site: SiteNode) -> Process:
         """Write its settings and start its netd, which has joined nothing yet."""

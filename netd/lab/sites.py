@@ -50,6 +50,11 @@ class Network:
         )
 
 
+def peers_line(peers: Sequence[str]) -> str:
+    """What netd.toml says of the other nodes of a site; nothing where there is one."""
+    return f"peers = {json.dumps(list(peers))}\n" if peers else ""
+
+
 @dataclass
 class SiteNode:
     """One node: its files in `folder`, its commands through `enter`."""
@@ -59,6 +64,8 @@ class SiteNode:
     folder: Path
     enter: Enter
     uplink_is_office: bool = True
+    peers: tuple[str, ...] = ()
+    """Other nodes of the same site."""
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
     @property
@@ -85,7 +92,8 @@ class SiteNode:
             "allow_file": self.folder / "allow.networks",
         }
         text = "".join(f"{key} = {json.dumps(str(value))}\n" for key, value in values.items())
-        self.config.write_text(text + f"uplink_is_office = {str(self.uplink_is_office).lower()}\n")
+        text += f"uplink_is_office = {str(self.uplink_is_office).lower()}\n{peers_line(self.peers)}"
+        self.config.write_text(text)
         (self.state / "last-good.json").write_bytes(seal(self.network.spec(self.name, version), self.key))
 
     def netd(self, *words: str, input: str | None = None, check: bool = True, seconds: float = 60) -> str:

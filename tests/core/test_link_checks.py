@@ -136,6 +136,8 @@ def test_endpoints_in_closed_networks_are_left_out_but_not_those_beside_this_ser
     assert without_closed(spec, closed, ("192.168.1.0/24",)).links[0].endpoints == beside
     assert without_closed(spec, closed, ()).links[0].endpoints == beside[1:]
     assert without_closed(SPEC, closed, ()) is SPEC
+    named = ("192.168.1.7/32", "203.0.113.0/24")
+    assert without_closed(spec, (*closed, *named), ("192.168.1.0/24",), named).links[0].endpoints == ()
 
 
 def test_a_report_tells_of_every_link_what_is_known() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from garage.services import invitations, overlay_reports, registry
 from garage.services.context import Caller, Context
 from netd import wire
-from netd.core.link_checks import check_link_spec, check_table
+from netd.core.link_checks import check_asns, check_link_spec, check_table
 from netd.core.token import Token, parse_token
 
 RNG = random.Random(11)
@@ -60,6 +60,7 @@ class FakeNode:
         if news.table:
             self.table = wire.open_sealed(news.table, public, wire.Table)
             check_table(self.table, site=self.site, in_force=self.versions[1], domain=self.table.domain)
+        check_asns(self.spec, self.table)
         self.versions = self.spec.version, self.table.version
         for number in range(1, self.spec.want_key + 1):
             self.keys.setdefault(number, key())
@@ -84,8 +85,8 @@ class FakeNode:
             "table_version": self.versions[1],
             "keys": tuple(wire.PublicKey(number=n, key=k) for n, k in self.keys.items() if n <= self.spec.want_key),
             "endpoints": self.request.endpoints,
-            "links": links,
             "kernel": self.request.kernel,
+            "links": links,
         }
         return wire.LinkReport(**values | more)
 

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from netd.core.overlay import interface
 from netd.lab.parse import parse
 from netd.lab.world import World
 from netd.wire import Allotment, LinkSpec, News
@@ -165,7 +166,13 @@ def test_no_office_is_knocked_at(taken: Taken) -> None:
     free = [port for port in range(min(ports), min(ports) + 100) if port not in ports]
     more = [
         msgspec.structs.replace(
-            item, number=900_000 + n, port=free[n], endpoints=(f"{host}:{PORT}",), peer_key=item.psk, peer_site="thief"
+            item,
+            number=900_000 + n,
+            port=free[n],
+            endpoints=(f"{host}:{PORT}",),
+            peer_key=item.psk,
+            peer_site="thief",
+            peer_asn=FIRST_ASN + 90,
         )
         for n, (item, host) in enumerate(zip(many(spec, 2)["links"], (OFFICE_HOST, INTERNET), strict=True))
     ]
@@ -177,6 +184,49 @@ def test_no_office_is_knocked_at(taken: Taken) -> None:
     assert len(taken.sinks["office"].texts()) == before["office"]
     said = taken.rogue.tell(spec={})
     assert said.refusal is None, pretty(said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (lambda s: link(s, peer_asn=s.asn), "liar is not this very site, and yet AS"),
+        (lambda s: link(s, peer_site="nagoya"), "nagoya is this very site, and yet not AS"),
+        (lambda s: link(s, peer_asn=FIRST_ASN + 91), "the table says"),
+        (lambda s: {"asn": FIRST_ASN + 92}, "the table says"),
+    ],
+)
+def test_nobody_is_made_a_node_of_this_site_by_a_number(taken: Taken, changes: Any, text: str) -> None:
+    said = taken.rogue.tell(spec=changes(taken.rogue.spec))
+    assert said.refusal is not None, pretty(said)
+    assert (said.refusal.code, text in said.refusal.text) == ("content", True), said.refusal.text
+
+
+def test_a_node_that_only_the_registry_calls_this_sites_own_gets_no_link(taken: Taken) -> None:
+    """Inside it could speak with this site's addresses, be sent its machines' packets, and go on through a pause."""
+    spec, ports = taken.rogue.spec, {item.port for item in taken.rogue.spec.links}
+    thief = msgspec.structs.replace(
+        many(spec, 1)["links"][0],
+        number=900_010,
+        port=next(port for port in range(min(ports), min(ports) + 100) if port not in ports),
+        endpoints=(f"{INTERNET}:{PORT}",),
+        peer_site="nagoya",
+        peer_node="node9",
+        peer_asn=spec.asn,
+    )
+    before = len(taken.sinks["internet"].texts())
+    said = taken.rogue.tell(spec={"links": (*spec.links, thief)})
+    assert said.refusal is None, pretty(said)
+    words = "node node9 of this very site: “peers” in netd.toml does not name it"
+    assert words in said.problems
+    assert words in taken.hostile.net.sites["nagoya"].netd("status")
+    instance = taken.hostile.net.sites["nagoya"].network.instance
+    assert interface(instance, thief.number) not in taken.net.run("nagoya", ["ip", "-br", "link"])
+    inside = taken.net.run("nagoya", ["nft", "list", "set", "inet", f"garage_{instance}", "inside"])
+    assert "elements" not in inside
+    time.sleep(1)
+    assert len(taken.sinks["internet"].texts()) == before
+    said = taken.rogue.tell(spec={})
+    assert words not in said.problems
 
 
 def test_what_is_closed_here_stays_closed_whatever_is_allotted(taken: Taken) -> None:
