@@ -10,10 +10,10 @@ from netd import joining
 from netd.arrival import Arrival
 from netd.config import Config
 from netd.errors import NetdError
+from netd.leaving import leave
 from netd.membership import home
 from netd.parts import make_overlay_of
 from netd.shell.path_mtu import Echoes
-from netd.shell.registry import Registry
 
 MAX_TOKEN = 2000
 
@@ -27,14 +27,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     join.add_argument("--ports", type=int, default=joining.DEFAULT_PORTS, help="how many ports links may use (100)")
     join.add_argument("--domain", default="", metavar="NAME", help="the network's, where it is under a public suffix")
     join.set_defaults(act=_join)
-    leave = commands.add_parser("leave", help="leave the overlay; machines and their network stay")
-    leave.add_argument("--force", action="store_true", help="also when the registry does not answer")
-    leave.set_defaults(act=_leave)
+    leaving = commands.add_parser("leave", help="leave the overlay; machines and their network stay")
+    leaving.add_argument("--force", action="store_true", help=argparse.SUPPRESS)  # what it did is done anyway
+    leaving.set_defaults(act=_leave)
     pause = commands.add_parser("pause", help="stop other sites' traffic here at once, without asking anyone")
     pause.set_defaults(act=_pause)
     resume = commands.add_parser("resume", help="end a pause")
     resume.set_defaults(act=_resume)
-    return [join, leave, pause, resume]
+    return [join, leaving, pause, resume]
 
 
 def _join(config: Config, arguments: argparse.Namespace) -> None:
@@ -58,21 +58,12 @@ def _token(path: Path | None) -> str:
     return text
 
 
-def _leave(config: Config, arguments: argparse.Namespace) -> None:
+def _leave(config: Config, _arguments: argparse.Namespace) -> None:
+    """First here, which needs nobody; then the registry is told, if it can be."""
     overlay = make_overlay_of(config)
-    if not overlay.restore() or overlay.member is None:
-        raise NetdError("config", "this node has joined no overlay")
-    member = overlay.member
-    try:
-        Registry(member.url, member.pin, overlay.home.credential()).leave()
-    except NetdError as error:
-        if not arguments.force:
-            raise NetdError(
-                "registry", str(error), hint="netd leave --force leaves anyway; tell the registry's operator"
-            ) from None
     overlay.node.adopt()
-    overlay.leave()
-    print(f"left {member.url}; this site's machines and their network stay as they are")
+    for line in leave(overlay):
+        print(line, flush=True)
 
 
 def _pause(config: Config, _arguments: argparse.Namespace) -> None:

@@ -53,7 +53,7 @@ def _certificate(seen: Registered) -> Verdict:
 
 def _credential(seen: Registered) -> Verdict:
     if seen.status in (401, 403):
-        todo = "the site was removed, or its files were restored: netd leave --force, then join with a new invitation"
+        todo = "the site was removed, or its files were restored: netd leave, then join with a new invitation"
         return Verdict("credential", "fail", "the registry does not know this node's credential", todo)
     if seen.status not in (200, 204):
         return Verdict("credential", "warn", f"the registry answered {seen.status}", "try again; ask its operator")

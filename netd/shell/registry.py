@@ -59,7 +59,8 @@ class Registry:
         self._connection.ask("POST", "/overlay/v1/report", msgspec.json.encode(report), 10, self._credential)
 
     def leave(self) -> None:
-        self._connection.ask("POST", "/overlay/v1/leave", b"{}", 10, self._credential)
+        """Whom the registry does not know any more has left."""
+        self._connection.ask("POST", "/overlay/v1/leave", b"{}", 10, self._credential, taken=(200, 204, 401))
 
 
 def join(url: str, token: Token, request: JoinRequest) -> tuple[JoinAnswer, Ed25519PublicKey]:
