@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 from garage.db.session import Database
 
@@ -36,7 +39,30 @@ def migrate(database: Database) -> tuple[str | None, str | None]:
     before, after = current(database), head()
     if before != after:
         config = _config()
-        with database.engine.begin() as connection:
+        with database.engine.connect() as connection, _rebuilding(connection), connection.begin():
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            _check_references(connection)
     return before, after
+
+
+@contextmanager
+def _rebuilding(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making another and dropping the old one. With foreign keys enforced that fails where rows refer to
+    it, or takes them along; it can only be switched outside of a transaction (sqlite.org/lang_altertable.html, “otheralter”)."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.commit()
+
+
+def _check_references(connection: Connection) -> None:
+    """Raises RuntimeError, which undoes the migration, where a row would refer to nothing."""
+    if connection.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+        raise RuntimeError(f"the migration would leave rows that refer to nothing: {broken[:5]}")
