@@ -67,7 +67,9 @@ class _Garage(Collector):
         ):
             yield GaugeMetricFamily(f"garage_overlay_{name}", text, value=counts[name])
         alarms = GaugeMetricFamily(
-            "garage_overlay_alarms", "How many sites say that this one announces what is not its own.", labels=["site"]
+            "garage_overlay_alarms",
+            "How many sites say that this one announces what is not its own; one more if its files are on two servers.",
+            labels=["site"],
         )
         for site, count in sites.accused(self._ctx).items():
             alarms.add_metric([site], count)

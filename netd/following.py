@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from netd.overlay import Overlay, refused_version
 from netd.reporting import Reporter
 from netd.shell import kernel
 from netd.shell.controller import Controller
+from netd.shell.installation import installation
 from netd.shell.registry import Registry
 from netd.shell.tunnels import has_module
 from netd.told import Teller
@@ -83,6 +85,7 @@ class Following:
         """By thread: why its last turn failed."""
         self._teller = Teller()
         self._reporter = Reporter(self._teller.heard)
+        self._start = secrets.token_hex(8)
 
     def start(self) -> None:
         for name, act in (("poll", self._poll), ("tend", self._tend), ("report", self._reporter.turn)):
@@ -256,6 +259,8 @@ class Following:
         return LinkReport(
             applied_version=versions[0],
             table_version=versions[1],
+            start=self._start,
+            place=installation(overlay.home.path),
             refusal=self._refusal,
             keys=overlay.public_keys(),
             endpoints=tuple(f"[{a}]:{port}" if ":" in a else f"{a}:{port}" for a in own),

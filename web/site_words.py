@@ -11,6 +11,7 @@ SITE_SHAPES: dict[str, str] = {
     "paused": "stopped",
     "silent": "unreachable",
     "refusing": "failed",
+    "copied": "failed",
 }
 SITE_STATES: dict[str, str] = {
     "up": N_("connected"),
@@ -19,6 +20,7 @@ SITE_STATES: dict[str, str] = {
     "paused": N_("paused"),
     "silent": N_("does not report"),
     "refusing": N_("refuses what it is told"),
+    "copied": N_("its files are on two servers"),
 }
 """Of sites and nodes, as `garage.services.sites` names them."""
 

@@ -77,7 +77,7 @@ class SiteInvitationList(BaseModel):
 
 class SiteNodeOut(Out):
     name: str
-    state: str = Field(description="joining, up, paused, silent, refusing")
+    state: str = Field(description="joining, up, paused, silent, refusing, copied (its files are on two servers)")
     addresses: list[str]
     outside: list[str] = Field(description="Where its peers see it, if that is somewhere else.")
     ways: list[str] = Field(description="In IPv4 and IPv6: open, cone, symmetric, closed.")

@@ -259,6 +259,7 @@ TABLES: dict[str, str] = {
     "paused": "止めています（一時停止）",
     "silent": "応答がありません",
     "refuses what it is told": "設定を受け付けません",
+    "its files are on two servers": "同じファイルが 2 台のサーバーにあります",
     "down": "切れています",
     "no answer yet": "まだ応答がありません",
     "being replaced": "置き換えています",

@@ -71,6 +71,8 @@ class SiteNode(Base):
     alarms: Mapped[list[str]] = mapped_column(default=list)
     problems: Mapped[list[str]] = mapped_column(default=list)
     reported_at: Mapped[float | None]
+    starts: Mapped[Json | None]
+    """`core.twins.Heard`, packed."""
     joined_at: Mapped[float]
 
 

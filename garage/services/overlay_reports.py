@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from garage.core import endpoints, samples
+from garage.core import endpoints, samples, twins
 from garage.core.endpoints import Sighting
 from garage.db.overlay_models import Link, LinkEnd, NodeKey, PathHour, Site, SiteNode
 from garage.errors import N_, GarageError
@@ -27,6 +27,7 @@ from netd import wire
 TOUCH_SECONDS = 30.0
 MEASURE_SECONDS = 60.0
 MOST_REMEMBERED = 10_000
+COPIED = N_("its files were copied: netd leave here, then join with an invitation of its own")
 EPOCHS = 60_000
 """Milliseconds: versions follow the clock, so one that a node holds although we do not know it is from before our backup, or a lie."""
 
@@ -52,7 +53,16 @@ class Recently:
 def _gist(said: wire.LinkReport) -> tuple[object, ...]:
     """All but measurements."""
     links = tuple((link.number, link.state, link.seen_at, link.preference) for link in said.links)
-    about = said.applied_version, said.table_version, said.refusal, said.keys, said.endpoints, said.paused, said.outcome
+    about = (
+        said.start,
+        said.applied_version,
+        said.table_version,
+        said.refusal,
+        said.keys,
+        said.endpoints,
+        said.paused,
+        said.outcome,
+    )
     return (*about, said.kernel, said.ipv4, said.ipv6, said.alarms, said.problems, links)
 
 
@@ -67,16 +77,46 @@ class _Known:
 
 
 def report(ctx: Context, node_id: str, said: wire.LinkReport) -> None:
-    """Raises `malformed_request` (a link twice), `forbidden` (somebody else's link), `key_in_use`, `invalid_field`; nothing is kept of
-    a refused report. Links that are gone are passed over: their end may not know yet."""
+    """Raises `malformed_request` (a link twice), `forbidden` (somebody else's link), `key_in_use` (also for a copy of a node's files),
+    `invalid_field`; nothing is kept of a refused report but that it came. Links that are gone are passed over: their end may not know
+    yet."""
     with ctx.db.read() as session:
         known = _known(session, node_id)
         if known is None or not _worth_writing(ctx.clock(), known, session, said):
             return
     with ctx.db.write() as session:
         lock(session)
-        if (known := _known(session, node_id)) is not None:
+        if (known := _known(session, node_id)) is None:
+            return
+        if _hear(session, ctx, known, said):
             _record(session, ctx, known, said)
+        copied = twins.unpacked(known.node.starts).twins(ctx.clock())
+        believed = _believed(known.node, said, ctx.clock())
+        names = {"node": known.node.name, "site": known.site.name}
+    if copied and not believed:
+        raise GarageError(
+            "key_in_use",
+            N_("another server, heard of before this one, reports as {node} of {site}"),
+            hint=COPIED,
+            **names,
+        )
+
+
+def _hear(session: Session, ctx: Context, known: _Known, said: wire.LinkReport) -> bool:
+    """Note which start of netd speaks; whether what it says counts."""
+    node, now = known.node, ctx.clock()
+    if not said.start:
+        return True
+    before = twins.unpacked(node.starts)
+    heard = before.hear(said.start, said.place, now)
+    node.starts = heard.packed()
+    if heard.twins(now) != before.twins(now):
+        publish(session, ctx, known.site.name)
+    return heard.believed(said.start, now)
+
+
+def _believed(node: SiteNode, said: wire.LinkReport, now: float) -> bool:
+    return not said.start or twins.unpacked(node.starts).believed(said.start, now)
 
 
 def _known(session: Session, node_id: str) -> _Known | None:
@@ -91,6 +131,8 @@ def _known(session: Session, node_id: str) -> _Known | None:
 def _worth_writing(now: float, known: _Known, session: Session, said: wire.LinkReport) -> bool:
     _check(session, known, said)
     node = known.node
+    if said.start and twins.unpacked(node.starts).latest != said.start:
+        return True
     if node.reported_at is None or now - node.reported_at >= TOUCH_SECONDS or now < node.reported_at:
         return True
     if any(getattr(node, name) != value for name, value in _about_itself(node, said).items()):
@@ -178,7 +220,9 @@ def _record(session: Session, ctx: Context, known: _Known, said: wire.LinkReport
     node.reported_at = now
     turned, seen = _record_links(session, known, said.links, now)
     session.flush()
-    looked = [_look_at(session, peer, changes) for peer in _peers(session, known, seen) | ({node} if moved else set())]
+    looked = [
+        _look_at(session, peer, changes, now) for peer in _peers(session, known, seen) | ({node} if moved else set())
+    ]
     if _is_behind(ctx, node, said):
         changes.nodes.add(node.id)
     if keys or turned or carries or any(looked):
@@ -240,9 +284,11 @@ def _peers(session: Session, known: _Known, links: Iterable[Link]) -> set[SiteNo
     return set(session.scalars(select(SiteNode).where(SiteNode.id.in_(ids))))
 
 
-def _look_at(session: Session, node: SiteNode, changes: Changes) -> bool:
+def _look_at(session: Session, node: SiteNode, changes: Changes, now: float) -> bool:
     """Where is `node` now, in the eyes of its peers? True when it is reached in another way than before."""
     before = node.way4, node.way6
+    if twins.unpacked(node.starts).suspected(now):
+        return False  # its peers see now the one server, now the other
     query = select(LinkEnd, Link).join(Link, Link.number == LinkEnd.number)
     query = query.where(
         LinkEnd.node_id != node.id, LinkEnd.seen_at != "", (Link.a_id == node.id) | (Link.b_id == node.id)

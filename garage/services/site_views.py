@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from garage.core import twins
 from garage.core.samples import Sample
 from garage.db.overlay_models import Link, LinkEnd, Site, SiteNode
 from garage.services import measurements
@@ -103,7 +104,8 @@ class History:
     samples: list[Sample]
 
 
-WORST = ("refusing", "silent", "paused", "joining", "up")
+COPIED = "two servers report as {node}: its files were copied"
+WORST = ("copied", "refusing", "silent", "paused", "joining", "up")
 
 
 def site_views(session: Session, ctx: Context, sites: Sequence[Site]) -> list[SiteView]:
@@ -172,12 +174,18 @@ def _node_view(now: float, node: SiteNode, total: int, up: int) -> SiteNodeView:
         ways=[node.way4, node.way6],
         links=total,
         links_up=up,
-        alarms=list(node.alarms),
+        alarms=[*node.alarms, *([COPIED.format(node=node.name)] if _copied(now, node) else ())],
         problems=list(node.problems),
     )
 
 
+def _copied(now: float, node: SiteNode) -> bool:
+    return twins.unpacked(node.starts).twins(now)
+
+
 def _state(now: float, node: SiteNode) -> str:
+    if _copied(now, node):
+        return "copied"
     if node.reported_at is None:
         return "joining"
     if now - node.reported_at > SILENT_AFTER:

@@ -147,8 +147,12 @@ def counts(ctx: Context) -> dict[str, int]:
 
 
 def accused(ctx: Context) -> dict[str, int]:
-    """For metrics: of every site, how many others say that it announces what is not its own. Names that are no site's are passed over."""
-    return {site.name: len(site.accusations) for site in listing(ctx, Caller("", "garage", admin=True))}
+    """For metrics: of every site, how many others say that it announces what is not its own, and one more if it runs on two servers. Names
+    that are no site's are passed over."""
+    return {
+        site.name: len(site.accusations) + (site.state == "copied")
+        for site in listing(ctx, Caller("", "garage", admin=True))
+    }
 
 
 def _site(session: Session, name: str) -> Site:

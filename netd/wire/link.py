@@ -154,11 +154,18 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Why there are no figures; "" when there are."""
 
 
+Nonce = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{0,32}\Z")]
+
+
 class LinkReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What netd says about its own links, and about nobody else's."""
 
     applied_version: Version
     table_version: Version
+    start: Nonce = ""
+    """Drawn when netd started: two that take turns are two servers with one node's files."""
+    place: Nonce = ""
+    """Of the installation; another one for a copy of its files."""
     refusal: Refusal | None = None
     keys: Annotated[tuple[PublicKey, ...], msgspec.Meta(max_length=4)] = ()
     endpoints: Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=8)] = ()

@@ -26,6 +26,7 @@ STATES = {
     "paused": _("paused"),
     "silent": _("silent"),
     "refusing": _("refuses what it is told"),
+    "copied": _("its files are on two servers"),
     "down": _("down"),
     "waiting": _("no answer yet"),
     "draining": _("being replaced"),
