@@ -182,10 +182,20 @@ class Ports:
     wanted: frozenset[int] = frozenset()
     dropping: tuple[tuple[str, bool], ...] = ()
     forward: tuple[str, ...] = ()
+    routing: tuple[tuple[str, str], ...] = ()
+    """("TCP 21790", by whom) of what our BGP and BFD need and others have bound."""
 
 
 def judge_ports(seen: Ports) -> list[Verdict]:
-    return [_taken(seen), _firewall(seen)]
+    return [_taken(seen), _routing(seen), _firewall(seen)]
+
+
+def _routing(seen: Ports) -> Verdict:
+    if not seen.routing:
+        return Verdict("routing ports", "ok", "no other BGP or BFD is in the way")
+    told = ", ".join(f"{port} is taken by {who}" for port, who in seen.routing)
+    todo = "links need it for BGP or BFD: end what has taken it (another bfdd: systemctl stop frr, or bfdd=no in /etc/frr/daemons)"
+    return Verdict("routing ports", "fail", told, todo)
 
 
 def _taken(seen: Ports) -> Verdict:

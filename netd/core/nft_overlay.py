@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from netd.core.bgp_port import BGP, bgp_port
 from netd.core.desired import Desired
 from netd.core.overlay import Overlay
 from netd.core.throughput import PORT
@@ -18,8 +19,8 @@ BFD = "3784, 3785, 4784"
 
 
 def overlay_sets(overlay: Overlay) -> str:
-    """Prefixes of other sites, (interface, address) of the peers, the links to nodes of this site. While it is paused, it has only
-    itself: neighbours notice by BFD and go other ways."""
+    """Prefixes of other sites, (interface, address) of the peers and of this end, the links to nodes of this site. While it is paused, it
+    has only itself: neighbours notice by BFD and go other ways."""
     paused = overlay.paused
     inside = [peer for peer in overlay.peers if peer.inside]
     peers = inside if paused else overlay.peers
@@ -28,6 +29,8 @@ def overlay_sets(overlay: Overlay) -> str:
         ("overlay6", "ipv6_addr; flags interval", () if paused else overlay.of(6)),
         ("peers4", "ifname . ipv4_addr", [f'"{peer.interface}" . {peer.ipv4}' for peer in peers]),
         ("peers6", "ifname . ipv6_addr", [f'"{peer.interface}" . {peer.ipv6}' for peer in peers]),
+        ("here4", "ifname . ipv4_addr", [f'"{peer.interface}" . {peer.here4}' for peer in peers]),
+        ("here6", "ifname . ipv6_addr", [f'"{peer.interface}" . {peer.here6}' for peer in peers]),
         ("inside", "ifname", [f'"{peer.interface}"' for peer in inside]),
     )
     return "".join(f"  set {name} {{ type {kind};{_filled(found)} }}\n" for name, kind, found in sets)
@@ -52,11 +55,15 @@ def from_links_here(wanted: Desired) -> str:
   }}
   chain from_peer {{
     ct state established,related accept
-    tcp dport 179 accept
-    udp dport {{ {BFD} }} accept
+    iifname . ip daddr @here4 jump from_peer_here
+    iifname . ip6 daddr @here6 jump from_peer_here
     icmp type echo-request accept
     icmpv6 type echo-request accept
 {_measured(wanted.overlay)}    drop
+  }}
+  chain from_peer_here {{
+    tcp dport {bgp_port(wanted.spec.instance)} accept
+    udp dport {{ {BFD} }} accept
   }}
   chain for_gateway {{
     ct state established,related accept
@@ -64,6 +71,16 @@ def from_links_here(wanted: Desired) -> str:
     icmp type echo-request accept
     icmpv6 type echo-request accept
     drop
+  }}
+"""
+
+
+def to_bgpd(wanted: Desired) -> str:
+    """BGP that a link's peer sends to this end's address goes to our own bgpd's port, and nothing else reaches that."""
+    return f"""  chain to_bgpd {{
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname . ip saddr @peers4 iifname . ip daddr @here4 tcp dport {BGP} dnat to :{bgp_port(wanted.spec.instance)}
+    iifname . ip6 saddr @peers6 iifname . ip6 daddr @here6 tcp dport {BGP} dnat to :{bgp_port(wanted.spec.instance)}
   }}
 """
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from netd.core.bgp_port import bgp_port
 from netd.core.desired import Desired, own4, own6
-from netd.core.nft_overlay import from_links, from_links_here, overlay_sets, to_sites
+from netd.core.nft_overlay import from_links, from_links_here, overlay_sets, to_bgpd, to_sites
 from netd.core.shaping import BULK, priority_rules
 from netd.wire import MachineNet
 
@@ -130,6 +131,7 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     type filter hook input priority -10; policy accept;
     iifname "{bridge.name}" jump from_machines
     iifname "{wanted.links}" jump from_links_here
+    iifname != "lo" tcp dport {bgp_port(wanted.spec.instance)} drop
     iifname != {{ "lo", "{bridge.name}" }} ip daddr {bridge.ipv4} drop
     iifname != {{ "lo", "{bridge.name}" }} ip6 daddr {bridge.ipv6} drop
   }}
@@ -146,7 +148,7 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     ip6 daddr {{ {bridge.ipv6}, fe80::/10 }} icmpv6 type echo-request accept
     drop
   }}
-{from_links_here(wanted)}  chain forward {{
+{to_bgpd(wanted)}{from_links_here(wanted)}  chain forward {{
     type filter hook forward priority -10; policy accept;
     iifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu
     oifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu

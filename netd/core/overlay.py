@@ -37,6 +37,9 @@ class Peer:
     """A node of this very site, which the server's root has named: machines of the site pass, too."""
     own4: str = ""
     """This end's address, while the peer may measure throughput to it; "" else."""
+    here4: str = ""
+    here6: str = ""
+    """This end's addresses, at which alone the peer speaks BGP and BFD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,8 @@ def _peers(instance: str, spec: LinkSpec, now: float) -> tuple[Peer, ...]:
             link.peer_ipv6,
             link.peer_site == spec.site,
             link.ipv4 if link.number == serving else "",
+            link.ipv4,
+            link.ipv6,
         )
         for link in spec.links
     ]

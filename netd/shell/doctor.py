@@ -12,13 +12,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from netd.core.bgp_port import bgp_port
 from netd.core.desired import Desired
 from netd.core.doctor import Clock, Disk, Kernel, Ports
 from netd.core.firewall import closing
 from netd.core.plan import sysctls
 from netd.errors import NetdError
 from netd.shell import daemons, kernel, nft
-from netd.shell.routes import BIN
+from netd.shell.routes import BIN, daemon_pid
 from netd.shell.run import run
 from netd.shell.tunnels import has_module
 
@@ -26,6 +27,8 @@ NEEDED = ("ip", "ss", "wg", "vtysh", "dnsmasq", "chronyd")
 UNSYNCHRONIZED = 5
 """TIME_ERROR of adjtimex(2)."""
 TIME_SERVICES = ("chronyd", "ntpd", "systemd-timesyncd", "systemd-timesyn", "openntpd", "ntpsec", "timesyncd")
+BFD = 3784
+"""Its control packets (RFC 5881, section 4)."""
 SOON = 5.0
 """Seconds for one outside program; each answers in milliseconds."""
 
@@ -105,7 +108,20 @@ def see_ports(first: int, count: int, wanted: Collection[int], instance: str, st
         frozenset(wanted),
         _closing(first, last),
         tuple(nft.dropping_elsewhere(f"garage_{instance}")),
+        _routing(instance),
     )
+
+
+def _routing(instance: str) -> tuple[tuple[str, str], ...]:
+    """Others at our bgpd's port and at BFD's, which two may bind and only one hears by."""
+    if not instance:
+        return ()
+    found = []
+    for kind, flags, port, ours in (("TCP", "-Htlnp", bgp_port(instance), "bgpd"), ("UDP", "-Hulnp", BFD, "bfdd")):
+        text, own = run(["ss", flags, f"sport = :{port}"], check=False, timeout=SOON), daemon_pid(instance, ours)
+        holders = {(who, int(number)) for who, number in re.findall(r'\("([^"]+)",pid=(\d+)', text)}
+        found += [(f"{kind} {port}", f"{who} ({number})") for who, number in sorted(holders) if number != own]
+    return tuple(found)
 
 
 def _bound() -> list[tuple[int, str, int]]:

@@ -21,6 +21,7 @@ import msgspec
 
 from netd.core.bgp_alarms import Heard, Lie, alarms, lies, path_alone, routes
 from netd.core.bgp_diff import commands
+from netd.core.bgp_port import bgp_port
 from netd.core.bgp_text import COOL_OFF, bgp_config, most_sent
 from netd.core.wanted import Wanted
 from netd.errors import NetdError
@@ -58,7 +59,7 @@ class Frr:
 
     def plan(self, wanted: Wanted) -> list[str]:
         space, text = _space(wanted.instance), bgp_config(self._listening(wanted), os.uname().nodename)
-        missing = [f"start {name}" for name in DAEMONS if _pid(space, name) is None]
+        missing = [f"start {name}" for name in _missing(space)]
         if not missing and files.read(self._applied) == text:
             return []
         present = "" if len(missing) == len(DAEMONS) else running(space)
@@ -67,7 +68,7 @@ class Frr:
     def follow(self, wanted: Wanted) -> list[str]:
         """Bring FRR to what is wanted; the changes made. Raises NetdError("tool") when FRR has not taken all of it."""
         space, text = _space(wanted.instance), bgp_config(self._listening(wanted), os.uname().nodename)
-        missing = [name for name in DAEMONS if _pid(space, name) is None]
+        missing = _missing(space)
         if not missing and files.read(self._applied) == text:
             return []
         self._applied.unlink(missing_ok=True)
@@ -94,29 +95,28 @@ class Frr:
 
     def _start(self, space: str, names: Sequence[str]) -> None:
         """Bgpd without zebra has no routes, so all start again when zebra is missing."""
-        if "zebra" in names:
-            self._end(space)
-            names = DAEMONS
+        names = DAEMONS if "zebra" in names else names
+        self._end(space, names)
         for folder in (ETC / space, RUN / space):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             shutil.chown(folder, "frr", "frr")
         (ETC / space / "vtysh.conf").touch()
         for name in names:
-            run([str(BIN / name), "-N", space, "-d", "-A", "127.0.0.1", "-P", "0", *_options(name)])
+            run([str(BIN / name), "-N", space, "-d", "-A", "127.0.0.1", "-P", "0", *_options(space, name)])
         deadline = time.monotonic() + START_SECONDS
         while any(_pid(space, name) is None or not (RUN / space / f"{name}.vty").exists() for name in names):
             if time.monotonic() > deadline:
                 raise NetdError("tool", "FRR does not start", hint="is its package complete? see /var/log/syslog")
             time.sleep(0.01)
 
-    def _end(self, space: str) -> None:
+    def _end(self, space: str, names: Sequence[str] = DAEMONS) -> None:
         """With what they keep for the case of a crash, which FRR itself leaves behind."""
-        running = {name: number for name in reversed(DAEMONS) if (number := _pid(space, name)) is not None}
+        running = {name: number for name in reversed(names) if (number := _pid(space, name)) is not None}
         for number in running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGTERM)
         deadline = time.monotonic() + 5
-        while any(_pid(space, name) for name in DAEMONS) and time.monotonic() < deadline:
+        while any(_pid(space, name) for name in names) and time.monotonic() < deadline:
             time.sleep(0.02)
         for name, number in running.items():
             shutil.rmtree(CRASHES / f"{name}.{number}", ignore_errors=True)
@@ -187,20 +187,41 @@ class Frr:
                 yield Heard(link.peer_site, link.peer_asn, routes(answer))
 
 
-def _options(name: str) -> list[str]:
-    return ["-p", "179"] if name == "bgpd" else []
+def _options(space: str, name: str) -> list[str]:
+    return ["-p", str(bgp_port(space.rpartition("_")[2]))] if name == "bgpd" else []
+
+
+def _missing(space: str) -> list[str]:
+    """Daemons that do not run, or not as they should: an older netd started bgpd at 179."""
+    return [
+        name
+        for name in DAEMONS
+        if (number := _pid(space, name)) is None or not {*_options(space, name)} <= {*_words(number)}
+    ]
+
+
+def _words(number: int) -> list[str]:
+    """Of a process: its command line, nothing when it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
 
 
 def _space(instance: str) -> str:
     return f"garage_{instance}"
 
 
+def daemon_pid(instance: str, name: str) -> int | None:
+    """Of our daemon `name`, while it runs."""
+    return _pid(_space(instance), name)
+
+
 def _pid(space: str, name: str) -> int | None:
     """Of our daemon `name`: the pid file's process must carry our path space in its command line."""
     with contextlib.suppress(OSError, ValueError):
         number = int((RUN / space / f"{name}.pid").read_text())
-        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-        if words[0].endswith(name.encode()) and space.encode() in words:
+        words = _words(number)
+        if words and words[0].endswith(name) and space in words:
             return number
     return None
 

@@ -82,7 +82,7 @@ def test_time_service() -> None:
 
 def test_ports() -> None:
     free = Ports(51_820, 51_829)
-    assert [v.level for v in judge_ports(free)] == ["ok", "ok"]
+    assert [v.level for v in judge_ports(free)] == ["ok", "ok", "ok"]
     taken = replace(free, taken=((51_821, "openvpn"),), wanted=frozenset({51_820}))
     found = by_check(judge_ports(taken))["ports"]
     assert (found.level, "51821 is taken by openvpn" in found.seen) == ("warn", True)
@@ -90,6 +90,9 @@ def test_ports() -> None:
     assert (needed.level, "51821" in needed.todo) == ("fail", True)
     every = replace(free, taken=tuple((port, "x") for port in range(51_820, 51_830)))
     assert "none is left" in by_check(judge_ports(every))["ports"].seen
+    other = by_check(judge_ports(replace(free, routing=(("UDP 3784", "bfdd (812)"),))))["routing ports"]
+    assert (other.level, other.seen) == ("fail", "UDP 3784 is taken by bfdd (812)")
+    assert "bfdd=no" in other.todo
 
 
 def test_firewall_of_others() -> None:

@@ -20,8 +20,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from netd.core.bgp_port import bgp_port
 from netd.lab.parse import parse
 from netd.lab.world import World
+from tests.kernel.frames import udp4
 from tests.overlayhostile import INTERNET, OFFICE, OFFICE_HOST, PATIENCE, TOPOLOGY, Hostile
 from tests.overlaysink import PORT
 
@@ -219,9 +221,62 @@ def test_the_peer_itself_reaches_bgp_and_echo_and_no_other_port(hostile: Hostile
         assert not hostile.arrives(victim, liar, "nagoya", f"to {liar}")
         assert hostile.net.ping("liar", liar)
         for port, answered in ((179, True), (PORT, False), (53, False)):
-            code = f"import socket; socket.create_connection(('{liar}', {port}), 0.5, ('{victim}', 0))"
+            code = (
+                f"import socket; socket.create_connection(('{liar}', {port}), {10 if answered else 1}, ('{victim}', 0))"
+            )
             argv = hostile.world.argv("liar", [sys.executable, "-c", code])
             assert (subprocess.run(argv, capture_output=True, check=False).returncode == 0) is answered, port
+
+
+WATCH = """table inet watch {{ chain seen {{ type filter hook input priority 0; policy accept;
+  ip daddr {own} udp dport 3784 counter name own
+  ip daddr {uplink} udp dport {{ 3784, 3785, 4784 }} counter name uplink
+}}; counter own {{ }}; counter uplink {{ }}; }}"""
+"""Behind our own filters, so it counts what these have let in."""
+CONNECT = """import socket, sys
+out = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+if sys.argv[3]: out.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, sys.argv[3].encode())
+out.settimeout(1)
+out.connect((sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def test_bgp_and_bfd_are_spoken_at_the_links_own_addresses_alone(hostile: Hostile) -> None:
+    """At none of the server's other addresses, be it over the link or from the internet, and at no port but BGP's own; a program of the
+    server that has BGP's port itself hears nothing of it."""
+    net, place, link = hostile.net, hostile.world.nodes["nagoya"].lines[0], hostile.link
+    device, port = hostile.liar.device("nagoya"), bgp_port(net.sites["nagoya"].network.instance)
+    accept = "import socket; s = socket.create_server(('::', 179), family=socket.AF_INET6, dualstack_ipv6=True)\n"
+    accept += "print('up', flush=True)\nwhile True: print(s.accept()[1][0], flush=True)"
+    argv = hostile.world.argv("nagoya", [sys.executable, "-c", accept])
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+
+        def connects(node: str, address: object, number: int, by: str = "") -> bool:
+            words = [sys.executable, "-c", CONNECT, str(address), str(number), by]
+            return subprocess.run(hostile.world.argv(node, words), capture_output=True, check=False).returncode == 0
+
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "up\n"
+            assert connects("liar", link.peer_ipv4, 179)
+            assert connects("liar", link.peer_ipv6, 179)
+            for address in (place.ipv4, place.ipv6, "10.41.0.1", "fd41::1"):
+                assert not connects("liar", address, 179, device)
+                assert not connects("liar", address, port, device)
+                assert not connects("liar", address, port)
+            assert connects("nagoya", "127.0.0.1", 179)
+        finally:
+            server.kill()
+        heard = server.stdout.read().split()
+    assert heard == ["::ffff:127.0.0.1"]
+    net.run("nagoya", ["nft", WATCH.format(own=link.peer_ipv4, uplink=place.ipv4)])
+    for number in (3784, 3785, 4784):
+        packets = [udp4(link.ipv4, str(address), 50_000, number, b"x") for address in (link.peer_ipv4, place.ipv4)]
+        hostile.liar.send("nagoya", packets)
+    counted = {name: net.run("nagoya", ["nft", "list", "counter", "inet", "watch", name]) for name in ("own", "uplink")}
+    net.run("nagoya", ["nft", "delete", "table", "inet", "watch"])
+    assert "packets 1 " in counted["own"]
+    assert "packets 0 " in counted["uplink"]
 
 
 def test_the_places_that_nothing_reaches_can_be_reached(hostile: Hostile) -> None:
@@ -242,13 +297,13 @@ host, port, key, rate, seconds = sys.argv[1], int(sys.argv[2]), bytes.fromhex(sy
 out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 label = hashlib.blake2s(b"mac1----" + key).digest()
 began, sent = time.monotonic(), 0
-while (now := time.monotonic() - began) < seconds:
-    while sent < now * rate:
+while sent < rate * seconds:
+    while sent < min((time.monotonic() - began) * rate, rate * seconds):
         packet = bytes([1, 0, 0, 0]) + os.urandom(112)
         out.sendto(packet + hashlib.blake2s(packet, key=label, digest_size=16).digest() + bytes(16), (host, port))
         sent += 1
     time.sleep(0.005)
-print(sent)
+print(time.monotonic() - began)
 """
 """WireGuard's first message (its paper, section 5.4.2) with a right mac1, which every stranger can make who knows the public key, and
 nothing right in it: the dearest packets that a stranger has."""
@@ -262,5 +317,5 @@ def test_a_flood_of_handshakes_costs_the_honest_links_nothing(hostile: Hostile) 
     key = base64.b64decode(back.peer_key).hex()
     argv = [sys.executable, "-c", FLOOD, victim, str(link.port), key, str(RATE), str(FLOOD_SECONDS)]
     done = subprocess.run(hostile.world.argv("internet", argv), capture_output=True, text=True, timeout=60, check=True)
-    assert int(done.stdout) >= RATE * FLOOD_SECONDS * 0.9
+    assert float(done.stdout) < 2 * FLOOD_SECONDS, "that would be no flood"
     assert hostile.net.ping("nagoya", link.peer_ipv4, count=3)
