@@ -115,6 +115,7 @@ def relay(ctx: Context, caller: Caller, name: str, *, may: bool) -> SiteView:
         return site_views(session, ctx, [site])[0]
 
 
+def configure(ctx: Context, caller: Caller, **given: int | None) -> None:
     """The network's figures, by their names without "overlay_"; None leaves one as it is. BFD's interval (ms; three missed packets end a
     link), up to how many sites all are linked, and how throughput is measured: every so many days (0: on demand alone), at most so many
     Mb/s, for so many seconds."""
