@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,11 @@ ROLES_FIRST = "controller build"
 ROLES_ALL = "controller build hypervisor network"
 RECIPE = CHECKOUT / "images" / "debian-12.toml"
 IMAGE_BUILDERS = [CHECKOUT / "garage" / "shell" / f"{name}.py" for name in ("images", "initrd", "rootfs")]
-"""An image is built again when what builds it has changed; it says itself when that makes no difference."""
+"""An image is built again when what builds it has changed (it says itself when that makes no difference), whatever the mirror."""
+IMAGE_FILES = ("disk.qcow2", "vmlinuz", "initrd.img", "manifest.json")
+"""`garage.shell.images.FILES`, which set-up cannot import."""
+REGISTERED = "image registered"
+"""The stamp that holds the sha256 of the image which new machines get."""
 SAID = ("installing ", "starting ", "adding ", "changing ")
 """How the lines of node-setup begin that tell a change."""
 INIT_VARIABLES = ("GARAGE_DATABASE_URL",)
@@ -51,10 +56,7 @@ class Plan:
     def steps(self) -> list[Step]:
         """Listed so that each comes after those it needs. Slow ones that don't need each other run side by side."""
         program = self.program_digest
-        image = of_files(
-            [path for path in (RECIPE, *IMAGE_BUILDERS) if path.exists()],
-            self.place.environ.get("GARAGE_DEBIAN_MIRROR", ""),
-        )
+        image = of_files([path for path in (RECIPE, *IMAGE_BUILDERS) if path.exists()], *self._asked())
         return [
             Step("basics", self.basics),
             Step("tools", self.make_tools, (), lambda: self.tools_digest, lambda: pythons.is_complete(self.tools)),
@@ -112,7 +114,8 @@ class Plan:
 
     def image(self, tell: Tell) -> str:
         """The default image, built and registered."""
-        self._server("build-image", str(RECIPE), tell=tell)
+        said = self._server("build-image", str(RECIPE), tell=tell)
+        self.stamps.set(REGISTERED, json.loads(said.splitlines()[-1])["sha256"])
         return RECIPE.stem
 
     def services(self, tell: Tell) -> str | None:
@@ -151,12 +154,18 @@ class Plan:
 
     def _init_digest(self) -> str:
         """The program, and what it was told; a variable that is no longer given keeps what it said."""
+        return of_files([], self.program_digest, self.place.listen, *self._asked())
+
+    def _asked(self) -> list[str]:
+        """Which database: another one knows no image yet."""
         kept = read_environment(self.place.service_env)
-        asked = [self.place.environ.get(key) or kept.get(key, "") for key in INIT_VARIABLES]
-        return of_files([], self.program_digest, self.place.listen, *asked)
+        return [self.place.environ.get(key) or kept.get(key, "") for key in INIT_VARIABLES]
 
     def _has_image(self) -> bool:
-        return any((self.place.home / "images").glob("*/manifest.json"))
+        """The very one that is registered, whole; older ones of before do not count."""
+        sha256 = self.stamps.get(REGISTERED)
+        folder = self.place.home / "images" / sha256
+        return bool(sha256) and all((folder / name).exists() for name in IMAGE_FILES)
 
 
 def _short(line: str) -> str:

@@ -9,16 +9,20 @@ import time
 from pathlib import Path
 
 import pytest
+from garage_setup import lockfiles
 from garage_setup.command import MARK, Runner, end_leftovers, leftovers
 from garage_setup.digests import Stamps, of_files, sources
 from garage_setup.exclusive import exclusive
 from garage_setup.files import link, remove_tree, write
 from garage_setup.place import CHECKOUT, Place, find
+from garage_setup.plan import IMAGE_FILES, REGISTERED, Plan
 from garage_setup.problem import SetupError
 from garage_setup.screen import Screen
 from garage_setup.services import SERVICES, read_environment, service_environment
 from garage_setup.steps import Graph, Report, Step, Tell
 from garage_setup.systemd import unit_text
+
+from garage.shell.images import FILES
 
 
 def _runner(home: Path) -> Runner:
@@ -213,3 +217,34 @@ def test_locks_name_no_index_and_no_path() -> None:
     for name in ("requirements.txt", "requirements-dev.txt", "requirements-build.txt", "web/package-lock.json"):
         text = (CHECKOUT / name).read_text()
         assert not [word for word in ("://", "file:", "--index", "--find-links", "resolved") if word in text], name
+
+
+def test_the_registered_image_must_be_there_and_whole(tmp_path: Path) -> None:
+    """An older one beside it is no reason to leave a lost one lost."""
+    assert IMAGE_FILES == FILES
+    stamps = Stamps(tmp_path / "stamps.json")
+    image = next(step for step in Plan(Place(tmp_path, {}), _runner(tmp_path), stamps).steps() if step.name == "image")
+    for sha256 in ("old", "new"):
+        for name in FILES:
+            write(tmp_path / "images" / sha256 / name, "x")
+    assert not image.holds(), "it is not known which one is registered"
+    stamps.set(REGISTERED, "new")
+    assert image.holds()
+    (tmp_path / "images" / "new" / "vmlinuz").unlink()
+    assert not image.holds()
+    remove_tree(tmp_path / "images" / "new")
+    assert not image.holds()
+
+
+def test_a_lock_that_fails_leaves_all_lock_files_as_they_were(tmp_path: Path) -> None:
+    write(tmp_path / "pyproject.toml", '[project.optional-dependencies]\nbuild = ["babel"]\n')
+    for name in (lockfiles.ALL, *lockfiles.SMALL):
+        write(tmp_path / name, f"{name} of before\n")
+    first_only = '#!/bin/sh\ncase "$*" in *--extra*) echo new==1 ;; *) echo no index >&2; exit 1 ;; esac\n'
+    write(tmp_path / ".venv" / "bin" / "uv", first_only, 0o755)
+    with pytest.raises(SetupError, match=r"requirements\.txt could not be made") as caught:
+        lockfiles.lock(tmp_path)
+    assert (caught.value.tail, "index" in caught.value.hint) == ("no index\n", True)
+    assert [(tmp_path / name).read_text() for name in (lockfiles.ALL, *lockfiles.SMALL)] == [
+        f"{name} of before\n" for name in (lockfiles.ALL, *lockfiles.SMALL)
+    ]
