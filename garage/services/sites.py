@@ -102,7 +102,6 @@ def place(ctx: Context, caller: Caller, name: str, at: tuple[float, float] | Non
         return site_views(session, ctx, [site])[0]
 
 
-def configure(ctx: Context, caller: Caller, **given: int | None) -> None:
 def relay(ctx: Context, caller: Caller, name: str, *, may: bool) -> SiteView:
     """Whether the site may be made a hub, which carries other sites' packets; one that is a hub is relieved step by step."""
     require_admin(caller)
