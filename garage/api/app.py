@@ -14,8 +14,8 @@ from werkzeug.exceptions import HTTPException
 from garage import __version__, metrics
 from garage.api import asyncdoc, info, machines, measurements, people, renumbering, sites
 from garage.api import schemas as s
-from garage.api.base import MAX_BODY, context, invalid, locale
-from garage.api.problem import Translate, in_english, problem
+from garage.api.base import MAX_BODY, check_query, context, invalid, locale
+from garage.api.problem import NAMED, Translate, in_english, problem
 from garage.errors import N_, GarageError
 from garage.services import outlook
 from garage.services.context import Context
@@ -24,10 +24,13 @@ SECURITY: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}
 
 
 class StrictJson(DefaultJSONProvider):
-    """Bodies are read by pydantic's parser: bounded depth, no NaN; `json.loads` ends in a RecursionError on deep nesting."""
+    """Bodies are read by pydantic's parser: bounded depth, no NaN; `json.loads` ends in a RecursionError on deep nesting. A body is an
+    object: text with JSON in it would be read once more, and then less strictly."""
 
     def loads(self, s: str | bytes, **_kwargs: Any) -> Any:
-        return from_json(s, allow_inf_nan=False)
+        if isinstance(found := from_json(s, allow_inf_nan=False), dict):
+            return found
+        raise ValueError("not an object")
 
 
 def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
@@ -50,6 +53,7 @@ def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
     app.register_error_handler(GarageError, _refused)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _broken)
+    app.before_request(check_query)
     _plain_routes(app)
     return app
 
@@ -67,11 +71,13 @@ def _refused(error: GarageError) -> Response:
 def _http(error: HTTPException) -> Response:
     """Werkzeug's own refusals in our words."""
     known = {
-        404: GarageError("not_found", N_("there is nothing at this address")),
-        405: GarageError("method_not_allowed", N_("{method} is not possible here"), method=request.method),
-        413: GarageError("too_large", N_("a request may have {limit} bytes"), limit=MAX_BODY),
+        404: GarageError("not_found", N_("there is nothing at this address"), hint=NAMED),
+        405: GarageError("method_not_allowed", N_("{method} is not possible here"), hint=NAMED, method=request.method),
+        413: GarageError(
+            "too_large", N_("a request may have {limit} bytes"), hint=N_("send less at a time"), limit=MAX_BODY
+        ),
     }
-    fallback = GarageError("malformed_request", N_("the request cannot be read"))
+    fallback = GarageError("malformed_request", N_("the request cannot be read"), hint=NAMED)
     return error_response(known.get(error.code or 400, fallback))
 
 

@@ -12,6 +12,10 @@ _PROBLEM = {
 _AUTH: list[dict[str, list[str]]] = [{"bearer": []}]
 
 
+def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
 def _operation(summary: str, tag: str, content: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
     ok = {"description": "OK", "content": {content: {"schema": {"type": "string"}}}}
     return {
@@ -29,11 +33,16 @@ PATHS: dict[str, Any] = {
             "Server-sent events of your projects; Last-Event-ID resumes.",
             "garage",
             "text/event-stream",
-            [{"name": "machine", "in": "query", "required": False, "schema": {"type": "string", "maxLength": 80}}],
+            [_query("machine", {"type": "string", "maxLength": 80})],
         )
     },
     "/api/v1/machines/{ref}/console": {
-        "get": _operation("The end of the serial console, without escape codes.", "machines", "text/plain", [_REF])
+        "get": _operation(
+            "The end of the serial console, without escape codes.",
+            "machines",
+            "text/plain",
+            [_REF, _query("kib", {"type": "integer", "minimum": 1, "maximum": 64, "default": 64})],
+        )
     },
     "/api/v1/machines/{ref}/ssh": {
         "get": _operation(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Response, current_app, g, jsonify, make_response, request
@@ -93,23 +94,61 @@ def _respond(given: idempotency.Answer) -> Response:
     return response
 
 
+def check_query() -> None:
+    """Before a route of `/api/v1`: one that declares no `query` takes none; those that do refuse what they don't know by their model."""
+    if request.args and request.endpoint and request.path.startswith("/api/v1/"):
+        view = current_app.view_functions[request.endpoint]
+        if "query" not in inspect.signature(view).parameters:
+            raise unknown_field(next(iter(request.args)))
+
+
+def unknown_field(name: str) -> GarageError:
+    """Of a body or of a query."""
+    return _complaint("extra_forbidden", [name])
+
+
 def invalid(error: ValidationError) -> Response:
     """Turn pydantic's first complaint into our `invalid_field` with a JSON pointer (RFC 6901)."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in first["loc"])
-    if not pointer:
+    first = error.errors(include_url=False, include_input=False)[0]
+    if not first["loc"]:
         raise GarageError(
             "malformed_request", N_("the body must be a JSON object"), hint=N_("send Content-Type: application/json")
         )
-    what = _COMPLAINTS.get(first["type"], N_("{field} is not valid: {reason}"))
-    raise GarageError("invalid_field", what, pointer=pointer[:200], field=pointer[1:][:80], reason=first["msg"][:200])
+    bound = _shown(next((value for name, value in first.get("ctx", {}).items() if name in _BOUNDS), ""))
+    raise _complaint(first["type"], first["loc"], reason=first["msg"][:200], limit=bound, allowed=bound)
 
 
-_COMPLAINTS = {
-    "extra_forbidden": N_("there is no field {field}"),
-    "missing": N_("{field} is missing"),
-    "string_too_long": N_("{field} is too long"),
-    "string_type": N_("{field} must be text"),
-    "int_type": N_("{field} must be a whole number"),
-    "int_parsing": N_("{field} must be a whole number"),
+def _complaint(kind: str, place: Iterable[str | int], **params: str) -> GarageError:
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+    what, hint = _COMPLAINTS.get(kind, (N_("{field} is not valid: {reason}"), _DESCRIBED))
+    return GarageError("invalid_field", what, hint=hint, pointer=pointer[:200], field=pointer[1:][:80], **params)
+
+
+def _shown(bound: Any) -> str:
+    """3650.0 as 3650, and pydantic's "'owner' or 'member'" without its English."""
+    return f"{bound:g}" if isinstance(bound, float) else str(bound).replace("'", "").replace(" or ", ", ")
+
+
+_BOUNDS = ("max_length", "min_length", "gt", "ge", "le", "expected")
+_DESCRIBED = N_("/api/v1/openapi.json describes every field")
+_WHOLE = N_("{field} must be a whole number"), N_("send digits, in JSON without quotation marks")
+_NUMBER = N_("{field} must be a number"), N_("send digits, in JSON without quotation marks")
+_ONE_OF = N_("{field} is one of {allowed}"), _DESCRIBED
+_COMPLAINTS: dict[str, tuple[str, str]] = {
+    "extra_forbidden": (N_("there is no field {field}"), _DESCRIBED),
+    "missing": (N_("{field} is missing"), _DESCRIBED),
+    "string_too_long": (N_("{field} is too long"), N_("it may have {limit} characters")),
+    "string_too_short": (N_("{field} is too short"), N_("it has at least {limit} characters")),
+    "string_type": (N_("{field} must be text"), _DESCRIBED),
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "float_type": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": (N_("{field} must be true or false"), _DESCRIBED),
+    "greater_than": (N_("{field} must be more than {limit}"), _DESCRIBED),
+    "greater_than_equal": (N_("{field} must be {limit} or more"), _DESCRIBED),
+    "less_than_equal": (N_("{field} must be {limit} or less"), _DESCRIBED),
+    "literal_error": _ONE_OF,
+    "enum": _ONE_OF,
 }
+"""What pydantic's types of errors mean, and what helps."""

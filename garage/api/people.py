@@ -29,9 +29,8 @@ def me() -> dict[str, Any]:
 @api.post("/login", responses={201: s.LoginOut}, security=[])
 def login(body: s.LoginIn) -> Response:
     """Exchange name and password for an API token."""
-    who, cookie = accounts.sign_in(context(), body.name, body.password, request.remote_addr or "")
-    accounts.sign_out(context(), cookie)
-    return make_response(jsonify({"token": accounts.create_token(context(), who, body.token_name)[1]}), 201)
+    token = accounts.log_in(context(), body.name, body.password, request.remote_addr or "", body.token_name)
+    return make_response(jsonify({"token": token}), 201)
 
 
 @api.get("/keys", responses={200: s.KeyList})

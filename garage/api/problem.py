@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from garage.errors import GarageError, fill
+from garage.errors import N_, GarageError, fill
 
 LOCALES = ("en", "ja")
+NAMED = N_("/api/v1/openapi.json names every address and what it takes")
 Translate = Callable[[GarageError, str], tuple[str, str, str]]
 """(error, locale) -> (title, message, hint), fields filled."""
 

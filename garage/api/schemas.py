@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 from garage.core.states import State
 from garage.services.idempotency import MAX_KEY
@@ -24,10 +25,21 @@ Time = Annotated[
 NameIn = Annotated[str, Field(max_length=64, examples=["arm-test"])]
 
 
-class In(BaseModel):
-    """Strict and closed: no coercion from other types, no unknown fields."""
+def _digits(given: Any) -> Any:
+    """A query is text; pydantic alone would take " 5_0.0 " for a number too."""
+    if isinstance(given, str) and not (given.isascii() and given.isdigit()):
+        raise PydanticKnownError("int_parsing")
+    return given
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+
+Digits = Annotated[int, BeforeValidator(_digits)]
+
+
+class In(BaseModel):
+    """Strict and closed: no unknown fields, no coercion from other types. What is a `float` here takes whole numbers too, but no text,
+    no truth value, no NaN and no infinity."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Out(BaseModel):
@@ -50,12 +62,12 @@ class NoQuery(BaseModel):
 
 
 class PageQuery(NoQuery):
-    limit: int = Field(50, ge=1, le=200)
+    limit: Digits = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=40, pattern=r"^[0-9a-f]+$")
 
 
 class AuditQuery(NoQuery):
-    limit: int = Field(50, ge=1, le=200)
+    limit: Digits = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=18, pattern=r"^[0-9]+$")
 
 
@@ -79,12 +91,12 @@ class MachineIn(In):
     project: NameIn | None = Field(None, description="Default: your personal project.")
     image: NameIn = "debian-12"
     size: NameIn = "small"
-    lease_days: float | None = Field(None, gt=0, le=3650, strict=False, description="Default: the garage's lease.")
+    lease_days: float | None = Field(None, gt=0, le=3650, description="Default: the garage's lease.")
     user_data: str | None = Field(None, max_length=65_536, description="cloud-init user-data.")
 
 
 class RenewIn(In):
-    days: float | None = Field(None, gt=0, le=3650, strict=False)
+    days: float | None = Field(None, gt=0, le=3650)
 
 
 class KeyIn(In):
@@ -100,7 +112,7 @@ class LoginIn(In):
 
 class TokenIn(In):
     name: str = Field(min_length=1, max_length=64)
-    days: float | None = Field(None, gt=0, le=3650, strict=False)
+    days: float | None = Field(None, gt=0, le=3650)
 
 
 class ProjectIn(In):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from garage.api.schemas import In, NameIn, NoQuery, Out, Time
+from garage.api.schemas import Digits, In, NameIn, NoQuery, Out, Time
 
 
 class SiteRef(NoQuery):
@@ -14,8 +14,8 @@ class SiteRef(NoQuery):
 
 
 class SitePlaceIn(In):
-    latitude: float = Field(strict=False, ge=-90, le=90, description="Degrees, north positive.")
-    longitude: float = Field(strict=False, ge=-180, le=180, description="Degrees, east positive.")
+    latitude: float = Field(ge=-90, le=90, description="Degrees, north positive.")
+    longitude: float = Field(ge=-180, le=180, description="Degrees, east positive.")
 
 
 class PeerRef(SiteRef):
@@ -31,12 +31,12 @@ class InvitationRef(NoQuery):
 
 
 class HistoryQuery(NoQuery):
-    hours: int = Field(24, ge=1, le=24)
+    hours: Digits = Field(24, ge=1, le=24)
 
 
 class SiteInvitationIn(In):
     name: NameIn = Field(description="What the site will be called; part of its machines' names.")
-    ttl_seconds: float = Field(86_400, strict=False, description="How long the invitation is valid.")
+    ttl_seconds: float = Field(86_400, description="How long the invitation is valid.")
     own_name: NameIn | None = Field(
         None, description="What this garage's own site will be called; needed once, while it is called home."
     )

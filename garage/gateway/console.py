@@ -12,6 +12,7 @@ from garage.core.console import MAX_BYTES, clean
 from garage.errors import N_, GarageError
 from garage.gateway.auth import authenticate
 from garage.gateway.parts import parts
+from garage.gateway.query import check_query
 from garage.services import machines
 
 MAX_KIB = MAX_BYTES // 1024
@@ -19,6 +20,7 @@ MAX_KIB = MAX_BYTES // 1024
 
 async def tail(request: Request) -> Response:
     """The last `?kib=` (1-64, default 64) KiB without escape codes; empty before the first boot."""
+    check_query(request, "kib")
     held = parts(request)
     caller, _ = await authenticate(held.ctx, request)
     kib = _kib(request)
@@ -32,7 +34,13 @@ def _kib(request: Request) -> int:
     given = request.query_params.get("kib", str(MAX_KIB))
     if given.isascii() and given.isdigit() and len(given) < 5 and 1 <= int(given) <= MAX_KIB:
         return int(given)
-    raise GarageError("invalid_field", N_("kib is 1 to {limit}"), pointer="/kib", limit=MAX_KIB)
+    raise GarageError(
+        "invalid_field",
+        N_("kib is 1 to {limit}"),
+        hint=N_("leave it out to have all that is kept"),
+        pointer="/kib",
+        limit=MAX_KIB,
+    )
 
 
 def read_tail(path: Path, limit: int) -> str:

@@ -15,6 +15,7 @@ from garage.gateway import listener as sse
 from garage.gateway.auth import authenticate
 from garage.gateway.listener import RESET, Listener
 from garage.gateway.parts import Parts, parts
+from garage.gateway.query import check_query
 from garage.services import events, live, machines
 
 HEARTBEAT_SECONDS = 15.0
@@ -28,6 +29,7 @@ _RETRY = b"retry: 2000\n"
 
 async def stream(request: Request) -> Response:
     """`?machine=REF` narrows to one machine; `Last-Event-ID` goes on where an earlier connection ended."""
+    check_query(request, "machine")
     held = parts(request)
     caller, credential = await authenticate(held.ctx, request)
     machine_id = None
@@ -53,7 +55,11 @@ def _last_event_id(request: Request) -> int | None:
     if not given:
         return None
     if not given.isascii() or not given.isdigit() or len(given) > 18:
-        raise GarageError("malformed_request", N_("Last-Event-ID is a number that this stream has sent"))
+        raise GarageError(
+            "malformed_request",
+            N_("Last-Event-ID is a number that this stream has sent"),
+            hint=N_("leave it out to begin with what is new"),
+        )
     return int(given)
 
 

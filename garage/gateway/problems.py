@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
-from garage.api.problem import LOCALES, Translate, in_english, problem
+from garage.api.problem import LOCALES, NAMED, Translate, in_english, problem
 from garage.errors import N_, GarageError
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,8 @@ async def broken(request: Request, error: Exception) -> Response:
 
 async def not_that_method(request: Request, _error: Exception) -> Response:
     """Handler of Starlette's own refusal, which here can only be 405: everything unknown goes on to Flask."""
-    return response(
-        request, GarageError("method_not_allowed", N_("{method} is not possible here"), method=request.method)
-    )
+    text = N_("{method} is not possible here")
+    return response(request, GarageError("method_not_allowed", text, hint=NAMED, method=request.method))
 
 
 HANDLERS: dict[Any, Callable[[Request, Exception], Any]] = {

@@ -17,6 +17,7 @@ from garage.gateway import problems
 from garage.gateway.auth import authenticate, check_origin
 from garage.gateway.hub import Carried
 from garage.gateway.parts import Parts, parts
+from garage.gateway.query import check_query
 from garage.services import live, machines
 from garage.services.views import MachineView
 
@@ -35,6 +36,7 @@ async def stream(socket: WebSocket) -> None:
     """Refusals come as problem+json before the upgrade; later ends as close codes 4401, 4403, 4409 (4000 + HTTP status)."""
     held = parts(socket)
     try:
+        check_query(socket)
         check_origin(socket)
         carried, host_key = await _permitted(held, socket)
         with held.hub.carrying(carried):

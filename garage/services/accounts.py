@@ -43,6 +43,18 @@ def sign_in(ctx: Context, name: str, password: str, address: str) -> tuple[Calle
         return _caller(user), cookie
 
 
+def log_in(ctx: Context, name: str, password: str, address: str, token_name: str) -> str:
+    """The secret of a new API token, for a program; raises as `sign_in` and `create_token` do, and makes nothing then."""
+    _check_token_name(token_name, "/token_name")
+    user_id, stored = _proved(ctx, name, password, address)
+    with ctx.db.write() as session:
+        user = _still(session, user_id, stored)
+        session.execute(delete(LoginFailure).where(LoginFailure.name == name))
+        row, secret = _new_token(session, ctx, user.id, token_name)
+        audit(session, ctx, user.name, "token.create", token_name, id=row.id, address=address)
+        return secret
+
+
 def change_password(ctx: Context, caller: Caller, current: str, new: str, address: str) -> str:
     """Set one's own password; all sessions end, the answer is the cookie of a new one. API tokens stay: they have lists and ends
     of their own. Raises as `sign_in` does, and `invalid_field`."""
@@ -157,7 +169,8 @@ def create_user(ctx: Context, caller: Caller, name: str, *, role: str = "member"
     require_admin(caller)
     names.check_label(name, field="name")
     if role not in ("admin", "member"):
-        raise GarageError("invalid_field", N_("a role is admin or member"), pointer="/role")
+        hint = N_("an admin manages the whole garage, a member uses machines")
+        raise GarageError("invalid_field", N_("a role is admin or member"), hint=hint, pointer="/role")
     with ctx.db.write() as session:
         user = add_user(session, ctx, name, role)
         audit(session, ctx, caller.name, "user.create", name, role=role)
@@ -271,24 +284,39 @@ def _invitation(session: OrmSession, ctx: Context, token: str) -> Invitation:
 
 def create_token(ctx: Context, caller: Caller, name: str, *, days: float | None = None) -> tuple[TokenView, str]:
     """(the token's row, its secret, shown this once). Tokens begin with "garage_" so that scanners can find leaked ones."""
-    if not 0 < len(name) <= 64 or not name.isprintable():
-        raise GarageError("invalid_field", N_("a token's name has 1 to 64 printable characters"), pointer="/name")
+    _check_token_name(name, "/name")
     if days is not None and not 0 < days <= 3650:
-        raise GarageError("invalid_field", N_("a token lives at most {limit} days"), pointer="/days", limit=3650)
-    secret = "garage_" + secrets.token_urlsafe(32)
+        hint = N_("without a number of days it lives until it is deleted")
+        text = N_("a token lives at most {limit} days")
+        raise GarageError("invalid_field", text, hint=hint, pointer="/days", limit=3650)
     with ctx.db.write() as session:
-        now = ctx.clock()
-        row = ApiToken(
-            id=ctx.new_id(),
-            hash=digest(secret),
-            user_id=caller.user_id,
-            name=name,
-            created_at=now,
-            expires_at=now + days * 86_400 if days else None,
-        )
-        session.add(row)
+        row, secret = _new_token(session, ctx, caller.user_id, name, days)
         audit(session, ctx, caller.name, "token.create", name, id=row.id)
         return _token_view(row), secret
+
+
+def _check_token_name(name: str, pointer: str) -> None:
+    if not 0 < len(name) <= 64 or not name.isprintable():
+        hint = N_("e.g. what will use it: ansible")
+        raise GarageError(
+            "invalid_field", N_("a token's name has 1 to 64 printable characters"), hint=hint, pointer=pointer
+        )
+
+
+def _new_token(
+    session: OrmSession, ctx: Context, user_id: str, name: str, days: float | None = None
+) -> tuple[ApiToken, str]:
+    secret, now = "garage_" + secrets.token_urlsafe(32), ctx.clock()
+    row = ApiToken(
+        id=ctx.new_id(),
+        hash=digest(secret),
+        user_id=user_id,
+        name=name,
+        created_at=now,
+        expires_at=now + days * 86_400 if days else None,
+    )
+    session.add(row)
+    return row, secret
 
 
 def list_tokens(ctx: Context, caller: Caller) -> list[TokenView]:
@@ -301,7 +329,8 @@ def delete_token(ctx: Context, caller: Caller, token_id: str) -> None:
     with ctx.db.write() as session:
         row = session.get(ApiToken, token_id)
         if row is None or row.user_id != caller.user_id:
-            raise GarageError("not_found", N_("there is no token {id}"), id=token_id[:64])
+            hint = N_("“garage token list” shows yours")
+            raise GarageError("not_found", N_("there is no token {id}"), hint=hint, id=token_id[:64])
         session.delete(row)
         audit(session, ctx, caller.name, "token.delete", row.name, id=row.id)
 

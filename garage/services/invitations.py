@@ -57,7 +57,8 @@ def invite(
     """
     require_admin(caller)
     if not MIN_SECONDS <= ttl <= MAX_SECONDS:
-        raise GarageError("invalid_field", N_("an invitation is valid for 1 minute to 30 days"), pointer="/ttl_seconds")
+        text, hint = N_("an invitation is valid for 1 minute to 30 days"), N_("a day is 86400 seconds")
+        raise GarageError("invalid_field", text, hint=hint, pointer="/ttl_seconds")
     with ctx.db.write() as session:
         lock(session)
         _enrol_own(session, ctx, caller, own_name)
@@ -71,7 +72,8 @@ def _check_name(session: Session, ctx: Context, name: str, node: bool) -> None:
     """Raises `invalid_field`, `already_exists` or, for a node of a site that is none, `not_found`."""
     if node:
         if session.scalar(select(Site.id).where(Site.name == name)) is None:
-            raise GarageError("not_found", N_("there is no site {name}"), name=name[:64])
+            hint = N_("“garage site list” shows them")
+            raise GarageError("not_found", N_("there is no site {name}"), hint=hint, pointer="/name", name=name[:64])
         return
     allot.site_name(name, set(session.scalars(select(Site.name))))
     open_ones = select(SiteInvitation).where(SiteInvitation.site == name, SiteInvitation.adds_node.is_(False))
@@ -205,7 +207,10 @@ def forget_credentials(session: Session, ctx: Context) -> None:
 
 def _enrol_own(session: Session, ctx: Context, caller: Caller, own_name: str | None) -> None:
     """The registry's own site has its prefixes before anybody else can ask for them."""
-    if session.scalar(select(Site.id).where(Site.own)) is not None:
+    if (known := session.scalar(select(Site.name).where(Site.own))) is not None:
+        if own_name not in (None, known):
+            hint = N_("a site keeps its name: leave out the one that you gave")
+            raise GarageError("already_exists", N_("this site is called {name} already"), hint=hint, name=known)
         return
     if own_site.is_elsewhere(session):
         raise GarageError(

@@ -46,7 +46,7 @@ def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
     user_data = check_user_data(wanted.user_data) if wanted.user_data else None
     private, public = sshkeys.make_host_key(ctx.rng.randbytes(32), name)
     locked = ctx.vault.lock(private), ctx.vault.lock(user_data.encode()) if user_data else None
-    lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days)
+    lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days, "/lease_days")
     with ctx.db.write() as session:
         project = project_for(session, caller, wanted.project)
         _check_name_free(session, project, name)
@@ -176,10 +176,11 @@ def renew(ctx: Context, caller: Caller, ref: str, *, days: float | None = None) 
             raise GarageError(
                 "wrong_state",
                 N_("{name} is {state}; its lease cannot be renewed"),
+                hint=N_("make a new one: garage machine create"),
                 name=machine.name,
                 state=machine.state,
             )
-        machine.lease_until = max(machine.lease_until, ctx.clock() + _lease_seconds(ctx, days))
+        machine.lease_until = max(machine.lease_until, ctx.clock() + _lease_seconds(ctx, days, "/days"))
         machine.lease_warned, machine.lease_ended_at = False, None
         publish_machine(session, ctx, machine)
         audit(
@@ -205,7 +206,7 @@ def _subject(machine: Machine) -> str:
     return f"{machine.name}.{machine.project.name}"
 
 
-def _lease_seconds(ctx: Context, days: float | None) -> float:
+def _lease_seconds(ctx: Context, days: float | None, pointer: str) -> float:
     if days is None:
         return ctx.config.lease_days * DAY
     if not 0 < days <= MAX_LEASE_DAYS:
@@ -213,7 +214,7 @@ def _lease_seconds(ctx: Context, days: float | None) -> float:
             "invalid_field",
             N_("a lease is at most {limit} days"),
             hint=N_("renew it with one click when it ends"),
-            pointer="/lease_days",
+            pointer=pointer,
             limit=MAX_LEASE_DAYS,
         )
     return days * DAY

@@ -75,13 +75,15 @@ def _check_count(session: Session, user: User, *, beside: str = "") -> None:
 
 
 def _theirs(project: Project) -> GarageError:
-    return GarageError("in_use", N_("the personal project {project} stays its user's"), project=project.name)
+    hint = N_("share a project of your own instead: garage project create NAME")
+    return GarageError("in_use", N_("the personal project {project} stays its user's"), hint=hint, project=project.name)
 
 
 def set_member(ctx: Context, caller: Caller, ref: str, user_name: str, role: str) -> ProjectView:
     """Add a member or change their role ("owner" or "member")."""
     if role not in ("owner", "member"):
-        raise GarageError("invalid_field", N_("a role is owner or member"), pointer="/role")
+        hint = N_("an owner manages members, a member uses machines")
+        raise GarageError("invalid_field", N_("a role is owner or member"), hint=hint, pointer="/role")
     with ctx.db.write() as session:
         project = project_for(session, caller, ref)
         require_owner(session, caller, project)
@@ -110,7 +112,8 @@ def remove_member(ctx: Context, caller: Caller, ref: str, user_name: str) -> Pro
             raise _theirs(project)
         membership = session.get(Membership, (project.id, user.id))
         if membership is None:
-            raise GarageError("not_found", N_("{user} is not in {project}"), user=user.name, project=project.name)
+            text, hint = N_("{user} is not in {project}"), N_("“garage project show {project}” names them")
+            raise GarageError("not_found", text, hint=hint, user=user.name, project=project.name)
         session.delete(membership)
         _changed(session, ctx, caller, project, "project.member_removed", user)
         return _view(session, caller, project)
@@ -140,7 +143,13 @@ def set_quota(ctx: Context, caller: Caller, ref: str, quota: dict[str, int]) -> 
         for key, value in quota.items():
             if key not in QUOTA_LIMITS or not 0 <= value <= QUOTA_LIMITS[key]:
                 raise GarageError(
-                    "invalid_field", N_("{key} cannot be {value}"), pointer=f"/{key[:32]}", key=key[:32], value=value
+                    "invalid_field",
+                    N_("{key} cannot be {value}"),
+                    hint=N_("write 0 or more; {limit} is the most"),
+                    pointer=f"/{key[:32]}",
+                    key=key[:32],
+                    value=value,
+                    limit=QUOTA_LIMITS.get(key, 0),
                 )
             setattr(project, f"quota_{key}", value)
         audit(session, ctx, caller.name, "project.quota", project.name, project_id=project.id, **quota)

@@ -80,7 +80,8 @@ def _plan(session: Session, ctx: Context) -> Renumbering:
 
 def _check(found: Renumbering, agreed: str) -> None:
     if not found.needed:
-        raise GarageError("wrong_state", N_("this site has the prefixes that the registry gave it"))
+        text, hint = N_("this site has the prefixes that the registry gave it"), N_("there is nothing to renumber")
+        raise GarageError("wrong_state", text, hint=hint)
     if found.digest != agreed:
         raise GarageError(
             "version_conflict",

@@ -40,12 +40,15 @@ def require_owner(session: Session, caller: Caller, project: Project) -> None:
     """Only an owner of the project (or an admin) goes on."""
     membership = session.get(Membership, (project.id, caller.user_id))
     if not caller.admin and (membership is None or membership.role != "owner"):
-        raise GarageError("forbidden", N_("only an owner of {project} may do that"), project=project.name)
+        hint = N_("“garage project show {project}” names them")
+        raise GarageError("forbidden", N_("only an owner of {project} may do that"), hint=hint, project=project.name)
 
 
 def require_admin(caller: Caller) -> None:
     if not caller.admin:
-        raise GarageError("forbidden", N_("only an admin may do that"))
+        raise GarageError(
+            "forbidden", N_("only an admin may do that"), hint=N_("ask one of your organisation's admins")
+        )
 
 
 def machine_for(session: Session, caller: Caller, ref: str) -> Machine:

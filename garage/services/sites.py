@@ -63,7 +63,8 @@ def remove(ctx: Context, caller: Caller, name: str) -> None:
         lock(session)
         site = _site(session, name)
         if site.own:
-            raise GarageError("in_use", N_("{name} is the registry's own site"), name=site.name)
+            hint = N_("it stays as long as there is an overlay")
+            raise GarageError("in_use", N_("{name} is the registry's own site"), hint=hint, name=site.name)
         nodes = list(session.scalars(select(SiteNode).where(SiteNode.site_id == site.id)))
         audit(session, ctx, caller.name, "site.remove", site.name, asn=site.asn, ipv4=site.ipv4, ipv6=site.ipv6)
         registry.drop(session, ctx, site, nodes, whole=True)
@@ -125,7 +126,11 @@ def configure(ctx: Context, caller: Caller, **given: int | None) -> None:
         for key, value in figures.items():
             least, most = LIMITS[key]
             if not least <= value <= most:
-                raise GarageError("invalid_field", N_("a number from {least} to {most}"), least=least, most=most)
+                text, hint = N_("{field} is a number from {least} to {most}"), N_("nothing of what you sent was set")
+                field = key.removeprefix("overlay_")
+                raise GarageError(
+                    "invalid_field", text, hint=hint, pointer=f"/{field}", field=field, least=least, most=most
+                )
             session.merge(Setting(key=key, value=str(value)))
         if BFD_MS in figures:
             raise_versions(session, ctx, list(session.scalars(select(SiteNode.id))))

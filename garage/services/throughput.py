@@ -55,9 +55,8 @@ def measure(
         row = session.scalars(select(Measurement).where(Measurement.number == number, active())).first()
         if row is None:
             most = setting(session, MEASURE_MBIT), setting(session, MEASURE_SECONDS)
-            row = add(
-                session, ctx, (number, client, server), _within(mbit, most[0]), _within(seconds, most[1]), caller.name
-            )
+            figures = _within("mbit", mbit, most[0]), _within("seconds", seconds, most[1])
+            row = add(session, ctx, (number, client, server), *figures, caller.name)
             audit(session, ctx, caller.name, "site.measure", name, peer=peer, mbit=row.mbit, seconds=row.seconds)
         advance_now(session, ctx)
         return _views(session, [row], ctx.clock())[0]
@@ -68,7 +67,8 @@ def get(ctx: Context, caller: Caller, measurement_id: str) -> MeasurementView:
     with ctx.db.read() as session:
         row = session.get(Measurement, measurement_id)
         if row is None:
-            raise GarageError("not_found", N_("there is no measurement {id}"), id=measurement_id[:64])
+            hint = N_("“garage site measurements SITE” shows them")
+            raise GarageError("not_found", N_("there is no measurement {id}"), hint=hint, id=measurement_id[:64])
         return _views(session, [row], ctx.clock())[0]
 
 
@@ -122,9 +122,13 @@ def _tried(session: Session) -> dict[int, float]:
     return {row.number: row.at or 0.0 for row in session.execute(query) if sites[row.a_id] != sites[row.b_id]}
 
 
-def _within(given: int | None, most: int) -> int:
+def _within(field: str, given: int | None, most: int) -> int:
     if given is not None and not 1 <= given <= most:
-        raise GarageError("invalid_field", N_("a number from {least} to {most}"), least=1, most=most)
+        text, hint = (
+            N_("{field} is a number from {least} to {most}"),
+            N_("an admin may allow more: garage site configure"),
+        )
+        raise GarageError("invalid_field", text, hint=hint, pointer=f"/{field}", field=field, least=1, most=most)
     return given or most
 
 
@@ -139,7 +143,8 @@ def _link_between(session: Session, name: str, peer: str) -> tuple[int, str, str
         )
     number = choose(_choices(session, links))
     if number is None:
-        raise GarageError("wrong_state", N_("no link between {name} and {peer} is up"), name=name, peer=peer)
+        hint = N_("“garage site links” shows how they are")
+        raise GarageError("wrong_state", N_("no link between {name} and {peer} is up"), hint=hint, name=name, peer=peer)
     link = next(link for link in links if link.number == number)
     return (number, link.a_id, link.b_id) if link.a_id in here else (number, link.b_id, link.a_id)
 

@@ -1,8 +1,10 @@
-"""/api/v1 over Flask's test client: answers, refusals as problem+json, idempotency, and that no field of any route makes a 500."""
+"""/api/v1 over Flask's test client: answers, refusals as problem+json, idempotency. Every field is tried by `test_every_route.py`."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,7 +12,7 @@ from flask_openapi3.openapi import OpenAPI
 from sqlalchemy import func, select
 
 from garage.api.app import make_flask
-from garage.db.models import ApiToken, Idempotency, Machine, Session
+from garage.db.models import ApiToken, Audit, Idempotency, Machine, Session
 from garage.errors import KINDS
 from garage.services import accounts, machines
 from garage.services.context import Caller, Context
@@ -30,9 +32,9 @@ class Api:
         self._client = client
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-    def __call__(self, method: str, path: str, json: Any = None, **headers: str) -> Any:
+    def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         more = {key.replace("_", "-"): value for key, value in headers.items()}
-        return self._client.open(f"/api/v1{path}", method=method, json=json, headers=self._headers | more)
+        return self._client.open(f"/api/v1{path}", method=method, json=body, headers=self._headers | more)
 
 
 def api_of(app: OpenAPI, ctx: Context, who: Caller) -> Api:
@@ -72,15 +74,11 @@ def test_a_machine_through_the_api(api: Api) -> None:
     assert api("DELETE", "/machines/one").json["state"] == "deleting"
 
 
-def test_who_has_no_token_gets_nothing(app: OpenAPI, ctx: Context, admin: Caller) -> None:
-    client = Api(app.test_client(), None)
-    for method, path, _ in operations(app):
-        if path != "/login":
-            problem = client(method, fill(path), {})
-            assert problem.status_code in (401, 422), (method, path)
-            if problem.status_code == 401:
-                assert problem.headers["WWW-Authenticate"].startswith("Bearer")
-    assert_problem(Api(app.test_client(), "garage_wrong")("GET", "/me"), 401, "not_signed_in")
+def test_who_has_no_token_is_told_what_to_bring(app: OpenAPI, admin: Caller) -> None:
+    for client in (Api(app.test_client(), None), Api(app.test_client(), "garage_wrong")):
+        refused = client("GET", "/me")
+        assert_problem(refused, 401, "not_signed_in")
+        assert refused.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_a_session_cookie_reads_but_does_not_write(app: OpenAPI, ctx: Context, alice: Caller) -> None:
@@ -198,72 +196,45 @@ def test_health_and_metrics(app: OpenAPI, ctx: Context, alice: Caller) -> None:
     assert 'garage_part_up{part="worker"} 0.0' in text
 
 
-# --- every field of every route -----------------------------------------------------------------------------------------
-
-HOSTILE_TEXT = ["", "x" * 5000, "a/../b", "\x00", "ä" * 30, "\u202e", "'; drop table user;--"]
-HOSTILE: list[Any] = [None, *HOSTILE_TEXT, -1, 0, 10**18, 1e308, True, [], {}, ["a"], {"a": 1}]
+TWICE = json.dumps(json.dumps({"name": "one", "lease_days": 2}))
+NO_OBJECTS = (b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 3000, b'{"name": 1e999}', b'{"lease_days": NaN}')
 
 
-def operations(app: OpenAPI) -> list[tuple[str, str, dict[str, Any]]]:
-    """(method, path below /api/v1, operation) of every route in the document."""
-    document = app.test_client().get("/api/v1/openapi.json").json
-    found = []
-    for path, methods in document["paths"].items():
-        below = path.removeprefix("/api/v1")
-        if below not in ("/events", "/machines/{ref}/console", "/machines/{ref}/ssh"):
-            found += [(method.upper(), below, operation) for method, operation in methods.items()]
-    return found
-
-
-def fill(path: str, ref: str = "nothing") -> str:
-    return path.replace("{ref}", ref).replace("{user}", ref)
-
-
-def body_fields(app: OpenAPI, operation: dict[str, Any]) -> list[str]:
-    if "requestBody" not in operation:
-        return []
-    ref = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    schemas = app.test_client().get("/api/v1/openapi.json").json["components"]["schemas"]
-    return list(schemas[ref.rpartition("/")[2]]["properties"])
-
-
-def test_no_field_of_any_route_makes_a_500(app: OpenAPI, admin_api: Api) -> None:
-    tried = 0
-    for method, path, operation in operations(app):
-        for field in body_fields(app, operation):
-            for value in HOSTILE:
-                response = admin_api(method, fill(path), {field: value})
-                assert response.status_code < 500, (method, path, field, value, response.text)
-                if response.status_code >= 400:
-                    assert response.content_type == "application/problem+json"
-                tried += 1
-    assert tried > 300
-
-
-def test_no_path_or_query_makes_a_500(app: OpenAPI, admin_api: Api) -> None:
-    for method, path, operation in operations(app):
-        for ref in ("%00", "x" * 300, "..", "%2e%2e", "ä", "a b", "'--", "0" * 20):
-            assert admin_api(method, fill(path, ref), {}).status_code < 500, (method, path, ref)
-        for parameter in operation.get("parameters", []):
-            if parameter["in"] == "query":
-                for value in ("-1", "x" * 300, "999999999999999999999", "", "%00"):
-                    response = admin_api(method, f"{fill(path)}?{parameter['name']}={value}")
-                    assert response.status_code < 500, (path, parameter["name"], value)
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 3000, b'{"name": 1e999}'])
+@pytest.mark.parametrize("data", [*NO_OBJECTS, b'{"lease_days": 1e999}', TWICE.encode()])
 def test_a_body_that_is_no_object_is_malformed(app: OpenAPI, ctx: Context, alice: Caller, data: bytes) -> None:
     token = accounts.create_token(ctx, alice, "t")[1]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     response = app.test_client().post("/api/v1/machines", data=data, headers=headers)
     assert response.status_code in (400, 422)
     assert response.content_type == "application/problem+json"
+    with ctx.db.read() as session:
+        assert session.scalar(select(func.count()).select_from(Machine)) == 0
+
+
+@pytest.mark.parametrize("given", [True, "7", [7], float(10**300)])
+def test_a_number_is_no_text_and_no_truth(api: Api, given: Any) -> None:
+    problem = assert_problem(api("POST", "/machines", {"lease_days": given}), 422, "invalid_field")
+    assert problem["errors"][0]["pointer"] == "/lease_days"
+    assert problem["hint"]
+
+
+def test_a_login_that_is_refused_leaves_nothing(app: OpenAPI, ctx: Context, alice: Caller) -> None:
+    body = {"name": "alice", "password": "password of alice"}
+    refused = Api(app.test_client(), None)("POST", "/login", body | {"token_name": "\u202e"})
+    assert assert_problem(refused, 422, "invalid_field")["errors"][0]["pointer"] == "/token_name"
+    assert accounts.list_tokens(ctx, alice) == []
+    with ctx.db.read() as session:
+        assert not session.scalars(select(Audit).where(Audit.action == "session.open")).first()
 
 
 def test_unknown_fields_and_too_large_bodies_are_named(api: Api) -> None:
     problem = assert_problem(api("POST", "/machines", {"name": "one", "colour": "red"}), 422, "invalid_field")
     assert problem["errors"][0]["pointer"] == "/colour"
-    assert_problem(api("GET", "/machines?colour=red"), 422, "invalid_field")
+    for path in ("/machines", "/me", "/keys"):
+        problem = assert_problem(api("GET", f"{path}?colour=red"), 422, "invalid_field")
+        assert problem["errors"][0]["pointer"] == "/colour"
+    for number in ("5_0", "+50", " 50", "50.0"):
+        assert_problem(api("GET", f"/machines?limit={quote(number)}"), 422, "invalid_field")
     assert_problem(api("POST", "/machines", {"user_data": "x" * 300_000}), 413, "too_large")
     assert_problem(api("PATCH", "/machines"), 405, "method_not_allowed")
     assert_problem(api("GET", "/nowhere"), 404, "not_found")
