@@ -113,6 +113,7 @@ AUDIT: dict[str, str] = {
     "site.measure": N_("had the throughput between two sites measured"),
     "site.renumber": N_("gave the site other addresses"),
     "site.place": N_("put a site on the map"),
+    "site.relay": N_("decided whether a site may be a hub"),
     "site.configure": N_("changed the overlay's settings"),
 }
 
