@@ -288,6 +288,15 @@ SAYINGS: dict[str, str] = {
     "{name}: the lease ends {time}": "{name}: 期限は {time} です",
     "Delete {name} and its disk?": "{name} とそのディスクを削除しますか？",
     "no machines yet: garage machine create": "機械はまだありません: garage machine create",
+    "the lease of {name} ended {time}; unless it is renewed, the machine is deleted {deletes}": (
+        "{name} の期限は {time} に切れました。延長しないと {deletes} に削除します"
+    ),
+    "the lease of {name} ends {time}, in {left}; unless it is renewed, the machine stops then and is deleted {deletes}": (
+        "{name} の期限は {time} です（あと{left}）。期限が来ると止め、延長しないと {deletes} に削除します"
+    ),
+    "garage: the leases of {count} more end soon or are over": (
+        "garage: ほかにも期限が近いか、期限の切れた機械が {count} 台あります"
+    ),
     "no keys yet: garage key add": "鍵はまだありません: garage key add",
     "no images yet: run “make up” on the server": "イメージはまだありません。サーバーで「make up」を実行してください",
     "Registered {name} ({fingerprint}).": "{name}（{fingerprint}）を登録しました。",

@@ -90,6 +90,11 @@ def plain(value: object) -> str:
     return escape("" if value is None else str(value))
 
 
+def short(item: Item) -> str:
+    """How a person names a machine: NAME, or NAME.PROJECT in a project that is not personal to its owner."""
+    return str(item["name"] if item["project"] == item["owner"] else f"{item['name']}.{item['project']}")
+
+
 def local_time(text: str | None) -> str:
     """RFC 3339 as `2026-11-20 14:05 JST`."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M %Z") if text else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,18 @@ class Cli:
             self._api = Api(profile)
         return self._api
 
+
+class Finite(click.FloatRange):
+    """A number that can travel in JSON: `float` alone takes nan, which is within every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return found
+
+
+DAYS = Finite(min=0, min_open=True)
 
 pass_cli = click.make_pass_decorator(Cli)
 

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from garage.client import openssh, profiles, tls
+from garage.client import lease, openssh, profiles, tls
 from garage.client.errors import ClientError
+from garage.client.state import Cli
 from garage.core.states import Event
 from garage.errors import KINDS, GarageError
 from garage.services import accounts, keys, machines
 from garage.services.context import Caller, Context
 from garage.shell.tls import fingerprint, make_certificate
-from tests.conftest import ALICE_KEY
+from tests.conftest import ALICE_KEY, Clock
 from tests.inproc.served import Served, play, ready_machine, serving, wait_until
 
 REPO = Path(__file__).parents[2]
@@ -202,6 +203,58 @@ def test_machines_as_table_and_as_json(shell: Shell, ctx: Context, alice: Caller
     assert shell("machine", "delete", "one", "--yes").stdout == "one: deleting\n"
 
 
+def test_a_lease_that_ends_soon_or_is_over_is_told_apart_from_the_answer(
+    shell: Shell, ctx: Context, alice: Caller, clock: Clock, tmp_path: Path
+) -> None:
+    from garage.db.models import Machine
+
+    clock.now = time.time()  # the command goes by this computer's clock
+    hours = {"fresh": 150.0, "soon": 5.5, "over": -2.0}
+    for number, (name, left) in enumerate(hours.items()):
+        made = ready_machine(ctx, alice, name, f"127.0.0.{number + 1}")
+        with ctx.db.write() as session:
+            row = session.get_one(Machine, made.id)
+            row.lease_until = clock.now + left * 3600
+            row.lease_warned, row.lease_ended_at = left < 24, row.lease_until if left < 0 else None
+
+    listed = shell("machine", "list")
+    over, renew_over, soon, renew_soon = listed.stderr.splitlines()
+    assert over.startswith("garage: the lease of over ended 20")
+    assert " JST; unless it is renewed, the machine is deleted 20" in over
+    assert (renew_over, renew_soon) == ("  → garage machine renew over", "  → garage machine renew soon")
+    assert soon.startswith("garage: the lease of soon ends 20")
+    assert ", in 5 h " in soon
+    assert "lease of" not in listed.stdout
+    assert shell("machine", "show", "soon").stderr.splitlines()[1] == "  → garage machine renew soon"
+    assert shell("machine", "show", "fresh").stderr == ""
+    for words in (("list",), ("show", "soon")):
+        programs = shell("machine", *words, "-o", "json")
+        assert (json.loads(programs.stdout) is not None, programs.stderr) == (True, "")
+    japanese = shell("machine", "show", "soon", LANG="ja_JP.UTF-8").stderr
+    assert japanese.startswith("garage: soon の期限は 20")
+    assert "（あと5時間" in japanese
+    assert shell("machine", "renew", "soon").returncode == 0
+    assert shell("machine", "show", "soon").stderr == ""
+    fake = tmp_path / "ssh"
+    fake.write_text("#!/bin/sh\necho logged in\n")
+    fake.chmod(0o755)
+    path = f"{tmp_path}:{shell.environment['PATH']}"
+    done = shell("ssh", "-i", "key", "over", PATH=path)
+    assert (done.returncode, done.stdout) == (0, "logged in\n"), done.stderr
+    assert done.stderr.splitlines() == [over, renew_over]
+
+
+def test_a_long_list_of_leases_is_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = {"project": "alice", "owner": "alice", "state": "ready", "lease_warned": True}
+    times = {"lease_until": "2020-01-01T00:00:00.000Z", "deletes_at": "2020-01-04T00:00:00.000Z"}
+    items = [{"name": f"m{number}", **machine, **times} for number in range(8)]
+    gone = {"name": "x", **machine, **times, "state": "deleting"}
+    lease.warn(Cli(), [*items, gone])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 * lease.SHOWN + 1
+    assert lines[-1] == "garage: the leases of 3 more end soon or are over"
+
+
 def test_errors_are_told_twice(shell: Shell) -> None:
     people = shell("machine", "show", "nothing")
     assert people.returncode == KINDS["not_found"].exit
@@ -212,7 +265,8 @@ def test_errors_are_told_twice(shell: Shell) -> None:
     japanese = shell("machine", "show", "nothing", LANG="ja_JP.UTF-8")
     assert japanese.returncode == KINDS["not_found"].exit
     assert shell("machine", "create", "Bad_Name").returncode == KINDS["invalid_field"].exit
-    assert shell("machine", "create", "--days", "x").returncode == 2
+    for days in ("x", "nan", "inf", "0"):
+        assert shell("machine", "create", "--days", days).returncode == 2
     away = shell("status", GARAGE_URL="http://127.0.0.1:9")
     assert away.returncode == KINDS["unavailable"].exit
     denied = shell("ssh", "nothing", "true")

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from garage.client import keys, output, progress
+from garage.client import keys, lease, output, progress
 from garage.client.commands.ssh import ssh
 from garage.client.errors import ClientError, local_error
-from garage.client.output import Item, local_time
-from garage.client.state import Cli, Group, pass_cli
+from garage.client.output import Item, local_time, short
+from garage.client.state import DAYS, Cli, Group, pass_cli
 from garage.client.words import _, state_word
 
 MAX_USER_DATA = 65_536
@@ -29,7 +29,7 @@ def machine() -> None:
 @click.option("--size", help=_("How large; “garage machine sizes” shows them."))
 @click.option("--image", help=_("What it boots; “garage image list” shows them."))
 @click.option("--project", help=_("Whose it is (default: your own project)."))
-@click.option("--days", type=float, help=_("How long the lease lasts."))
+@click.option("--days", type=DAYS, help=_("How long the lease lasts."))
 @click.option(
     "--user-data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=_("cloud-init user-data.")
 )
@@ -68,17 +68,12 @@ def _user_data(path: Path) -> str:
 def _finish(cli: Cli, found: Item) -> None:
     """What to do next, or why it failed (with the exit code of that error)."""
     if found["state"] == "ready":
-        output.done(cli, found, f"garage ssh {_short(found)}")
+        output.done(cli, found, f"garage ssh {short(found)}")
         return
     failure = found.get("error") or {"code": "wrong_state", "detail": state_word(found["state"])}
     if found.get("console_tail") and not cli.json:
         click.echo(found["console_tail"], err=True)
     raise ClientError({**failure, "machine": found})
-
-
-def _short(item: Item) -> str:
-    """How a person names it: NAME, or NAME.PROJECT in a project that is not personal to its owner."""
-    return str(item["name"] if item["project"] == item["owner"] else f"{item['name']}.{item['project']}")
 
 
 @machine.command("list", help=_("Your machines, newest first."))
@@ -94,7 +89,7 @@ def list_(cli: Cli, project: str | None, state: str | None, search: str | None, 
         cli,
         items,
         (
-            (_("NAME"), _short),
+            (_("NAME"), short),
             (_("STATE"), lambda item: state_word(item["state"], item["step"])),
             (_("ADDRESS"), lambda item: item["ipv4"]),
             (_("SIZE"), lambda item: item["size"]),
@@ -103,13 +98,16 @@ def list_(cli: Cli, project: str | None, state: str | None, search: str | None, 
         ),
         empty=_("no machines yet: garage machine create"),
     )
+    lease.warn(cli, items)
 
 
 @machine.command(help=_("Everything about one machine."))
 @click.argument("name")
 @pass_cli
 def show(cli: Cli, name: str) -> None:
-    show_machine(cli, cli.api().get(f"/machines/{name}"))
+    item = cli.api().get(f"/machines/{name}")
+    show_machine(cli, item)
+    lease.warn(cli, [item])
 
 
 def show_machine(cli: Cli, item: Item) -> None:
@@ -130,7 +128,7 @@ def show_machine(cli: Cli, item: Item) -> None:
             (_("image"), lambda item: item["image"]),
             (_("node"), lambda item: f"{item['node']} ({item['virtualisation']})"),
             (_("lease"), lambda item: f"{local_time(item['lease_until'])} ({output.left(item['lease_until'], now)})"),
-            ("ssh", lambda item: f"garage ssh {_short(item)}" if item["state"] == "ready" else None),
+            ("ssh", lambda item: f"garage ssh {short(item)}" if item["state"] == "ready" else None),
         ),
     )
 
@@ -191,7 +189,7 @@ def reboot(cli: Cli, name: str, wait: bool) -> None:
 
 @machine.command(help=_("Let the lease end later."))
 @click.argument("name")
-@click.option("--days", type=float, help=_("From now (default: the garage's lease)."))
+@click.option("--days", type=DAYS, help=_("From now (default: the garage's lease)."))
 @pass_cli
 def renew(cli: Cli, name: str, days: float | None) -> None:
     found = cli.api().post(f"/machines/{name}/renew", {"days": days})

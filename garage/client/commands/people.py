@@ -10,7 +10,7 @@ import click
 from garage.client import keys, output
 from garage.client.errors import local_error
 from garage.client.output import Item, local_time
-from garage.client.state import Cli, Group, pass_cli
+from garage.client.state import DAYS, Cli, Group, pass_cli
 from garage.client.words import _
 
 
@@ -68,7 +68,7 @@ def token() -> None:
 
 @token.command("create", help=_("Make a token; it is shown this once, on standard output."))
 @click.argument("name")
-@click.option("--days", type=float, help=_("How long it lives (default: until it is deleted)."))
+@click.option("--days", type=DAYS, help=_("How long it lives (default: until it is deleted)."))
 @pass_cli
 def token_create(cli: Cli, name: str, days: float | None) -> None:
     item = cli.api().post("/tokens", {"name": name, "days": days})

@@ -13,7 +13,7 @@ from garage.client.commands.renumber import renumber
 from garage.client.commands.site_links import links, measure, measurements
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time
-from garage.client.state import Cli, Group, pass_cli
+from garage.client.state import Cli, Finite, Group, pass_cli
 from garage.client.words import _
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -193,8 +193,8 @@ def site_rotate(cli: Cli, name: str) -> None:
     help=_("Say where a site is, for the map: latitude and longitude in degrees; without them it is forgotten."),
 )
 @click.argument("name")
-@click.argument("latitude", type=click.FloatRange(-90, 90), required=False)
-@click.argument("longitude", type=click.FloatRange(-180, 180), required=False)
+@click.argument("latitude", type=Finite(-90, 90), required=False)
+@click.argument("longitude", type=Finite(-180, 180), required=False)
 @pass_cli
 def site_place(cli: Cli, name: str, latitude: float | None, longitude: float | None) -> None:
     if (latitude is None) != (longitude is None):

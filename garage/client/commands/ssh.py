@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from garage.client import openssh
+from garage.client import lease, openssh
 from garage.client.errors import local_error
 from garage.client.profiles import Profile, folder, write_private
 from garage.client.state import Cli, Command, pass_cli
@@ -35,6 +35,7 @@ DIFFERS = 255
 def ssh(cli: Cli, arguments: tuple[str, ...]) -> None:
     line = openssh.split(arguments)
     machine = cli.api().get(f"/machines/{line.machine}")
+    lease.warn(cli, [machine])
     if machine["state"] != "ready":
         machine = _made_ready(cli, machine)
     options = _connection(cli, identity_given=line.has("i"), probe=line.destination)
