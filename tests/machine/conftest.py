@@ -26,7 +26,7 @@ def image_store() -> tuple[Path, Manifest]:
     if os.geteuid() != 0 or not shutil.which("mmdebstrap") or not shutil.which("qemu-system-x86_64"):
         pytest.skip("needs root, mmdebstrap and QEMU")
     recipe = parse_recipe((IMAGES / "debian-12.toml").read_text())
-    with _alone():
+    with alone():
         manifest = build(
             recipe,
             store=CACHE / "images",
@@ -50,7 +50,7 @@ def image_files(image_store: tuple[Path, Manifest], tmp_path_factory: pytest.Tem
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Test runs at the same time build once."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as file:

@@ -1,0 +1,100 @@
+"""`make up`, `down` and `purge` as one types them, on a server where nothing of ours runs yet: interrupted, repeated, upgraded.
+
+It happens in the node of tests/netlab.py, with real packages, services, libvirt and QEMU (tests/machine/setup_inside.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from garage.db.migrate import head
+from garage.shell.images import Manifest
+from tests.machine.setup_inside import SetUpInside
+
+pytestmark = pytest.mark.machine
+
+TABLES = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('select name from sqlite_master').fetchall())"
+STEPS = ("tools", "libraries", "pages", "program", "garage", "image", "services", "machine")
+NEW_MIGRATION_FILE = "9999_of_the_test.py"
+NEW_MIGRATION = f'''
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "9999", "{head()}"
+
+
+def upgrade() -> None:
+    op.create_table("of_the_test", sa.Column("id", sa.Integer(), primary_key=True))
+'''
+
+
+@pytest.fixture(scope="module")
+def inside(image_store: tuple[Path, Manifest]) -> Iterator[SetUpInside]:
+    made = SetUpInside(image_store[0])
+    yield made
+    made.close()
+    assert not made.base.exists()
+
+
+def services(inside: SetUpInside) -> dict[str, list[int]]:
+    """The processes of each service."""
+    commands = {"web": ("garage-server", "web"), "worker": ("garage-server", "worker"), "netd": ("netd", "run")}
+    return {name: inside.processes("/venv/bin/", *words) for name, words in commands.items()}
+
+
+def traces(inside: SetUpInside) -> dict[str, list[str]]:
+    """What this garage has on the server outside of GARAGE_HOME."""
+    links = inside.run("ip", "-br", "link").splitlines()
+    return {
+        "processes": [f"{pid}" for pid in inside.processes()],
+        "links": [line.split()[0] for line in links if not line.startswith(("lo ", "up0@"))],
+        "nftables": inside.run("nft", "list", "tables").splitlines(),
+        "domains": inside.domains("--all"),
+    }
+
+
+def test_killed_anywhere_it_goes_on(inside: SetUpInside) -> None:
+    for step, after in (("libraries", 1.0), ("services", 0.5), ("machine", 1.0)):
+        inside.kill_up(step, after)
+    said = inside.make("up")
+    assert "first is ready and lets us in" in said
+    assert len(inside.domains()) == 1
+    assert "interrupted run" in (inside.home / "log" / "setup.log").read_text()
+
+
+def test_again_it_changes_nothing(inside: SetUpInside) -> None:
+    before = services(inside)
+    said = inside.make("up")
+    assert "nothing changed" in said
+    assert not [step for step in STEPS if f"ok  {step}" in said]
+    assert services(inside) == before
+    assert all(len(pids) == 1 for pids in before.values()), before
+
+
+def test_down_stops_all_and_keeps_all(inside: SetUpInside) -> None:
+    inside.make("down")
+    assert traces(inside) == {"processes": [], "links": [], "nftables": [], "domains": []}
+    assert len(list((inside.home / "machines").iterdir())) == 1
+
+
+def test_up_with_new_code_migrates_and_machines_run_again(inside: SetUpInside) -> None:
+    (inside.checkout / "garage/db/migrations/versions" / NEW_MIGRATION_FILE).write_text(NEW_MIGRATION)
+    before = (inside.home / "venv").resolve()
+    said = inside.make("up")
+    assert "ok  tools" not in said
+    assert "ok  machine" not in said
+    assert not before.exists()
+    inside.wait_ready("first")
+    assert inside.garage("ssh", "first", "--", "hostname").strip() == "first"
+    assert "of_the_test" in inside.run("python3", "-c", TABLES, str(inside.home / "db" / "garage.db"))
+
+
+def test_purge_leaves_nothing(inside: SetUpInside) -> None:
+    inside.make("purge")
+    assert traces(inside) == {"processes": [], "links": [], "nftables": [], "domains": []}
+    assert sorted(path.name for path in inside.base.iterdir()) == ["checkout", "libvirt", "root"]
+    added = {path.name for path in inside.files() - inside.files_before}
+    assert added == {NEW_MIGRATION_FILE}, "set-up writes nothing into a checkout"
