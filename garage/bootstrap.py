@@ -158,10 +158,11 @@ def _seed(config: Config, admin: str) -> None:
 
 def _admin_token(ctx: Context, path: Path, who: Caller) -> None:
     """A token in a file of mode 0600; a file whose token no longer works is renewed."""
-    if path.exists() and accounts.by_token(ctx, path.read_text().strip()):
-        return
-    _, secret = accounts.create_token(ctx, who, "make up")
-    _write(path, secret.encode() + b"\n", 0o600)
+    secret = path.read_text().strip() if path.exists() else ""
+    if not accounts.by_token(ctx, secret):
+        _, secret = accounts.create_token(ctx, who, "make up")
+        _write(path, secret.encode() + b"\n", 0o600)
+    accounts.remember_server_token(ctx, secret)
 
 
 def _netd_toml(config: Config, present: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import names
-from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, User
+from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, Setting, User
 from garage.errors import N_, GarageError
 from garage.services import keys
 from garage.services.context import Caller, Context, audit
@@ -28,6 +28,8 @@ ATTEMPTS_PER_ADDRESS = 50
 MIN_PASSWORD, MAX_PASSWORD = 10, 200
 _HASHER = PasswordHasher()
 """argon2-cffi's defaults: RFC 9106's low-memory profile (argon2id, 64 MiB, t=3, p=4)."""
+SERVERS_OWN = "server_token"
+"""The setting with the hash of the token in `admin.token`."""
 LINK_HINT = N_("an admin can send you a link to set a new password")
 _NOBODY = _HASHER.hash("nobody has this password")
 
@@ -57,7 +59,7 @@ def log_in(ctx: Context, name: str, password: str, address: str, token_name: str
 
 def change_password(ctx: Context, caller: Caller, current: str, new: str, address: str) -> str:
     """Set one's own password; all sessions end, the answer is the cookie of a new one. API tokens stay: they have lists and ends
-    of their own. Raises as `sign_in` does, and `invalid_field`."""
+    of their own, and nobody suspects them here (`accept_invitation` ends them). Raises as `sign_in` does, and `invalid_field`."""
     _check_password(new)
     wrong = GarageError("wrong_credentials", N_("the current password is wrong"), hint=LINK_HINT, pointer="/current")
     user_id, stored = _proved(ctx, caller.name, current, address, wrong)
@@ -233,22 +235,26 @@ def _end_all(session: OrmSession, user: User) -> None:
         session.execute(delete(table).where(table.user_id == user.id))
 
 
-def invitation_name(ctx: Context, token: str) -> str:
+def invited(ctx: Context, token: str) -> UserView:
     """Whose one-time link this is; raises `link_expired`."""
     with ctx.db.read() as session:
-        return session.get_one(User, _invitation(session, ctx, token).user_id).name
+        return user_view(session.get_one(User, _invitation(session, ctx, token).user_id))
 
 
 def accept_invitation(ctx: Context, token: str, password: str, address: str) -> tuple[Caller, str]:
-    """Set the password and sign in: (caller, session cookie). The link is used up, all older sessions of the user end."""
+    """Set the password and sign in: (caller, session cookie). The link is used up. Where there was a password before, somebody else may
+    have had it: all older sessions and API tokens of the user end, but the server's own."""
     _check_password(password)
     with _HASHING:
         hashed = _HASHER.hash(password)
     with ctx.db.write() as session:
         invitation = _invitation(session, ctx, token)
         user = session.get_one(User, invitation.user_id)
+        if user.password_hash:
+            session.execute(delete(Session).where(Session.user_id == user.id))
+            kept = select(Setting.value).where(Setting.key == SERVERS_OWN)
+            session.execute(delete(ApiToken).where(ApiToken.user_id == user.id, ApiToken.hash.not_in(kept)))
         invitation.used_at, user.password_hash = ctx.clock(), hashed
-        session.execute(delete(Session).where(Session.user_id == user.id))
         session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
         audit(session, ctx, user.name, "user.set_password", user.name, address=address)
         return _caller(user), _open_session(session, ctx, user)
@@ -317,6 +323,12 @@ def _new_token(
     )
     session.add(row)
     return row, secret
+
+
+def remember_server_token(ctx: Context, secret: str) -> None:
+    """`secret` is in a file that root alone reads, and root may make one-time links: no password speaks for or against it."""
+    with ctx.db.write() as session:
+        session.merge(Setting(key=SERVERS_OWN, value=digest(secret)))
 
 
 def list_tokens(ctx: Context, caller: Caller) -> list[TokenView]:

@@ -377,10 +377,14 @@ def test_a_secret_is_shown_once(as_alice: Browser, as_admin: Browser) -> None:
     assert link
     guest = Browser(as_admin.client.application)
     assert "carol" in guest.get(link[1]).text
+    assert "your API tokens will end" not in guest.get(link[1]).text
     assert guest.post(link[1], password="short", again="short").status_code == 422
     assert guest.post(link[1], password="long enough", again="another one").status_code == 422
     assert guest.post(link[1], password="long enough", again="long enough").location == "/machines"
     assert guest.get(link[1]).status_code == 410
+    again = re.search(r"http://localhost(/welcome/[\w-]+)", as_admin.post("/users/carol/link").text)
+    assert again
+    assert "your API tokens will end" in guest.get(again[1]).text
 
 
 def test_language_and_theme_are_remembered(app: Flask, as_alice: Browser, ctx: Context) -> None:

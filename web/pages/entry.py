@@ -48,16 +48,16 @@ def sign_out() -> Response:
 @bp.get("/welcome/<token>")
 def welcome(token: str) -> Response:
     """Looking at a one-time link does not use it up: mail programs fetch links, too."""
-    return page("welcome.html", token=token, name=accounts.invitation_name(ctx(), forms.reference(token)))
+    return page("welcome.html", token=token, user=accounts.invited(ctx(), forms.reference(token)))
 
 
 @bp.post("/welcome/<token>")
 def welcome_now(token: str) -> Response:
-    name = accounts.invitation_name(ctx(), forms.reference(token))
+    user = accounts.invited(ctx(), forms.reference(token))
     try:
         _, cookie = accounts.accept_invitation(ctx(), token, typed_twice(), request.remote_addr or "")
     except GarageError as error:
-        return refused("welcome.html", error, token=token, name=name)
+        return refused("welcome.html", error, token=token, user=user)
     return set_session(to("machines_list"), cookie)
 
 
