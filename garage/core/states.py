@@ -54,7 +54,6 @@ TABLE: dict[tuple[State, Event], State] = {
     (S.REQUESTED, E.REFUSED): S.FAILED,
     (S.PREPARING, E.STARTED): S.BOOTING,
     (S.PREPARING, E.ERROR): S.FAILED,
-    (S.PREPARING, E.SILENT): S.UNREACHABLE,
     (S.BOOTING, E.ANSWERED): S.READY,
     (S.BOOTING, E.ERROR): S.FAILED,
     (S.BOOTING, E.STOP): S.STOPPING,
@@ -76,7 +75,8 @@ TABLE: dict[tuple[State, Event], State] = {
     **{(state, E.DELETE): S.DELETING for state in S if state not in (S.GONE, S.DELETING)},
     (S.DELETING, E.DELETED): S.GONE,
 }
-"""DESIGN's table. A machine found running after silence is `booting` until its SSH has answered again: `ready` is never assumed."""
+"""DESIGN's table, and five pairs that docs/decisions/0030-worker.md gives reasons for. A machine found running after silence is
+`booting` until its SSH has answered again: `ready` is never assumed."""
 
 COUNTED = frozenset(S) - {S.GONE, S.LOST}
 """States that use quota, an address and disk."""

@@ -1,4 +1,4 @@
-"""The table of DESIGN, said once more from its text and compared."""
+"""The table of states: that of DESIGN said once more and compared, with the pairs beyond it that docs/decisions/0030-worker.md explains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,38 @@ import pytest
 from garage.core.states import TABLE, Event, State, after
 from garage.errors import GarageError
 
+S, E = State, Event
 LIVING = set(State) - {State.GONE, State.DELETING}
+DESIGN = {
+    (S.REQUESTED, E.PLACED): S.PREPARING,
+    (S.REQUESTED, E.REFUSED): S.FAILED,
+    (S.PREPARING, E.STARTED): S.BOOTING,
+    (S.PREPARING, E.ERROR): S.FAILED,
+    (S.BOOTING, E.ANSWERED): S.READY,
+    (S.BOOTING, E.ERROR): S.FAILED,
+    (S.READY, E.STOP): S.STOPPING,
+    (S.READY, E.SUSPEND): S.SUSPENDED,
+    (S.READY, E.POWERED_OFF): S.STOPPED,
+    (S.READY, E.SILENT): S.UNREACHABLE,
+    (S.STOPPING, E.OFF): S.STOPPED,
+    **{(state, E.START): S.BOOTING for state in (S.STOPPED, S.SUSPENDED, S.FAILED)},
+    (S.UNREACHABLE, E.FOUND_RUNNING): S.BOOTING,
+    (S.UNREACHABLE, E.FOUND_OFF): S.STOPPED,
+    (S.UNREACHABLE, E.DISK_GONE): S.LOST,
+    **{(state, E.DELETE): S.DELETING for state in LIVING},
+    (S.DELETING, E.DELETED): S.GONE,
+}
+BEYOND = {
+    (S.BOOTING, E.STOP): S.STOPPING,
+    (S.BOOTING, E.POWERED_OFF): S.STOPPED,
+    (S.BOOTING, E.SILENT): S.UNREACHABLE,
+    (S.READY, E.ERROR): S.FAILED,
+    (S.FAILED, E.STOP): S.STOPPING,
+}
+
+
+def test_the_table_is_designs_and_what_has_a_reason() -> None:
+    assert DESIGN | BEYOND == TABLE
 
 
 def test_every_state_but_gone_can_be_deleted_and_nothing_leaves_gone() -> None:
