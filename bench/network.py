@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 from bench.memory import pss_mb
 from bench.record import Figure, benchmark
 from bench.sites import NAMES, answers, plain, sites
+from netd.core.bgp_text import HOLD, KEEPALIVE
 from netd.lab.observe import roles
 from netd.lab.overlay import LabOverlay
 
 HEAL_LIMIT = 360.0
 """Seconds: a link that was down is not liked best again before five minutes of probes say so (netd/core/preference.py)."""
-ROUNDS = 5
+ROUNDS, TIMER_ROUNDS = 5, 3
+CUT = ("nagoya", "osaka")
+"""Between whom."""
 REPLY = re.compile(r"^\[([0-9.]+)\] \d+ bytes from", re.MULTILINE)
 EVERY = 0.02
 SETTLE_SECONDS = 15.0
@@ -57,15 +64,48 @@ def default() -> Figure:
 
 
 def _failover(name: str, bfd_ms: int) -> Figure:
-    """How long echoes between two sites fail after their link is cut without a word, until they go by a third."""
+    """How long echoes between two sites fail after their link is cut without a word, until they go by a third; and the same without BFD."""
     with sites(plain(3)) as made:
         made.join_all()
         made.overlay.garage("site", "configure", "--bfd", str(bfd_ms))
         time.sleep(SETTLE_SECONDS)
-        osaka = made.others["osaka"][0].gateways[0]
-        gaps = [_outage(made.overlay, "nagoya", "osaka", osaka) for _ in range(ROUNDS)]
-    note = f"BFD {bfd_ms} ms x 3; no answer for {', '.join(f'{gap:.2f}' for gap in gaps)} s"
-    return Figure(name, statistics.median(gaps), "s", len(gaps), note)
+        far = made.others[CUT[1]][0].gateways[0]
+        gaps = [_outage(made.overlay, *CUT, far) for _ in range(ROUNDS)]
+        with _without_bfd(made.overlay, CUT):
+            timed = [_outage(made.overlay, *CUT, far) for _ in range(TIMER_ROUNDS)]
+    note = f"BFD {bfd_ms} ms x 3; no answer for {_listed(gaps)} s; without BFD {_listed(timed)} s"
+    ours, theirs = statistics.median(gaps), statistics.median(timed)
+    baseline = f"the same cut, BGP's timers alone (keepalive {KEEPALIVE} s, hold {HOLD} s)"
+    return Figure(name, ours, "s", len(gaps), note, baseline, theirs, theirs / ours)
+
+
+def _listed(seconds: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in seconds)
+
+
+@contextmanager
+def _without_bfd(overlay: LabOverlay, nodes: Sequence[str]) -> Iterator[None]:
+    """BGP is left to its timers: netd, which also measures and would bring BFD back, is held meanwhile."""
+    held = [pid for node in nodes for pid, role in roles(overlay.world, node) if role == "netd"]
+    assert len(held) == len(nodes)
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for node in nodes:
+            _forget_bfd(overlay, node)
+        yield
+    finally:
+        for pid in held:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _forget_bfd(overlay: LabOverlay, node: str) -> None:
+    said = json.loads(overlay.run(node, ["vtysh", "-c", "show bgp summary json"]))
+    asn = next(family["as"] for family in said.values())
+    peers = [peer for family in said.values() for peer in family["peers"]]
+    lines = [word for peer in peers for word in ("-c", f"no neighbor {peer} bfd")]
+    overlay.run(node, ["vtysh", "-c", "configure terminal", "-c", f"router bgp {asn}", *lines])
+    assert json.loads(overlay.run(node, ["vtysh", "-c", "show bfd peers json"])) == []
 
 
 def _outage(overlay: LabOverlay, one: str, other: str, address: str) -> float:

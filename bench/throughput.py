@@ -19,8 +19,11 @@ from bench.record import Figure, benchmark
 from bench.sites import NAMES, Sites, inside, sites
 from netd.lab.world import World
 from netd.shell.run import run
+from netd.shell.tunnels import has_module
 
 ROUNDS, SECONDS, WARM_SECONDS = 7, 5, 2
+KINDS = {False: "wireguard-go", True: "the kernel's WireGuard"}
+"""By whether the kernel has it: netd takes the same."""
 PORT, LINK_MTU = 51_999, 1420
 """The MTU is what netd gives a link over a line of 1500 bytes."""
 
@@ -37,7 +40,7 @@ def throughput() -> Figure:
     ratio = statistics.median(a / b for a, b in pairs)
     ours_mbit, other_mbit = (statistics.median(column) for column in zip(*pairs, strict=True))
     note = f"one TCP stream for {SECONDS} s each; ratios {', '.join(f'{a / b:.3f}' for a, b in pairs)}"
-    name = "the same two sites, wireguard-go by hand"
+    name = f"the same two sites, {KINDS[has_module()]} by hand"
     return Figure("overlay.throughput", ours_mbit, "Mb/s", ROUNDS, note, name, other_mbit, ratio)
 
 
@@ -75,10 +78,10 @@ def by_hand(made: Sites) -> Iterator[Way]:
     world = made.overlay.world
     keys = {node: run(["wg", "genkey"]).strip() for node in NAMES[:2]}
     public = {node: run(["wg", "pubkey"], input=key).strip() for node, key in keys.items()}
-    processes = []
+    processes: list[subprocess.Popen[bytes]] = []
     try:
         for number, (node, peer) in enumerate((NAMES[:2], NAMES[1::-1])):
-            processes.append(_tunnel(world, node, number, keys[node]))
+            processes += _tunnel(world, node, number, keys[node])
             endpoint = f"{world.nodes[peer].ipv4}:{PORT}"
             peered = [
                 "wg",
@@ -102,21 +105,22 @@ def by_hand(made: Sites) -> Iterator[Way]:
             run(["ip", "netns", "del", _place(world, node)], check=False)
 
 
-def _tunnel(world: World, node: str, number: int, key: str) -> subprocess.Popen[bytes]:
-    """The names of wireguard-go's sockets are the server's, whatever the namespace."""
+def _tunnel(world: World, node: str, number: int, key: str) -> list[subprocess.Popen[bytes]]:
+    """The process that carries it, if one does. The names of wireguard-go's sockets are the server's, whatever the namespace."""
     device, address = f"hm{number}", f"10.250.0.{number}/31"
-    process = subprocess.Popen(
-        inside(world.namespace(node), ["wireguard-go", "-f", device]),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    words = inside(world.namespace(node), ["wireguard-go", "-f", device])
+    processes = []
+    if has_module():
+        world.exec(node, ["ip", "link", "add", device, "type", "wireguard"])
+    else:
+        processes = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
     deadline = time.monotonic() + 5
     while device not in world.exec(node, ["wg", "show", "interfaces"]) and time.monotonic() < deadline:
         time.sleep(0.05)
     world.exec(node, ["wg", "set", device, "listen-port", str(PORT), "private-key", "/dev/stdin"], input=key)
     world.exec(node, ["ip", "address", "add", address, "dev", device])
     world.exec(node, ["ip", "link", "set", device, "mtu", str(LINK_MTU), "up"])
-    return process
+    return processes
 
 
 def _stand_in(world: World, node: str, number: int, peer: str) -> None:
