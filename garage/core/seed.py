@@ -32,6 +32,9 @@ class Identity:
     ipv4: str = ""
     gateway: str = ""
     """Set by the initrd, so that SSH answers before the DHCP lease, which says the same, is there. Empty: wait for DHCP."""
+    ipv6: str = ""
+    gateway6: str = ""
+    """The same of IPv6."""
     user_data: str | None = None
 
 
@@ -44,6 +47,8 @@ def seed_files(who: Identity) -> dict[str, bytes]:
         "network-config": b"version: 2\nethernets: {}\n",
         "instance": who.machine_id.encode(),
         "ipv4": f"{who.ipv4} {who.gateway}\n".encode() if who.ipv4 else b"",
+        "ipv6": f"{who.ipv6} {who.gateway6}\n".encode() if who.ipv6 else b"",
+        "resolv.conf": _resolv_conf(who).encode(),
         "identity.tar": _tar(_identity(who)),
     }
 
@@ -74,6 +79,12 @@ def _identity(who: Identity) -> dict[str, tuple[int, str]]:
 def guest_machine_id(machine_id: str) -> str:
     """/etc/machine-id: 32 hexadecimal digits (machine-id(5)), never two alike."""
     return hashlib.sha256(f"garage machine-id {machine_id}".encode()).hexdigest()[:32]
+
+
+def _resolv_conf(who: Identity) -> str:
+    """Of the first seconds: the node answers for names, as DHCP says later."""
+    server = f"nameserver {who.gateway}\n" if who.gateway else ""
+    return f"{server}search {who.fqdn.partition('.')[2]}\n"
 
 
 def _vendor_data(who: Identity) -> str:

@@ -289,6 +289,8 @@ class Identity:
     authorized_keys: list[str]
     ipv4: str
     gateway: str
+    ipv6: str
+    gateway6: str
     user_data: str | None
 
 
@@ -303,6 +305,7 @@ def identity(ctx: Context, machine_id: str) -> Identity:
     with ctx.db.read() as session:
         query = select(Machine, Project.name).join(Project, Project.id == Machine.project_id)
         machine, project = session.execute(query.where(Machine.id == machine_id)).one()
+        prefixes = own_site.prefixes(session, ctx)
         return Identity(
             id=machine.id,
             name=machine.name,
@@ -311,6 +314,8 @@ def identity(ctx: Context, machine_id: str) -> Identity:
             host_key_public=machine.host_key_public,
             authorized_keys=list(machine.authorized_keys),
             ipv4=machine.ipv4,
-            gateway=ipam.gateway(own_site.prefixes(session, ctx)[0]),
+            gateway=ipam.gateway(prefixes[0]),
+            ipv6=machine.ipv6,
+            gateway6=ipam.gateway(prefixes[1]),
             user_data=ctx.vault.unlock(machine.user_data).decode() if machine.user_data else None,
         )

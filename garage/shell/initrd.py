@@ -30,7 +30,7 @@ APPLETS = (
 INIT = """#!/bin/sh
 # Mounts the root, unpacks the identity from the seed disk once, and hands over.
 export PATH=/bin
-mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs -o mode=0755,nosuid,nodev run /run
 while read -r module; do insmod "/modules/$module"; done </modules/order
 tries=0
 until root=$(findfs LABEL=root) 2>/dev/null; do
@@ -45,11 +45,16 @@ if seed=$(findfs LABEL=cidata 2>/dev/null) && mount -t iso9660 -o ro "$seed" /se
   while read -r address gateway; do
     ip link set eth0 up; ip addr add "$address/32" dev eth0; ip route add "$gateway" dev eth0; ip route add default via "$gateway"
   done </seed/ipv4
+  # until networkd and resolved are up, some seconds after SSH: who logs in at once has names and IPv6, too
+  while read -r address gateway; do
+    ip -6 addr add "$address/128" dev eth0; ip -6 route add "$gateway" dev eth0; ip -6 route add default via "$gateway" dev eth0
+  done </seed/ipv6
+  mkdir -p /run/systemd/resolve && cp /seed/resolv.conf /run/systemd/resolve/stub-resolv.conf
   umount /seed
 else
   echo "garage: no seed disk; the machine has no identity and stays closed"
 fi
-for place in dev proc sys; do mount -o move /$place /root/$place; done
+for place in dev proc sys run; do mount -o move /$place /root/$place; done
 exec switch_root /root /sbin/init "$@"
 """
 
@@ -58,7 +63,7 @@ def make_initrd(root: Path, release: str, modules: Iterable[str], work: Path, ta
     """Write the initrd for kernel `release` of the file system `root` to `target`; not compressed, since unpacking costs the guest time."""
     tree = work / "initrd"
     shutil.rmtree(tree, ignore_errors=True)
-    for folder in ("bin", "dev", "proc", "sys", "root", "seed", "modules"):
+    for folder in ("bin", "dev", "proc", "sys", "run", "root", "seed", "modules"):
         (tree / folder).mkdir(parents=True)
     shutil.copy(root / "bin/busybox", tree / "bin/busybox")
     for applet in APPLETS:

@@ -20,6 +20,8 @@ def seed_files(ctx: Context, machine_id: str) -> dict[str, bytes]:
             authorized_keys=who.authorized_keys,
             ipv4=who.ipv4,
             gateway=who.gateway,
+            ipv6=who.ipv6,
+            gateway6=who.gateway6,
             user_data=who.user_data,
         )
     )

@@ -72,6 +72,14 @@ def test_cloud_init_never_makes_or_drops_host_keys() -> None:
     assert config["ssh_keys"]["ed25519_public"] == WHO.host_key_public
 
 
+def test_the_network_of_the_first_seconds() -> None:
+    addresses = {"ipv4": "10.31.0.16", "gateway": "10.31.0.1", "ipv6": "fd31::10", "gateway6": "fd31::1"}
+    files = seed_files(dataclasses.replace(WHO, **addresses))
+    assert (files["ipv4"], files["ipv6"]) == (b"10.31.0.16 10.31.0.1\n", b"fd31::10 fd31::1\n")
+    assert files["resolv.conf"] == b"nameserver 10.31.0.1\nsearch robots.home.garage.internal\n"
+    assert (seed_files(WHO)["ipv4"], seed_files(WHO)["ipv6"]) == (b"", b"")
+
+
 def test_the_instance_is_the_machine() -> None:
     files = seed_files(WHO)
     assert json.loads(files["meta-data"]) == {"instance-id": WHO.machine_id, "local-hostname": "arm"}
