@@ -21,7 +21,7 @@ from garage import config as configuration
 from garage.config import Config
 from garage.db.migrate import migrate
 from garage.db.session import Database
-from garage.errors import N_, GarageError
+from garage.errors import N_, GarageError, fill
 from garage.services.context import Context
 from garage.services.vault import Vault
 from garage.shell.outward import outward
@@ -145,7 +145,9 @@ def entry() -> None:
     try:
         main(standalone_mode=False)
     except GarageError as error:
-        click.echo(f"garage-server: {error}", err=True)
+        click.echo(f"garage-server: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {fill(error.hint, error.params)}", err=True)
         sys.exit(error.kind.exit)
     except click.ClickException as error:
         error.show()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from garage_setup.place import find
-from garage_setup.problem import SetupError
+from garage_setup.problem import SetupError, of_system
 
 
 def _up() -> None:
@@ -67,6 +67,12 @@ def main() -> None:
     except SetupError as error:
         _show(error)
         sys.exit(error.code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        sys.exit(141)
+    except OSError as error:
+        _show(of_system(error))
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"\nstopped; run `make {name}` again to go on", file=sys.stderr)
         sys.exit(130)

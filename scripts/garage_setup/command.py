@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -12,11 +13,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from garage_setup.problem import SetupError
+from garage_setup.problem import DISK_HINT, SetupError
 
 MARK = "GARAGE_SETUP_OF"
 """In the environment of commands that may be killed: its value is the GARAGE_HOME that they work for."""
 TAIL = 15
+NEARLY_FULL = 16 << 20
+FULL = ("No space left on device", "ENOSPC", "Disk quota exceeded")
 
 
 class Runner:
@@ -52,7 +55,8 @@ class Runner:
         if process.returncode:
             self.check()
             what = f"“{shlex.join(words)[:200]}” failed ({process.returncode})"
-            raise SetupError(what, hint=hint or find_hint(output), tail=output_tail(output))
+            hint = self._disk_hint(output) or hint or find_hint(output) or f"all that it said is in {self._log.name}"
+            raise SetupError(what, hint=hint, tail=output_tail(output))
         return "\n".join(output)
 
     def _start(
@@ -79,6 +83,11 @@ class Runner:
             on_line(text)
         process.wait()
         return lines
+
+    def _disk_hint(self, lines: Sequence[str]) -> str:
+        """Whatever else is said: with a full disk nothing else helps. Some programs do not say it."""
+        full = shutil.disk_usage(self._home).free < NEARLY_FULL if self._home.exists() else False
+        return DISK_HINT if full or any(sign in line for line in lines for sign in FULL) else ""
 
     def check(self) -> None:
         """To be called by whoever waits long; raises SetupError when another step has failed meanwhile."""
@@ -119,7 +128,8 @@ def find_hint(lines: Sequence[str]) -> str:
 
 
 def output_tail(lines: Sequence[str]) -> str:
-    return "\n".join(list(lines)[-TAIL:])
+    """The last lines; hints are told apart."""
+    return "\n".join([line for line in lines if not line.startswith("hint: ")][-TAIL:])
 
 
 def signal_group(pid: int, number: int) -> None:

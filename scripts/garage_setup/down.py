@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from garage_setup import libvirt
+from garage_setup.checks import is_garage
 from garage_setup.command import end_leftovers
 from garage_setup.exclusive import exclusive
 from garage_setup.files import remove_tree
@@ -38,7 +39,7 @@ def purge(place: Place) -> None:
     if not place.home.exists():
         print(f"there is nothing in {place.home}")
         return
-    _check_is_garage(place.home)
+    _check_is_garage(place)
     _confirm(place)
     with exclusive(place.setup / "lock", "make up or down"):
         end_leftovers(place.home)
@@ -82,11 +83,10 @@ def _ours(place: Place, program: str, *words: str) -> None:
         print(f"warning: {program} {words[0]}: {done.stderr.strip()[-500:]}", file=sys.stderr)
 
 
-def _check_is_garage(home: Path) -> None:
+def _check_is_garage(place: Place) -> None:
     """Never remove a folder that is something else."""
-    known = {"garage.toml", "setup", "run", "log", "images", "machines"}
-    if len(home.parts) < 3 or not known & {path.name for path in home.iterdir()}:
-        raise SetupError(f"{home} does not look like a garage", hint="check GARAGE_HOME")
+    if len(place.home.parts) < 3 or not is_garage(place):
+        raise SetupError(f"{place.home} does not look like a garage", hint="check GARAGE_HOME")
 
 
 def _confirm(place: Place) -> None:
@@ -96,4 +96,4 @@ def _confirm(place: Place) -> None:
     if not sys.stdin.isatty():
         raise SetupError(f"this would remove {place.home} and {machines} machines", hint="say YES=1 make purge")
     if input(f"Remove {place.home} with {machines} machines and all their data? Type “yes”: ").strip() != "yes":
-        raise SetupError("nothing removed")
+        raise SetupError("nothing removed", hint="type the whole word, or say YES=1 make purge")

@@ -39,7 +39,11 @@ def remove_tree(path: Path) -> None:
     mounted = [mount for mount in below if mount.startswith(f"{path}/")]
     if mounted:
         raise SetupError(f"{mounted[0]} is mounted below {path}", hint=f"umount {mounted[0]}")
-    if path.exists():
+    if path.is_mount():  # a disk of its own stays
+        for child in path.iterdir():
+            if child.name != "lost+found":
+                remove_tree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+    elif path.exists():
         shutil.rmtree(path)
 
 

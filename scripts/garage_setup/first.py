@@ -60,7 +60,9 @@ def _follow(controller: Controller, identity: str, runner: Runner, tell: Tell) -
         if machine["state"] == "failed":
             error = machine["error"] or {}
             raise SetupError(
-                f"{NAME} failed: {error.get('detail')}", hint=error.get("hint", ""), tail=machine["console_tail"]
+                f"{NAME} failed: {error.get('detail')}",
+                hint=error.get("hint") or f"garage machine show {NAME}",
+                tail=machine["console_tail"],
             )
         tell(f"{machine['state']} {machine['step']}".strip())
         time.sleep(0.25)

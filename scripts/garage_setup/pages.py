@@ -13,7 +13,7 @@ from garage_setup.files import remove_tree
 from garage_setup.problem import SetupError
 from garage_setup.steps import Tell
 
-NPM_HINT = "is an npm registry reachable? npm's settings are used: npm config list"
+NPM_HINT = "is an npm registry reachable? /etc/npmrc and ~/.npmrc name it"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 CLEAN_INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
 
@@ -61,7 +61,8 @@ def _copy(source: Path, target: Path) -> None:
     """A file, or a whole folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if not source.exists():
-        raise SetupError(f"{source} is named in package.json's garage.vendor, but the package has no such file")
+        text = f"{source} is named in package.json's garage.vendor, but the package has no such file"
+        raise SetupError(text, hint="do package.json and package-lock.json belong together? make lock")
     if source.is_dir():
         shutil.copytree(source, target)
     else:

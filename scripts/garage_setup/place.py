@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from garage_setup.problem import SetupError
+
 DEFAULT_HOME = "/var/lib/garage"
 DEFAULT_LISTEN = "127.0.0.1:8080"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -54,6 +56,9 @@ class Place:
             return tomllib.loads((self.home / "garage.toml").read_text())
         except FileNotFoundError:
             return {}
+        except tomllib.TOMLDecodeError as error:
+            text = f"{self.home / 'garage.toml'} is not valid TOML: {error}"
+            raise SetupError(text, hint="mend that line, then run it again") from None
 
     @property
     def listen(self) -> str:

@@ -9,20 +9,19 @@ from typing import Any
 
 from garage_setup import pages, pythons
 from garage_setup.build import Builder, source_digest
+from garage_setup.checks import RECIPE
 from garage_setup.command import Runner
 from garage_setup.controller import Controller
 from garage_setup.digests import Stamps, of_files
 from garage_setup.files import link, remove_tree
 from garage_setup.first import first_machine
 from garage_setup.place import CHECKOUT, SCRIPTS, Place
-from garage_setup.problem import SetupError
 from garage_setup.services import read_environment
 from garage_setup.start import start_services, stop_outdated
 from garage_setup.steps import Step, Tell
 
 ROLES_FIRST = "controller build"
 ROLES_ALL = "controller build hypervisor network"
-RECIPE = CHECKOUT / "images" / "debian-12.toml"
 IMAGE_BUILDERS = [CHECKOUT / "garage" / "shell" / f"{name}.py" for name in ("images", "initrd", "rootfs")]
 """An image is built again when what builds it has changed (it says itself when that makes no difference), whatever the mirror."""
 IMAGE_FILES = ("disk.qcow2", "vmlinuz", "initrd.img", "manifest.json")
@@ -171,9 +170,3 @@ class Plan:
 def _short(line: str) -> str:
     verb, *words = line.split()
     return f"{len(words)} packages" if verb == "installing" else line.partition(":")[0]
-
-
-def check_recipe() -> None:
-    """Raises SetupError where the checkout has no recipe of the default image."""
-    if not RECIPE.exists():
-        raise SetupError(f"{RECIPE} is missing", hint="is the checkout complete? git status")

@@ -17,7 +17,7 @@ PIP = {
     **{"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_PROGRESS_BAR": "off"},
     **{"PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_WARN_SCRIPT_LOCATION": "1"},
 }
-PIP_HINT = "is a Python package index reachable? pip's settings are used: pip config list"
+PIP_HINT = "is a Python package index reachable? /etc/pip.conf, ~/.config/pip/pip.conf and PIP_INDEX_URL name it"
 
 
 def python_digest(*files: Path) -> str:

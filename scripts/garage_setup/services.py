@@ -92,7 +92,8 @@ def _kept(path: Path) -> Mapping[str, str]:
 def _quote(key: str, value: str) -> str:
     """In single quotes, which systemd and a shell read alike."""
     if "'" in value or "\n" in value or "\\" in value:
-        raise SetupError(f"{key} must not hold quotes, backslashes or line ends")
+        text = f"{key} must not hold quotes, backslashes or line ends"
+        raise SetupError(text, hint="in an address they are written %27, %5C and %0A")
     return f"'{value}'"
 
 

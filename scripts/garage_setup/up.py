@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import FrameType
 
+from garage_setup.checks import check
 from garage_setup.command import Runner, end_leftovers
 from garage_setup.controller import Controller
 from garage_setup.digests import Stamps
 from garage_setup.down import COMMAND_LINK
 from garage_setup.exclusive import exclusive
-from garage_setup.place import DEFAULT_LISTEN, Place
-from garage_setup.plan import Plan, check_recipe
+from garage_setup.place import Place
+from garage_setup.plan import Plan
 from garage_setup.problem import SetupError
 from garage_setup.screen import Screen
-from garage_setup.services import supervisor
 from garage_setup.steps import Graph, Report
 
 
@@ -29,9 +28,8 @@ def up(place: Place) -> None:
     """All steps, the slow ones side by side; then what one needs to know."""
     started = time.monotonic()
     signal.signal(signal.SIGTERM, _as_interrupt)
-    check_recipe()
+    check(place)
     with exclusive(place.setup / "lock", "make up or down"):
-        _check_port(place)
         runner = Runner(place.log, place.home, place.environ)
         if ended := end_leftovers(place.home):
             runner.note(f"ended {ended} processes of an interrupted run")
@@ -46,25 +44,6 @@ def up(place: Place) -> None:
 
 def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _check_port(place: Place) -> None:
-    """Before an hour's work: is the address ours to listen on?"""
-    listen = place.listen
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise SetupError(f"GARAGE_LISTEN={listen} is not ADDRESS:PORT", hint="e.g. 127.0.0.1:8080")
-    if listen == str(place.settings().get("listen") or DEFAULT_LISTEN) and "web" in supervisor(place).running():
-        return
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            raise SetupError(
-                f"{listen} cannot be listened on: {error.strerror}", hint="GARAGE_LISTEN=127.0.0.1:18080 make up"
-            ) from None
 
 
 def _link_command(place: Place) -> None:
@@ -106,5 +85,5 @@ def _link(place: Place, admin: str) -> str:
     command: list[str | Path] = [place.venv / "bin" / "garage-server", "link", admin]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SetupError("no link could be made to set the admin's password", tail=done.stderr)
+        raise SetupError("no link could be made to set the admin's password", tail=done.stderr, hint="make up")
     return str(json.loads(done.stdout)["link"])

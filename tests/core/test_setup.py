@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import subprocess
 import threading
 import time
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from garage_setup import lockfiles
+from garage_setup.checks import check
 from garage_setup.command import MARK, Runner, end_leftovers, leftovers
 from garage_setup.digests import Stamps, of_files, sources
+from garage_setup.down import purge
 from garage_setup.exclusive import exclusive
 from garage_setup.files import link, remove_tree, write
 from garage_setup.place import CHECKOUT, Place, find
 from garage_setup.plan import IMAGE_FILES, REGISTERED, Plan
-from garage_setup.problem import SetupError
+from garage_setup.problem import DISK_HINT, SetupError, of_system
 from garage_setup.screen import Screen
 from garage_setup.services import SERVICES, read_environment, service_environment
 from garage_setup.steps import Graph, Report, Step, Tell
@@ -248,3 +251,81 @@ def test_a_lock_that_fails_leaves_all_lock_files_as_they_were(tmp_path: Path) ->
     assert [(tmp_path / name).read_text() for name in (lockfiles.ALL, *lockfiles.SMALL)] == [
         f"{name} of before\n" for name in (lockfiles.ALL, *lockfiles.SMALL)
     ]
+
+
+def _place(home: Path, **environ: str) -> Place:
+    return Place(home, {"GARAGE_LISTEN": "127.0.0.1:0", **environ})
+
+
+def test_a_folder_of_others_is_refused_and_never_removed(tmp_path: Path) -> None:
+    home = tmp_path / "garage"
+    write(home / "images" / "holiday.jpg", "x")
+    with pytest.raises(SetupError, match="holds other files") as caught:
+        check(_place(home))
+    assert "of its own" in caught.value.hint
+    with pytest.raises(SetupError, match="does not look like a garage"):
+        purge(Place(home, {}))
+    assert (home / "images" / "holiday.jpg").exists()
+
+
+@pytest.mark.parametrize("home", ["/garage", "/srv/my garage", "/srv/gärage", "/srv/50%", "/srv/a'b"])
+def test_a_folder_that_units_and_scripts_cannot_name_is_refused(home: str) -> None:
+    with pytest.raises(SetupError, match="cannot be a garage's folder") as caught:
+        check(_place(Path(home)))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("GARAGE_LISTEN", "8080", "is not ADDRESS:PORT"),
+        ("GARAGE_LISTEN", "127.0.0.1:0", "is not ADDRESS:PORT"),
+        ("GARAGE_LISTEN", "203.0.113.9:8080", "cannot be listened on"),
+        ("GARAGE_DEBIAN_MIRROR", "nonsense", "is no mirror's address"),
+        ("GARAGE_DATABASE_URL", "postgresql://garage:secret@db/garage", "cannot be used"),
+    ],
+)
+def test_what_the_environment_says_is_checked_first(tmp_path: Path, key: str, value: str, text: str) -> None:
+    with pytest.raises(SetupError, match=text) as caught:
+        check(_place(tmp_path / "garage", **{key: value}))
+    assert caught.value.hint
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_occupied_port_is_told_with_another_one(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(SetupError, match="already in use") as caught:
+        check(_place(tmp_path / "garage", GARAGE_LISTEN=f"127.0.0.1:{other.getsockname()[1]}"))
+    assert "GARAGE_LISTEN=" in caught.value.hint
+
+
+def test_settings_that_cannot_be_read_are_told_with_their_line(tmp_path: Path) -> None:
+    write(tmp_path / "garage.toml", 'instance = "abc"\nlisten = = 1\n')
+    with pytest.raises(SetupError, match="line 2") as caught:
+        check(Place(tmp_path, {}))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("said", ["cp: error: No space left on device", "npm error code ENOSPC"])
+def test_a_full_disk_is_told_as_such_whoever_met_it(tmp_path: Path, said: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        _runner(tmp_path).run(["sh", "-c", f"echo {said}; exit 1"], hint="is an index reachable?")
+    assert caught.value.hint == DISK_HINT
+    with pytest.raises(OSError, match="No space left") as full:
+        Path("/dev/full").write_text("x")
+    assert of_system(full.value).hint == DISK_HINT
+
+
+def test_every_failing_command_has_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(SetupError) as caught:
+        _runner(tmp_path).run(["sh", "-c", "echo nothing useful; exit 1"])
+    assert "setup.log" in caught.value.hint
+
+
+def test_who_is_not_root_and_has_no_sudo_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "id", "#!/bin/sh\necho 1000\n", 0o755)
+    (tmp_path / "dirname").symlink_to("/usr/bin/dirname")
+    words = ["/bin/bash", CHECKOUT / "scripts" / "run", "up"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)})
+    assert (done.returncode, done.stderr.count("hint: ")) == (1, 1)
+    assert "error: this needs root" in done.stderr

@@ -56,6 +56,7 @@ class SetUpInside:
         copy_checkout(self.checkout)
         self.files_before = self.files()
         (self.home / "setup" / "build").mkdir(parents=True)
+        (self.home / "setup" / "lock").touch()  # else set-up takes it for a folder of others
         shutil.copytree(npm, self.home / "setup" / "build" / "npm-cache")
         shutil.copytree(store, self.home / "images")
         kept = {key: value for key in ("PATH", "LC_ALL", "TMPDIR", MARK) if (value := os.environ.get(key))}
