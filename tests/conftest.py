@@ -19,10 +19,22 @@ from garage.db.session import Database
 from garage.services import accounts, images, setup
 from garage.services.context import Caller, Context
 from garage.services.vault import Vault
+from tests.leftovers import Run
 
 NOON = 1_800_000_000.0
 NODE_TOKEN = "node-token-of-the-tests"
 ALICE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmKSvnJgmSWEX7zVr/vRUgqAkpqKF0pCN0xzEuLBS1b alice@laptop"
+
+RUN = pytest.StashKey[Run]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RUN] = Run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if run := config.stash.get(RUN, None):
+        run.end()
 
 
 class Clock:

@@ -6,13 +6,14 @@ Machines get loopback addresses, so that not one packet of a test leaves the ser
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from garage.services.vault import Vault
 from netd import wire
 
 RECORDS = Path("/run/garage-tests")
-"""One file per realm: name = instance, content = the pid of its test and its folder."""
+"""One file per realm: name = instance, content = the pid of its test and its folder. It is held locked as long as the test lives."""
 TOMBSTONE = 600.0
 """Seconds for which an ended realm is looked at again."""
 IMAGE = "ab" * 32
@@ -101,19 +102,22 @@ class Realm:
 def realm(kind: Kind = Kind.DEAF) -> Iterator[Realm]:
     clear_dead()
     instance = _draw_instance()
-    home = Path(tempfile.mkdtemp(prefix=f"garage-test-{instance}-", dir="/var/tmp"))
-    home.chmod(0o711)
+    home = Path(f"/var/tmp/garage-test-{instance}-{uuid.uuid4().hex[:8]}")
     record = RECORDS / instance
-    record.write_text(f"{os.getpid()} {home}")
-    try:
-        subprocess.run(["ip", "link", "add", names.bridge(instance), "type", "bridge"], check=True)
-        make_image(home, kind)
-        ctx, caller = open_garage(home, instance)
-        yield Realm(ctx, caller, kind)
-        ctx.db.close()
-    finally:
-        _clear(instance, home)
-        record.write_text(f"0 {home}")
+    with record.open("x") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(f"{os.getpid()} {home}")
+        lock.flush()
+        try:
+            home.mkdir(mode=0o711)
+            subprocess.run(["ip", "link", "add", names.bridge(instance), "type", "bridge"], check=True)
+            make_image(home, kind)
+            ctx, caller = open_garage(home, instance)
+            yield Realm(ctx, caller, kind)
+            ctx.db.close()
+        finally:
+            _clear(instance, home)
+            os.utime(record)
 
 
 def _draw_instance() -> str:
@@ -170,12 +174,13 @@ def domains(instance: str) -> list[str]:
 def clear_dead() -> None:
     """Remove what tests left that were killed, and what libvirt did for a killed worker only after its realm was cleared."""
     for record in RECORDS.glob("*") if RECORDS.exists() else ():
-        with contextlib.suppress(FileNotFoundError):
-            pid, _, home = record.read_text().partition(" ")
-            if home and not Path("/proc", pid).exists():
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), record.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _, _, home = lock.read().partition(" ")
+            if home:
                 _clear(record.name, Path(home))
-                if time.time() - record.stat().st_mtime > TOMBSTONE:
-                    record.unlink(missing_ok=True)
+            if time.time() - record.stat().st_mtime > TOMBSTONE:
+                record.unlink(missing_ok=True)
 
 
 def _clear(instance: str, home: Path) -> None:

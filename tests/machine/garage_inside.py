@@ -1,7 +1,8 @@
 """A whole garage — libvirtd, netd, web, worker — inside a network namespace, apart from everything else on the server.
 
-It lives there (in the node of tests/netlab.py unless said otherwise) and in mount and pid namespaces of its own: own /run,
-/var/lib/libvirt and sysctls, no process that outlives the first one, and no packet that leaves the lab.
+It lives there (in the node of tests/netlab.py unless said otherwise) and in mount and pid namespaces of its own: own /run, /etc/frr,
+/var/lib/libvirt and sysctls, no process that outlives the first one, and no packet that leaves the lab. The first process ends with
+the test's, however that ends: it reads a pipe that nobody else holds.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ mount --make-rprivate /
 mount -t tmpfs tmpfs /run; mkdir -p /run/lock
 for folder in /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
 mkdir -p /var/lib/libvirt/qemu /var/lib/libvirt/images
-cp -a /etc/libvirt $HOME_/libvirt; mount --bind $HOME_/libvirt /etc/libvirt; rm -rf /etc/libvirt/qemu/networks/autostart/*
+for folder in libvirt frr; do cp -a /etc/$folder $HOME_/$folder; mount --bind $HOME_/$folder /etc/$folder; done
+rm -rf /etc/libvirt/qemu/networks/autostart/* /etc/libvirt/qemu/*.xml  # the server's own domains are not ours to see
+mkdir $HOME_/images; mount --bind -o ro $STORE $HOME_/images
 printf 'cgroup_controllers = []\nsecurity_driver = "none"\n' >> /etc/libvirt/qemu.conf
 printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >> /etc/libvirt/libvirtd.conf
 virtlogd -d; libvirtd -d
 echo up
-while :; do sleep 60 & wait $!; done  # bash as the first process also collects QEMUs that have ended
+while read -r _; do :; done  # bash as the first process also collects QEMUs that have ended
 """
+"""The image store is the cached one itself, for reading only."""
 
 
 SETTINGS = {"instance": "tmx", "site_ipv4": "10.77.0.0/20", "site_ipv6": "fd77:7:7::/48", "listen": "127.0.0.1:8077"}
@@ -47,36 +51,36 @@ class Garage:
 
     def __init__(self, store: Path, argv: Callable[[Sequence[str]], list[str]], settings: Mapping[str, str]) -> None:
         """`argv`: what runs a command in the namespace; `settings`: of garage.toml."""
-        self._argv, self.instance = argv, settings["instance"]
+        self._argv = argv
         self.home = Path(tempfile.mkdtemp(prefix="garage-machine-"))
         self.home.chmod(0o755)
-        self._shell = self._start_inner()
+        self._shell = self._start_inner(store)
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self.env = {**os.environ, "GARAGE_HOME": str(self.home), "HOME": str(self.home / "root"), "LANG": "C.UTF-8"}
         (self.home / "root").mkdir()
-        self._initialise(store, settings)
+        self._initialise(settings)
         for part in ("netd", "web", "worker"):
             self.start(part)
         self.wait_ready()
 
-    def _start_inner(self) -> subprocess.Popen[str]:
+    def _start_inner(self, store: Path) -> subprocess.Popen[str]:
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", INNER]
-        env = {**os.environ, "HOME_": str(self.home)}
+        env = {**os.environ, "HOME_": str(self.home), "STORE": str(store)}
         shell = subprocess.Popen(
-            self._argv(command), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
-        )
+            self._argv(command), text=True, env=env,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
         assert shell.stdout is not None
         assert shell.stderr is not None
         assert shell.stdout.readline() == "up\n", shell.stderr.read()
         return shell
 
-    def _initialise(self, store: Path, settings: Mapping[str, str]) -> None:
-        """init, with the cached image put where the build would have stored it."""
+    def _initialise(self, settings: Mapping[str, str]) -> None:
+        """init, and the image taken from where the build would have stored it."""
         lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
         (self.home / "garage.toml").write_text("".join([*lines, "boot_timeout = 600.0\n"]))
         self.run([str(BIN / "garage-server"), "init"])
         (self.home / "office.networks").write_text("192.168.77.0/24\n")
-        shutil.copytree(store, self.home / "images", dirs_exist_ok=True)
         self.run([str(BIN / "garage-server"), "build-image", str(IMAGES / "debian-12.toml")])
 
     @property
@@ -158,8 +162,6 @@ class Garage:
         self._shell.kill()
         self._shell.wait()
         shutil.rmtree(self.home, ignore_errors=True)
-        for folder in (Path("/etc/frr"), Path("/var/run/frr")):
-            shutil.rmtree(folder / f"garage_{self.instance}", ignore_errors=True)
 
 
 class GarageInside(Garage):

@@ -2,6 +2,8 @@
 
     test ── 127.0.0.1:PORT ── QEMU (DHCP 10.0.2.2, DNS 10.0.2.3) ── guest 10.0.2.15
 
+Its QEMU ends with the run of tests (tests/leftovers.py).
+
 `python -m tests.machine.guest debian-12 [N]` measures N cold boots to the SSH banner of an image of the test cache.
 """
 
@@ -23,6 +25,7 @@ from garage.core.seed import Identity, seed_files
 from garage.core.sshkeys import make_host_key
 from garage.shell.images import Manifest, load
 from garage.shell.seed import write_seed
+from tests.leftovers import Run
 
 BOOT_SECONDS = 240.0
 """Longest cold boot that is waited for, on a busy server under TCG."""
@@ -208,4 +211,8 @@ def measure(store: Path, name: str, count: int) -> None:
 
 if __name__ == "__main__":
     cache = Path(os.environ.get("GARAGE_TEST_CACHE", "/var/cache/garage-test"))
-    measure(cache / "images", sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+    run = Run()
+    try:
+        measure(cache / "images", sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+    finally:
+        run.end()
