@@ -19,6 +19,7 @@ from garage.db.session import Database
 from garage.services import accounts, images, setup
 from garage.services.context import Caller, Context
 from garage.services.vault import Vault
+from tests import completeness
 from tests.leftovers import Run
 
 NOON = 1_800_000_000.0
@@ -30,6 +31,7 @@ RUN = pytest.StashKey[Run]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = Run()
+    config.pluginmanager.register(completeness)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
