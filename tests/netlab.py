@@ -3,7 +3,8 @@
     guest1 ── tap1 ─┐                       ┌── office 192.168.77.7
     guest2 ── tap2 ─┤ bridge  NODE  up0 ────┤ UPLINK (router)
     …               ┘        192.0.2.2      ├── internet 9.9.9.9, 2a0f:1::9
-                             2a0f:2::2      └── 192.0.2.1, 192.0.2.77 (a neighbour of the node)
+                             2a0f:2::2      └── 192.0.2.1, 192.0.2.77 (a neighbour of the node),
+                                                2a0f:2::1, 169.254.169.254 (metadata, as a cloud has it)
 
 Nothing here has a way out: no namespace is connected to the server's own. Names carry the pid, by which tests/leftovers.py finds and
 removes what a killed run left.
@@ -21,6 +22,7 @@ from typing import Any
 PREFIX = "gt"
 OFFICE, NEIGHBOUR, INTERNET, INTERNET6 = "192.168.77.7", "192.0.2.77", "9.9.9.9", "2a0f:1::9"
 NODE_UPLINK, NODE_UPLINK6 = "192.0.2.2", "2a0f:2::2"
+ROUTER, ROUTER6, METADATA = "192.0.2.1", "2a0f:2::1", "169.254.169.254"
 
 
 def sh(command: str, *, check: bool = True, input: str | None = None) -> str:
@@ -69,7 +71,7 @@ class NetLab:
         self._pair(self.uplink, "net0", self.internet, "eth0")
         for place, device, *addresses in (
             (self.node, "up0", f"{NODE_UPLINK}/24", f"{NODE_UPLINK6}/64"),
-            (self.uplink, "node0", "192.0.2.1/24", f"{NEIGHBOUR}/24", "2a0f:2::1/64"),
+            (self.uplink, "node0", f"{ROUTER}/24", f"{NEIGHBOUR}/24", f"{METADATA}/32", f"{ROUTER6}/64"),
             (self.uplink, "off0", "192.168.77.1/24"),
             (self.uplink, "net0", "9.9.9.1/24", "2a0f:1::1/64"),
             (self.office, "eth0", f"{OFFICE}/24"),
@@ -78,9 +80,9 @@ class NetLab:
             for address in addresses:
                 sh(f"ip -n {place} addr add {address} dev {device} {'nodad' if ':' in address else ''}")
         self.exec(self.uplink, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
-        for place, via in ((self.node, "192.0.2.1"), (self.office, "192.168.77.1"), (self.internet, "9.9.9.1")):
+        for place, via in ((self.node, ROUTER), (self.office, "192.168.77.1"), (self.internet, "9.9.9.1")):
             sh(f"ip -n {place} route add default via {via}")
-        for place, via in ((self.node, "2a0f:2::1"), (self.internet, "2a0f:1::1")):
+        for place, via in ((self.node, ROUTER6), (self.internet, "2a0f:1::1")):
             sh(f"ip -n {place} route add default via {via}")
         # the uplink knows the way to the machines: what is refused is refused by a rule, not for want of a route
         sh(f"ip -n {self.uplink} route add 10.0.0.0/8 via {NODE_UPLINK}")

@@ -21,7 +21,7 @@ print("up", flush=True); threading.Event().wait()
 SNIFFER = """
 import select, socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind((sys.argv[1], 0))
-print("up", flush=True); seen = b""
+print("up", flush=True); seen = bytearray()
 while sys.stdin not in (ready := select.select([s, sys.stdin], [], [])[0]):
     seen += s.recv(4000)
 sys.stdout.buffer.write(seen); sys.stdout.flush()
