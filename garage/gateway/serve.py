@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from asyncio import sslproto
 from typing import Any
 
 import uvicorn
@@ -18,6 +19,8 @@ GRACE_SECONDS = 3
 """What running requests get to finish when the process is asked to stop; streams are ended at once."""
 KEEP_ALIVE_SECONDS = 30
 """For how long a connection may be silent between two requests: nodes report every ten seconds, each time without a new handshake."""
+TLS_BUFFER = 16 * 1024
+"""Bytes that asyncio holds for each TLS connection; its own 256 KiB are half a gigabyte for a thousand sites, which keep two each."""
 MAX_FRAME = 1024 * 1024
 
 
@@ -58,6 +61,7 @@ def make_server(asgi_app: Starlette, config: Config) -> Server:
     logging.getLogger("uvicorn.access").disabled = True  # it would write query strings and one-time links
     logging.getLogger("uvicorn.error").addFilter(quiet)
     host, _, port = config.listen.rpartition(":")
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
     keys = config.home / "keys"
     tls: dict[str, Any] = {"ssl_keyfile": keys / "tls.key", "ssl_certfile": keys / "tls.crt"} if config.tls else {}
     return Server(

@@ -243,6 +243,7 @@ def _record_links(
 ) -> tuple[bool, list[Link]]:
     """(whether a link came or went, links whose peer was seen elsewhere than before)."""
     turned, seen = False, []
+    history = _History(session, known, now)
     for state in states:
         link, end = known.links.get(state.number), known.ends.get(state.number)
         if link is None or not (_changed(end, state) or end is None or not 0 <= now - end.at < MEASURE_SECONDS):
@@ -256,7 +257,7 @@ def _record_links(
             seen.append(link)
         _measure(end, state, now)
         if state.state == "up":
-            _sample(session, known, link, state, now)
+            history.put(link, state)
     return turned, seen
 
 
@@ -266,17 +267,26 @@ def _measure(end: LinkEnd, state: wire.LinkState, now: float) -> None:
     end.received, end.sent = min(state.received, 1 << 62), min(state.sent, 1 << 62)
 
 
-def _sample(session: Session, known: _Known, link: Link, state: wire.LinkState, now: float) -> None:
-    """One a minute into the history between two sites."""
-    peer = session.get_one(SiteNode, link.b_id if link.a_id == known.node.id else link.a_id)
-    if state.rtt_ms is None or peer.site_id == known.node.site_id:
-        return
-    hour, minute = int(now // 3600), int(now % 3600 // 60)
-    row = session.get(PathHour, (known.node.site_id, peer.site_id, hour))
-    if row is None:
-        row = PathHour(site_id=known.node.site_id, peer_id=peer.site_id, hour=hour, samples=samples.EMPTY)
-        session.add(row)
-    row.samples = samples.put(row.samples, minute, samples.Sample(state.rtt_ms, state.jitter_ms, state.loss))
+class _History:
+    """Samples, one a minute, of the ways from a node's site to others; all of a report with two queries."""
+
+    def __init__(self, session: Session, known: _Known, now: float) -> None:
+        self._session, self._site, self._node = session, known.site.id, known.node.id
+        self._hour, self._minute = int(now // 3600), int(now % 3600 // 60)
+        self._sites = {peer.id: peer.site_id for peer in _peers(session, known, known.links.values())}
+        query = select(PathHour).where(PathHour.site_id == self._site, PathHour.hour == self._hour)
+        self._rows = {row.peer_id: row for row in session.scalars(query)}
+
+    def put(self, link: Link, state: wire.LinkState) -> None:
+        site = self._sites[link.b_id if link.a_id == self._node else link.a_id]
+        if state.rtt_ms is None or site == self._site:
+            return
+        if site not in self._rows:
+            row = PathHour(site_id=self._site, peer_id=site, hour=self._hour, samples=samples.EMPTY)
+            self._session.add(row)
+            self._rows[site] = row
+        row, sample = self._rows[site], samples.Sample(state.rtt_ms, state.jitter_ms, state.loss)
+        row.samples = samples.put(row.samples, self._minute, sample)
 
 
 def _peers(session: Session, known: _Known, links: Iterable[Link]) -> set[SiteNode]:
