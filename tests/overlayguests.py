@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from netd.lab import layout, machines
 from netd.wire import MachineNet
 from tests.overlaynet import OverlayNet
+from tests.overlaypings import answered
 
 
 def machine(net: OverlayNet, site: int, number: int, name: str = "vm", *, node: int | None = None) -> MachineNet:
@@ -35,14 +37,20 @@ class Guest:
         assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def pings(self, address: str, *, count: int = 1, seconds: float = 1.0) -> bool:
-        argv = self.argv(["ping", "-n", "-c", str(count), "-i", "0.2", "-W", str(seconds), address])
-        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    def pings(self, address: str, *, count: int = 1, seconds: float = 2.0) -> bool:
+        """Whether all of so many echoes are answered."""
+        return answered(self.argv, address, count, seconds) == count
 
-    def dig(self, *question: str, tries: int = 1, seconds: int = 2) -> str:
-        return self.run(
-            "dig", f"+time={seconds}", f"+tries={tries}", "+short", *question, f"@{self.gateway4}", check=False
-        )
+    def dig(self, *question: str) -> str:
+        """The answer alone; asked twice if nothing comes."""
+        return self.run("dig", "+time=3", "+tries=2", "+short", *question, f"@{self.gateway4}", check=False)
+
+    def dig_timed(self, *question: str) -> tuple[str, float]:
+        """The answer to one question, and the seconds that it took dig to get it; without the start of its process."""
+        said = self.run("dig", "+time=10", "+tries=1", "+noall", "+answer", "+stats", *question, f"@{self.gateway4}")
+        took = re.search(r"^;; Query time: (\d+) msec", said, re.M)
+        assert took, said
+        return said.split(";;")[0].strip().rpartition("\t")[2].split(" ")[-1], int(took[1]) / 1000
 
 
 def add_guest(net: OverlayNet, node: str, who: MachineNet) -> Guest:

@@ -14,6 +14,7 @@ from netd.errors import NetdError
 from netd.lab.overlay import BIN, LabOverlay
 from netd.lab.sites import Network, SiteNode
 from netd.lab.world import World
+from tests.overlaypings import answered
 
 __all__ = ["BIN", "ROOT", "OverlayNet"]
 
@@ -74,9 +75,9 @@ class OverlayNet:
     def join(self, node: str, token: str, *words: str) -> str:
         return self.sites[node].netd("join", self.url, *words, input=token)
 
-    def ping(self, place: str, address: str, *, count: int = 1, seconds: float = 1.0) -> bool:
-        argv = ["ping", "-n", "-c", str(count), "-W", str(seconds), address]
-        return subprocess.run(self.world.argv(place, argv), capture_output=True, check=False).returncode == 0
+    def ping(self, place: str, address: str, *, count: int = 1, seconds: float = 2.0) -> bool:
+        """Whether all of so many echoes are answered."""
+        return answered(lambda argv: self.world.argv(place, argv), address, count, seconds) == count
 
     def until(self, true: Callable[[], Any], what: str, seconds: float = 30.0) -> float:
         """Seconds until `true()`; AssertionError with all logs when it takes longer."""
