@@ -49,7 +49,7 @@ class Sink:
         """All that arrived so far."""
         return self._log.read_text().splitlines()[1:]
 
-    def has(self, text: str, seconds: float = 5.0) -> bool:
+    def has(self, text: str, seconds: float = 20.0) -> bool:
         """Whether it arrives in time."""
         deadline = time.monotonic() + seconds
         while text not in self._log.read_text().splitlines():

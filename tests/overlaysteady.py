@@ -10,7 +10,9 @@ from pathlib import Path
 
 EVERY = 0.05
 SETTLE = 0.15
-"""Seconds in which an echo's answer is back, or lost."""
+"""Seconds between looks."""
+BACK = 2.0
+"""Seconds in which an echo's answer is back, or lost; others may come before it."""
 
 
 class Steady:
@@ -25,13 +27,15 @@ class Steady:
 
     def lost(self) -> list[int]:
         """Numbers of the echoes without an answer since the last call; those on their way are waited for."""
-        began, before = time.monotonic(), max(self._answered(), default=0)
+        before, until = max(self._answered(), default=0), time.monotonic() + 10
         time.sleep(SETTLE)
-        while (last := max(self._answered(), default=0)) <= before and time.monotonic() - began < 5:
+        while (last := max(self._answered(), default=0)) <= before and time.monotonic() < until:
             time.sleep(SETTLE)
-        found = sorted(set(range(self._known + 1, last)) - self._answered())
+        until = time.monotonic() + BACK
+        while (found := set(range(self._known + 1, last)) - self._answered()) and time.monotonic() < until:
+            time.sleep(SETTLE)
         self._known = max(self._known, last - 1)
-        return found if last > before else [*found, last + 1]
+        return sorted(found) if last > before else [*sorted(found), last + 1]
 
     def _answered(self) -> set[int]:
         return set(map(int, re.findall(r"icmp_seq=(\d+) ttl", self._log.read_text(errors="replace"))))

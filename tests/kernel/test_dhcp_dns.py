@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -32,7 +33,7 @@ def dhcp(node: NodeUnderTest, place: str) -> dict[str, str]:
 
 
 def dig(node: NodeUnderTest, place: str, question: str, server: str = BRIDGE.ipv4) -> str:
-    return node.lab.exec(place, f"dig +time=2 +tries=1 +short {question} @{server}").strip()
+    return node.lab.exec(place, f"dig +time=3 +tries=2 +short {question} @{server}").strip()
 
 
 def test_dhcp_gives_the_address_that_was_fixed_before(node: NodeUnderTest, clients: tuple[str, str]) -> None:
@@ -53,7 +54,7 @@ def test_dhcp_gives_routes_by_option_121_and_the_projects_search_domain(
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
-        s.bind(("", 68)); s.settimeout(3)
+        s.bind(("", 68)); s.settimeout(10)
         s.sendto(packet, ("255.255.255.255", 67))
         print(s.recv(2000)[240:].hex())
     """
@@ -92,10 +93,11 @@ def test_names_forward_and_reverse_both_families(node: NodeUnderTest, clients: t
 
 
 def test_an_unknown_name_of_the_site_is_answered_at_once(node: NodeUnderTest, clients: tuple[str, str]) -> None:
-    began = time.monotonic()
-    said = node.lab.exec(clients[0], f"dig +time=2 +tries=1 nobody.alice.home.garage.internal @{BRIDGE.ipv4}")
+    said = node.lab.exec(clients[0], f"dig +time=10 +tries=1 nobody.alice.home.garage.internal @{BRIDGE.ipv4}")
     assert "status: NXDOMAIN" in said
-    assert time.monotonic() - began < 1.5
+    took = re.search(r"Query time: (\d+) msec", said)
+    assert took, said
+    assert int(took[1]) < 1500, "nobody else is asked"
 
 
 def test_names_come_and_go_with_machines(node: NodeUnderTest, clients: tuple[str, str]) -> None:
@@ -108,7 +110,7 @@ def test_names_come_and_go_with_machines(node: NodeUnderTest, clients: tuple[str
 
 def wait_for(read: object, wanted: str) -> None:
     """dnsmasq reads its files again a moment after the signal."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 15
     while (said := read()) != wanted:  # type: ignore[operator]
         assert time.monotonic() < deadline, f"still {said!r}, not {wanted!r}"
         time.sleep(0.05)
@@ -117,7 +119,7 @@ def wait_for(read: object, wanted: str) -> None:
 def test_time_comes_from_the_node(node: NodeUnderTest, clients: tuple[str, str]) -> None:
     code = f"""
         import socket, struct, time
-        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)
         s.sendto(b"\\x23" + bytes(47), ("{BRIDGE.ipv4}", 123))
         answer = s.recv(100)
         print(answer[1], struct.unpack("!I", answer[40:44])[0] - 2208988800 - time.time())

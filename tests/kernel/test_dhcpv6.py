@@ -24,7 +24,7 @@ CLIENT = """
     asked = option(1, b"\\0\\4" + os.urandom(16)) + option(3, struct.pack("!III", 1, 0, 0))
     asked += option(6, struct.pack("!4H", 23, 24, 31, 56)) + option(8, b"\\0\\0")
     s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    s.bind(("::", 546)); s.settimeout(2)
+    s.bind(("::", 546)); s.settimeout(10)
     all_servers = ("ff02::1:2", 547, 0, socket.if_nametoindex("eth0"))
     def ask(kind, more):
         s.sendto(bytes([kind]) + b"abc" + asked + more, all_servers)

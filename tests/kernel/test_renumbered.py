@@ -20,7 +20,7 @@ def moved(machine: MachineNet) -> MachineNet:
 
 
 def reached(node: NodeUnderTest, place: str, address: str, source: str) -> bool:
-    done = node.lab.popen(place, ["ping", "-n", "-c", "1", "-W", "1", "-I", source, address])
+    done = node.lab.popen(place, ["ping", "-n", "-c", "1", "-W", "2", "-I", source, address])
     return done.wait() == 0
 
 
