@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import random
 import socket
 import ssl
@@ -53,11 +54,14 @@ def serve(home: Path) -> None:
     (home / "keys").mkdir(parents=True, exist_ok=True)
     (home / "keys" / "tls.crt").write_bytes(certificate)
     (home / "keys" / "tls.key").write_bytes(key)
-    database = Database(config.sqlalchemy_url)
-    migrate(database)
     vault, signer = Vault(Fernet.generate_key()), Ed25519PrivateKey.generate()
-    ctx = Context(database, config, time.time, random.SystemRandom(), vault, signer)
-    _fill(ctx)
+    ctx = Context(Database(config.sqlalchemy_url), config, time.time, random.SystemRandom(), vault, signer)
+    if not (filling := os.fork()):  # what this takes is none of the registry's memory
+        migrate(ctx.db)
+        _fill(ctx)
+        ctx.db.close()
+        os._exit(0)
+    assert os.waitpid(filling, 0)[1] == 0
     serial, table, _ = registry.versions(ctx, -1)
     pin = fingerprint(certificate).removeprefix("sha256:")
     print(json.dumps({"url": f"https://127.0.0.1:{port}", "serial": serial, "table": table, "pin": pin}), flush=True)
@@ -202,14 +206,15 @@ async def load(url: str, serial: int, table: int) -> None:
     nodes = [Member(n, port, (serial, table), trust) for n in range(1, SITES)]
     gate = asyncio.Semaphore(CONNECTING)
 
-    async def come_up(node: Member) -> None:
+    async def begin(node: Member) -> asyncio.Task[None]:
         async with gate:
             await node.come_up()
+        reporting.append(group.create_task(node.go_on_reporting()))
+        return group.create_task(node.wait_for_news())
 
-    await asyncio.gather(*(come_up(node) for node in nodes))
+    reporting: list[asyncio.Task[None]] = []
     async with asyncio.TaskGroup() as group:
-        reporting = [group.create_task(node.go_on_reporting()) for node in nodes]
-        waiting = [group.create_task(node.wait_for_news()) for node in nodes]
+        waiting = await asyncio.gather(*(begin(node) for node in nodes))
         print("ready", flush=True)
         await asyncio.gather(*waiting)
         print(sum(node.reports for node in nodes), flush=True)

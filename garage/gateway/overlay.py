@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -161,7 +162,15 @@ async def _wait(request: Request, found: Standing, after: int, table: int, secon
 
 def _news(ctx: Context, node_id: str, after: int, table: int) -> bytes | None:
     found = registry.news(ctx, node_id, after, table)
-    return None if found is None else msgspec.json.encode(found)
+    if found is None:
+        return None
+    return _table_alone(found.table) if found.table and not found.spec else msgspec.json.encode(found)
+
+
+@functools.lru_cache(maxsize=1)
+def _table_alone(sealed: bytes) -> bytes:
+    """What almost all nodes are told after a join: one answer for them all."""
+    return msgspec.json.encode(wire.News(table=sealed))
 
 
 def _decoded(body: bytes, shape: type[Shape]) -> Shape:

@@ -64,24 +64,25 @@ def make_server(asgi_app: Starlette, config: Config) -> Server:
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     keys = config.home / "keys"
     tls: dict[str, Any] = {"ssl_keyfile": keys / "tls.key", "ssl_certfile": keys / "tls.crt"} if config.tls else {}
-    return Server(
-        uvicorn.Config(
-            asgi_app,
-            host=host.strip("[]"),
-            port=int(port),
-            proxy_headers=False,
-            server_header=False,
-            access_log=False,
-            log_config=None,
-            lifespan="on",
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            ws="websockets-sansio",
-            ws_max_size=MAX_FRAME,
-            ws_per_message_deflate=False,  # SSH is encrypted: nothing to compress, and CPU is the limit
-            ws_ping_interval=20.0,  # keeps address translators on the way awake
-            ws_ping_timeout=None,  # a stalled machine makes us stop reading, pongs too; TCP finds out who is really gone
-            **tls,
-        ),
+    made = uvicorn.Config(
         asgi_app,
+        host=host.strip("[]"),
+        port=int(port),
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME,
+        ws_per_message_deflate=False,  # SSH is encrypted: nothing to compress, and CPU is the limit
+        ws_ping_interval=20.0,  # keeps address translators on the way awake
+        ws_ping_timeout=None,  # a stalled machine makes us stop reading, pongs too; TCP finds out who is really gone
+        **tls,
     )
+    made.load()
+    if made.ssl:
+        made.ssl.num_tickets = 0  # nobody who keeps connections resumes them, and each would cost 7 KB
+    return Server(made, asgi_app)
