@@ -70,9 +70,12 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
         case p.WriteSeed():
             tools.disks.write_seed(machine.id, tools.seed_files(machine.id))
         case p.Define():
-            tools.hypervisor.define(domain_spec(tools, machine))
+            spec = domain_spec(tools, machine)
+            failpoint.step()
+            tools.hypervisor.define(spec)
         case p.RemoveFiles():
             tools.disks.remove(machine.id)
+            failpoint.step()
             tools.hypervisor.forget_console(machine.id)
         case p.PushKeys():
             keys = tools.keys(machine.id)

@@ -1,6 +1,7 @@
 """Deaths on order: with GARAGE_FAILPOINT=N in its environment a worker sends itself SIGKILL before its N-th step (the first is 1).
 
-A step is a change of a plan, or the moment after the last one of a list; so N = 1, 2, 3 … visits every gap between two effects.
+A step is a change of a plan, the middle of one that has two effects, or the moment after the last one of a list; so N = 1, 2, 3 …
+visits every gap between two effects.
 Without the variable this is one comparison.
 """
 

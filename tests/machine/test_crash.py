@@ -5,6 +5,7 @@ What must come out: exactly one domain, disk and name, or none. The guest is a f
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Iterator
 
@@ -16,11 +17,9 @@ from tests.realms import Realm, libvirt_answers, realm
 
 pytestmark = [
     pytest.mark.machine,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not libvirt_answers(), reason="needs root and libvirt"),
 ]
-CREATE_STEPS, DELETE_STEPS = 8, 5
-"""Changes of a plan, and the moment after the last one."""
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +28,57 @@ def home() -> Iterator[Realm]:
         yield made
 
 
-def die(home: Realm, ref: str, point: int, end: str) -> None:
-    """A worker that kills itself at `point`; it must not get to `end` and live."""
-    process = home.worker(GARAGE_FAILPOINT=str(point))
-    process.wait(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+class Deaths:
+    """At the first step of what is to be done, at the second, … up to the moment after the last, when all is done already."""
+
+    def __init__(self, home: Realm, end: str) -> None:
+        self._home, self._end = home, end
+        self._seen: list[tuple[object, ...]] = []
+        self.complete = False
+
+    def die(self, ref: str, point: int) -> None:
+        """A worker kills itself at step `point`."""
+        process = self._home.worker(GARAGE_FAILPOINT=str(point))
+        process.wait(timeout=60)
+        assert process.returncode == -signal.SIGKILL, f"at step {point}"
+        state = self._home.row(ref).state
+        self._seen.append((state, len(self._home.domains(ref)), self._home.files(ref)))
+        self.complete = state == self._end
+
+    def finish(self, ref: str) -> None:
+        """A worker lives and goes on from there."""
+        process = self._home.worker()
+        try:
+            assert self._home.wait(ref, self._end, "failed", process=process) == self._end, self._seen[-1:]
+        finally:
+            process.terminate()
+            assert process.wait(timeout=60) in (0, -signal.SIGTERM)
+
+    @property
+    def moments(self) -> int:
+        """How many different things the dead left."""
+        return sum(one not in self._seen[:number] for number, one in enumerate(self._seen))
 
 
-def finish(home: Realm, ref: str, end: str) -> None:
-    """A worker that lives brings the machine to `end`."""
-    process = home.worker()
-    try:
-        assert home.wait(ref, end, "failed", process=process) == end
-    finally:
-        process.terminate()
-        assert process.wait(timeout=60) in (0, -signal.SIGTERM)
-
-
-@pytest.mark.parametrize("point", range(1, CREATE_STEPS + 1))
-def test_killed_while_it_creates_and_while_it_deletes(home: Realm, point: int) -> None:
-    made = machines.create(home.ctx, home.caller, NewMachine(name=f"point-{point}", size="tiny"))
-    home.netd()
-    die(home, made.id, point, "booting")
-    finish(home, made.id, "booting")
-    assert home.domains(made.id) == [f"garage-{home.instance}-{made.id}"]
-    assert home.files(made.id) == ["disk.qcow2", "seed.iso"]
-    machines.delete(home.ctx, home.caller, made.id)
-    if point <= DELETE_STEPS:
-        die(home, made.id, point, "gone")
-    finish(home, made.id, "gone")
-    assert home.domains(made.id) == []
-    assert home.files(made.id) == []
-    assert not list((home.home / "console").glob(f"{made.id}*"))
-    assert made.id not in [item.id for item in machines.listing(home.ctx, home.caller).items]
+def test_killed_while_it_creates_and_while_it_deletes(home: Realm) -> None:
+    creating, deleting = Deaths(home, "booting"), Deaths(home, "gone")
+    for point in itertools.count(1):
+        made = machines.create(home.ctx, home.caller, NewMachine(name=f"point-{point}", size="tiny"))
+        home.netd()
+        if not creating.complete:
+            creating.die(made.id, point)
+        creating.finish(made.id)
+        assert home.domains(made.id) == [f"garage-{home.instance}-{made.id}"]
+        assert home.files(made.id) == ["disk.qcow2", "seed.iso", "vmlinuz"]
+        machines.delete(home.ctx, home.caller, made.id)
+        if not deleting.complete:
+            deleting.die(made.id, point)
+        deleting.finish(made.id)
+        assert home.domains(made.id) == []
+        assert home.files(made.id) == []
+        assert not list((home.home / "console").glob(f"{made.id}*"))
+        assert made.id not in [item.id for item in machines.listing(home.ctx, home.caller).items]
+        if creating.complete and deleting.complete:
+            break
+    assert creating.moments >= 6, "nothing, disk, seed, kernel, domain, its start recorded"
+    assert deleting.moments >= 4, "everything, no domain, no files, no name"
