@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.record import BENCHMARKS, Figure, line
 
-INFRASTRUCTURE = {"record", "running", "simulated", "sites", "virt_install", "workplace", "__main__"}
+INFRASTRUCTURE = {"pooled", "record", "running", "simulated", "sites", "virt_install", "workplace", "__main__"}
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "image": (f"{_PACKAGE}.info", "image", _("images")),
     "node": (f"{_PACKAGE}.info", "node", _("servers")),
     "site": (f"{_PACKAGE}.site", "site", _("sites of the overlay (admin)")),
+    "admin": (f"{_PACKAGE}.admin", "admin", _("pools of machines that wait (admin)")),
     "audit": (f"{_PACKAGE}.info", "audit", _("who did what")),
 }
 """(module, attribute, short help); without a short help the command is for programs."""

@@ -44,6 +44,10 @@ class Config:
     vcpu_overcommit: float = 4.0
     disk_overcommit: float = 3.0
     """How much disk may be promised, as a multiple of what there is."""
+    pool_ram_share: float = 0.0
+    """How much of a node's RAM machines that wait in pools may have, at most what is free; 0: no pools."""
+    pool_max_age_hours: float = 24.0
+    """A machine that waited longer is replaced."""
     lease_days: float = 7.0
     lease_warn_hours: float = 24.0
     lease_grace_hours: float = 72.0

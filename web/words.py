@@ -44,6 +44,7 @@ STEPS: dict[str, str] = {
     "seed": N_("disk"),
     "starting": N_("starting"),
     "booting": N_("booting"),
+    "identity": N_("name and keys"),
     "waiting_ssh": N_("waiting for SSH"),
     "ready": N_("ready"),
 }
@@ -66,10 +67,20 @@ RESOURCES: dict[str, str] = {
     "disk_gib": N_("GiB of disk"),
 }
 
+ORIGINS: dict[str, str] = {
+    "": N_("booted in advance"),
+    "empty": N_("had to boot: none of its kind was waiting"),
+    "user_data": N_("had to boot: its user-data is read at the first boot"),
+    "pool_failed": N_("had to boot: the one that was waiting did not answer"),
+}
+"""How a machine began, by `cold_reason`; nothing is said where pools are off."""
+
 EVENTS: dict[str, str] = {
     "start": N_("starting it"),
     "stop": N_("stopping it"),
     "delete": N_("deleting it"),
+    "taken": N_("taking it"),
+    "aged": N_("ending it"),
     "suspend": N_("suspending it"),
 }
 """What somebody wanted to do when the answer is `wrong_state`."""
@@ -114,6 +125,7 @@ AUDIT: dict[str, str] = {
     "site.renumber": N_("gave the site other addresses"),
     "site.place": N_("put a site on the map"),
     "site.relay": N_("decided whether a site may be a hub"),
+    "pool.fix": N_("set how many machines wait"),
     "site.configure": N_("changed the overlay's settings"),
 }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from flask import Response
+
 from garage import __version__
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, items
-from garage.services import audits, images, machines, nodes, outlook, own_site
+from garage.api.base import answer, blueprint, caller, context, items, mutate
+from garage.services import audits, images, machines, nodes, outlook, own_site, pool_views
 
 api = blueprint("info", "garage")
 
@@ -30,6 +32,19 @@ def list_images() -> dict[str, Any]:
 def list_nodes() -> dict[str, Any]:
     """Nodes with what is free on them."""
     return items(s.NodeOut, nodes.listing(context(), caller()))
+
+
+@api.get("/pools", responses={200: s.PoolList})
+def list_pools() -> dict[str, Any]:
+    """Machines that wait, by image and size, with how often a request found one (admin)."""
+    return items(s.PoolOut, pool_views.listing(context(), caller()))
+
+
+@api.put("/pools/<image>/<size>", responses={200: s.PoolOut})
+def fix_pool(header: s.MutationHeader, path: s.PoolPath, body: s.PoolIn) -> Response:  # noqa: ARG001
+    """Say how many machines wait per node, or let demand say it (admin)."""
+    who = caller()
+    return mutate(200, lambda ctx: answer(s.PoolOut, pool_views.fix(ctx, who, path.image, path.size, body.fixed)))
 
 
 @api.get("/audit", responses={200: s.AuditList})

@@ -166,6 +166,9 @@ class MachineOut(Out):
     host_key: str = Field(description="The machine's SSH host key, one line.")
     created_at: Time
     ready_at: Time | None
+    cold_reason: Literal["", "off", "empty", "user_data", "pool_failed"] = Field(
+        description="Why it had to boot; empty when it came out of a pool."
+    )
     lease_until: Time
     lease_warned: bool
     deletes_at: Time
@@ -289,7 +292,8 @@ class MeOut(BaseModel):
 
 class ForecastOut(Out):
     seconds: float | None
-    reason: str
+    reason: Literal["pool", "recent", "unknown"]
+    waiting: int = Field(description="Machines of the default kind that are booted already.")
 
 
 class StatusOut(BaseModel):
@@ -300,6 +304,32 @@ class StatusOut(BaseModel):
     parts: dict[str, bool]
     forecast: ForecastOut
     machines: int
+
+
+class PoolOut(Out):
+    image: str
+    size: str
+    waiting: int
+    starting: int
+    wanted: int
+    fixed: int | None
+    memory_mib: int = Field(description="What those that wait hold.")
+    taken: int = Field(description="Requests of the last week that found one.")
+    missed: int = Field(description="Requests of the last week that had to boot because none waited.")
+
+
+class PoolList(BaseModel):
+    items: list[PoolOut]
+
+
+class PoolIn(In):
+    fixed: int | None = Field(ge=0, le=20, description="How many wait per node; null: as many as demand says.")
+
+
+class PoolPath(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    image: str = Field(max_length=64)
+    size: str = Field(max_length=32)
 
 
 class KeyList(BaseModel):

@@ -19,6 +19,7 @@ STATES: dict[str, str] = {
     "network": "ネットワーク",
     "disk": "ディスク",
     "starting": "電源を入れる",
+    "name and keys": "名前と鍵",
     "waiting for SSH": "SSH の応答待ち",
     "owner": "所有者",
     "member": "メンバー",
@@ -26,6 +27,15 @@ STATES: dict[str, str] = {
 }
 
 HELP: dict[str, str] = {
+    "pools of machines that wait (admin)": "待機中の機械（管理者）",
+    "For admins.": "管理者のためのコマンド。",
+    "Machines that are booted in advance.": "あらかじめ起動しておく機械。",
+    "How many wait, what they hold, how often a request found one in the last week.": (
+        "待機中の台数、使っているメモリ、直近 1 週間に待機中の機械が見つかった割合。"
+    ),
+    "Have COUNT machines wait on each node, or “auto”: as many as demand says.": (
+        "ノードごとに COUNT 台を待機させます。auto なら需要に合わせます。"
+    ),
     "Machines at once, from anywhere that reaches your garage's controller.": (
         "コントローラーに届く所なら、どこからでも機械をすぐに使えます。"
     ),
@@ -268,6 +278,10 @@ TABLES: dict[str, str] = {
     "expired": "期限切れ",
     "withdrawn": "取り消し済み",
     "LINK": "リンク",
+    "WAITING": "待機中",
+    "STARTING": "準備中",
+    "FIXED": "固定",
+    "FOUND ONE": "見つかった割合",
     "FROM": "から",
     "TO": "へ",
     "LOSS %": "損失 %",
@@ -319,6 +333,13 @@ SAYINGS: dict[str, str] = {
     "{name} is {state}. Start it?": "{name} は{state}。起動しますか？",
     "Waiting for {name} to learn it…": "{name} に鍵が届くのを待っています…",
     "Written. Now: ssh NAME{suffix}": "書きました。使い方: ssh NAME{suffix}",
+    "it had been booted already": "あらかじめ起動してあった機械です",
+    "it had to boot: none of its kind was waiting": "同じ種類の待機中の機械がなかったため、新しく起動しました",
+    "it had to boot: its user-data is read at the first boot": "user-data は最初の起動で読むため、新しく起動しました",
+    "it had to boot: the one that was waiting did not answer": "待機中の機械が応答しなかったため、新しく起動しました",
+    "no machines wait": "待機中の機械はありません",
+    "by demand": "需要に合わせる",
+    "a number, or auto": "数か auto を書いてください",
     "interrupted": "中断しました",
     "write it like 90m, 24h or 7d": "90m、24h、7d のように書いてください",
     "What shall this site itself be called?": "この拠点自身の名前は？",

@@ -27,6 +27,11 @@ def _(text: str) -> str:
     return _catalogue().get(text, text)
 
 
+def N_(text: str) -> str:
+    """Marks a text that is translated later."""
+    return text
+
+
 STATES: dict[str, str] = {
     "requested": "waiting",
     "deleting": "deleting",
@@ -39,6 +44,7 @@ STEPS: dict[str, str] = {
     "disk": "disk",
     "seed": "disk",
     "starting": "starting",
+    "identity": "name and keys",
     "waiting_ssh": "waiting for SSH",
 }
 

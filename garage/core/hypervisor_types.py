@@ -92,6 +92,9 @@ class Hypervisor(Protocol):
     def resume(self, machine_id: str) -> None:
         """Let a paused guest go on."""
 
+    def suspend(self, machine_id: str) -> None:
+        """Pause a running guest: it keeps its memory and takes no CPU."""
+
     def shutdown(self, machine_id: str) -> None:
         """Ask the guest to shut down; returns at once, also when the guest will not hear."""
 
@@ -101,6 +104,10 @@ class Hypervisor(Protocol):
 
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         """Replace a file in the running guest, by its agent; the folder must be there."""
+
+    def execute(self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0) -> bool:
+        """Have the guest's agent run a shell script (as root) with `data` as its standard input. Waits up to `wait` seconds for its end:
+        True when it ended with 0. With 0 seconds it is only begun: True."""
 
     def console(self, machine_id: str) -> bytes:
         """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""

@@ -14,6 +14,10 @@ from garage.core.states import Event, State
 
 ASK_AGAIN = 10.0
 """Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
+IDENTITY_TIMEOUT = 15.0
+"""Seconds from taking a pool machine to its SSH; then it boots after all. Usually it takes one."""
+YIELD = 1.0
+"""Seconds between looks whether the machines that people wait for have started."""
 CONSOLE_LOOK = 3.0
 """Seconds between looks at the console of a machine that boots."""
 
@@ -41,6 +45,10 @@ class Wanted:
     mac: str
     tap: str
     keys_applied: bool = True
+    warm: bool = False
+    """A pool machine that has booted and waits, paused."""
+    taken: bool = False
+    """Out of a pool: it gets its identity while it runs, instead of a boot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class Seen:
     """Seconds since the guest was asked to shut down in this state."""
     panicked: bool = False
     """Its console says so; looked at while it boots."""
+    busy: bool = False
+    """Machines of people start on this node: what nobody waits for makes way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,31 @@ class Start:
 @dataclass(frozen=True, slots=True)
 class Resume:
     """Let a paused guest go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Pause a running guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Wait until a pool machine's system has come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkWarm:
+    """Record that a pool machine may be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveIdentity:
+    """Tell a running guest who it is, by its agent; with that its SSH starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootAnew:
+    """Record that a taken machine boots after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +202,11 @@ Change = (
     | Define
     | Start
     | Resume
+    | Suspend
+    | Settle
+    | MarkWarm
+    | GiveIdentity
+    | BootAnew
     | Shutdown
     | Destroy
     | Undefine
@@ -182,6 +222,8 @@ Change = (
 def plan(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
     """The changes that bring `machine` nearer to what it should be; empty when it is there."""
     match machine.state:
+        case State.SPARE:
+            return _spare(machine, seen, limits)
         case State.PREPARING:
             return _prepare(machine, seen)
         case State.BOOTING:
@@ -206,7 +248,40 @@ def _active(seen: Seen) -> bool:
     return seen.domain is not None and seen.domain.active
 
 
+def _spare(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
+    """Booted without an identity, then paused. One that went off or does not come up is of no use to anybody."""
+    domain = seen.domain
+    if not machine.started:
+        if _active(seen):
+            return [MarkStarted()]
+        return [Wait("busy", YIELD)] if seen.busy else _bring_up(machine, seen, MarkStarted())
+    if domain is None or not domain.active or domain.crashed:
+        return [Fire(Event.AGED)]
+    if machine.warm:
+        return [Suspend()] if domain.power is Power.RUNNING else []
+    if seen.busy:
+        return [Suspend(), Wait("busy", YIELD)] if domain.power is Power.RUNNING else [Wait("busy", YIELD)]
+    if seen.age >= limits.boot_timeout:
+        return [Fire(Event.AGED)]
+    return [*([Resume()] if domain.power is Power.PAUSED else []), Settle(), Suspend(), MarkWarm()]
+
+
+def _identify(seen: Seen) -> list[Change]:
+    """A taken machine: it runs within a moment, or boots like any other."""
+    domain = seen.domain
+    if seen.answered:
+        return [Fire(Event.IDENTIFIED)]
+    if domain is None or not domain.active or domain.crashed or seen.age >= IDENTITY_TIMEOUT:
+        return [*([Destroy()] if _active(seen) else []), BootAnew()]
+    wait: list[Change] = [Show("identity"), Probe(), Wait("ssh", IDENTITY_TIMEOUT - seen.age)]
+    if seen.asked_ago is not None:
+        return wait
+    return [*([Resume()] if domain.power is Power.PAUSED else []), GiveIdentity(), *wait]
+
+
 def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
+    if machine.taken:
+        return _identify(seen)
     if _active(seen):
         return [Fire(Event.STARTED)]
     return _bring_up(machine, seen, Fire(Event.STARTED))

@@ -25,6 +25,12 @@ class State(StrEnum):
 
 class Event(StrEnum):
     PLACED = "placed"
+    TAKEN = "taken"
+    """A request took this machine out of a pool."""
+    IDENTIFIED = "identified"
+    """It has its identity, and its own SSH sent a banner."""
+    AGED = "aged"
+    """A pool machine that nobody may have any more: too old, of an older image, or in the way of one that runs."""
     REFUSED = "refused"
     STARTED = "started"
     """The domain runs."""
@@ -52,7 +58,10 @@ S, E = State, Event
 TABLE: dict[tuple[State, Event], State] = {
     (S.REQUESTED, E.PLACED): S.PREPARING,
     (S.REQUESTED, E.REFUSED): S.FAILED,
+    (S.SPARE, E.TAKEN): S.PREPARING,
+    (S.SPARE, E.AGED): S.DELETING,
     (S.PREPARING, E.STARTED): S.BOOTING,
+    (S.PREPARING, E.IDENTIFIED): S.READY,
     (S.PREPARING, E.ERROR): S.FAILED,
     (S.BOOTING, E.ANSWERED): S.READY,
     (S.BOOTING, E.ERROR): S.FAILED,

@@ -174,8 +174,9 @@ class Machine(Base):
         Index("ix_machine_node_state", "node", "state"),
     )
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
-    created_by: Mapped[str] = mapped_column(ForeignKey("user.id"))
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id"))
+    """None: a pool machine, nobody's."""
+    created_by: Mapped[str | None] = mapped_column(ForeignKey("user.id"))
     name: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str] = mapped_column(String(32), default="")
@@ -185,6 +186,12 @@ class Machine(Base):
     """What its owner wants; a reboot is a stop that still wants to run."""
     started: Mapped[bool] = mapped_column(default=False)
     """The domain was started for the boot that the machine is in; False again as soon as a start is asked for."""
+    warm: Mapped[bool] = mapped_column(default=False)
+    """A pool machine that has booted and waits, paused: it may be taken."""
+    taken: Mapped[bool] = mapped_column(default=False)
+    """It came out of a pool, and gets its identity while it runs."""
+    cold_reason: Mapped[str] = mapped_column(String(16), default="")
+    """Why its first boot was a cold one: a key of `core.pool.COLD`; empty when it came out of a pool."""
     error: Mapped[Json | None]
     """`GarageError.as_dict()` of why it failed."""
     console_tail: Mapped[str] = mapped_column(default="")
@@ -218,6 +225,16 @@ class Machine(Base):
     """When its SSH first answered."""
     project: Mapped[Project] = relationship(lazy="raise")
     image: Mapped[Image] = relationship(lazy="raise")
+
+
+class PoolSize(Base):
+    """How many machines an admin wants to wait per node, whatever the demand."""
+
+    __tablename__ = "pool"
+    image: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Its name: a newer image of the name takes the pool over."""
+    size: Mapped[str] = mapped_column(String(32), primary_key=True)
+    fixed: Mapped[int]
 
 
 class EventRow(Base):

@@ -60,7 +60,9 @@ def audit(
 
 
 def publish_machine(session: Session, ctx: Context, machine: Machine) -> None:
-    """An event row with what a watcher needs to redraw the machine."""
+    """An event row with what a watcher needs to redraw the machine; nobody watches one that is nobody's."""
+    if machine.project_id is None:
+        return
     data = {
         "id": machine.id,
         "name": machine.name,

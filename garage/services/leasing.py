@@ -13,7 +13,7 @@ from garage.services.transitions import fire
 from garage.services.work import SETTLED, Hold, held
 
 HOUR = 3600.0
-OUT = (*SETTLED, State.DELETING.value)
+OUT = (*SETTLED, State.SPARE.value, State.DELETING.value)
 
 
 def run(ctx: Context, hold: Hold) -> int:

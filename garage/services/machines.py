@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from garage.core import ipam, names, sshkeys
+from garage.core import names, sshkeys
 from garage.core.placement import place
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.core.userdata import check_user_data
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
-from garage.services import capacity, keys, own_site
+from garage.services import addresses, capacity, keys, own_site, pools
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for, project_for, visible
 from garage.services.sorting import cursor_after, ordered
@@ -52,29 +53,19 @@ def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
         _check_name_free(session, project, name)
         image, size = _image(session, wanted.image), _size(session, wanted.size)
         capacity.check_quota(session, project, size)
-        node = _place(session, ctx, project, size)
-        machine = Machine(
-            **{
-                "id": ctx.new_id(),
-                "project_id": project.id,
-                "created_by": caller.user_id,
-                "name": name,
-                "image_id": image.id,
-            },
-            **{
-                "state": State.REQUESTED.value,
-                "state_since": ctx.clock(),
-                "created_at": ctx.clock(),
-                "lease_until": lease_until,
-            },
-            **{"size": size.name, "vcpus": size.vcpus, "memory_mib": size.memory_mib, "disk_gib": size.disk_gib},
-            **{"host_key_private": locked[0], "host_key_public": public, "user_data": locked[1]},
-            **{"node": node.name, "number": node.next_number, "authorized_keys": keys.of_project(session, project.id)},
-            **_network(session, ctx, node),
-        )
+        owned = {
+            "project_id": project.id,
+            "created_by": caller.user_id,
+            "name": name,
+            "created_at": ctx.clock(),
+            "lease_until": lease_until,
+            "host_key_private": locked[0],
+            "host_key_public": public,
+            "user_data": locked[1],
+            "authorized_keys": keys.of_project(session, project.id),
+        }
+        machine = _from_pool(session, ctx, image, size, owned) or _new(session, ctx, project, image, size, owned)
         machine.project, machine.image = project, image
-        session.add(machine)
-        fire(session, ctx, machine, Event.PLACED)
         audit(
             session,
             ctx,
@@ -88,6 +79,43 @@ def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
         )
         session.flush()
         return _view(session, ctx, machine)
+
+
+def _from_pool(session: Session, ctx: Context, image: Image, size: Size, owned: dict[str, Any]) -> Machine | None:
+    """A machine that waited becomes this one: it keeps its id, its disk and its addresses."""
+    machine = pools.take(session, ctx, image, size) if owned["user_data"] is None else None
+    if machine is None:
+        return None
+    for field, value in owned.items():
+        setattr(machine, field, value)
+    machine.warm, machine.taken, machine.cold_reason = False, True, ""
+    session.get_one(Node, machine.node).spec_version += 1  # its name
+    fire(session, ctx, machine, Event.TAKEN)
+    pools.make_room(session, ctx, machine.node)
+    return machine
+
+
+def _new(session: Session, ctx: Context, project: Project, image: Image, size: Size, owned: dict[str, Any]) -> Machine:
+    """A machine that boots."""
+    node = _place(session, ctx, project, size)
+    now = ctx.clock()
+    machine = Machine(
+        id=ctx.new_id(),
+        image_id=image.id,
+        state=State.REQUESTED.value,
+        state_since=now,
+        size=size.name,
+        vcpus=size.vcpus,
+        memory_mib=size.memory_mib,
+        disk_gib=size.disk_gib,
+        cold_reason=pools.why_cold(ctx, user_data=owned["user_data"] is not None).value,
+        **owned,
+        **addresses.allot(session, ctx, node),
+    )
+    session.add(machine)
+    fire(session, ctx, machine, Event.PLACED)
+    pools.make_room(session, ctx, node.name)
+    return machine
 
 
 def listing(
@@ -106,7 +134,7 @@ def listing(
         query = (
             select(Machine)
             .options(joinedload(Machine.project), joinedload(Machine.image))
-            .where(visible(caller, Machine.project_id))
+            .where(visible(caller, Machine.project_id), Machine.project_id.is_not(None))
         )
         query = query.where(Machine.state == state if state else Machine.state != State.GONE.value)
         if project:
@@ -139,7 +167,7 @@ def start(ctx: Context, caller: Caller, ref: str) -> MachineView:
             place(
                 [room],
                 Demand(machine.vcpus, machine.memory_mib, 0),
-                stoppable=capacity.stoppable(session, machine.project_id),
+                stoppable=capacity.stoppable(session, machine.project_id or ""),
             )
         machine.wants_running = True
         return _done(session, ctx, caller, machine, Event.START, "machine.start")
@@ -278,24 +306,6 @@ def _place(session: Session, ctx: Context, project: Project, size: Size) -> Node
     return session.get_one(Node, room.name)
 
 
-def _network(session: Session, ctx: Context, node: Node) -> dict[str, object]:
-    """Addresses, MAC and tap; the node's spec gets a new version with them."""
-    used = set(session.scalars(select(Machine.ipv4).where(Machine.state != State.GONE.value)))
-    last = session.scalar(select(Machine.ipv4).order_by(Machine.id.desc()).limit(1))
-    ipv4, ipv6 = ipam.allot(*own_site.prefixes(session, ctx), used, after=last)
-    number = node.next_number
-    node.next_number += 1
-    node.spec_version += 1
-    instance = ctx.config.instance
-    return {
-        "ipv4": ipv4,
-        "ipv6": ipv6,
-        "mac": names.mac(instance, number),
-        "tap": names.tap(instance, number),
-        "spec_version": node.spec_version,
-    }
-
-
 def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[MachineView]:
     machines = list(machines)
     users = select(User.id, User.name).where(User.id.in_({m.created_by for m in machines}))
@@ -306,7 +316,7 @@ def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[
         machine_view(
             ctx.config,
             m,
-            owner=owners[m.created_by],
+            owner=owners.get(m.created_by or "", ""),
             node_error=nodes[m.node].hypervisor_error,
             virtualisation=nodes[m.node].facts.get("virtualisation", ""),
             site_domain=domain,

@@ -37,7 +37,7 @@ def sealed_spec(ctx: Context, node: str, after: int) -> bytes | None:
 
 def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
     """What the node's network should be, derived from the machines' rows."""
-    query = select(Machine, Project.name).join(Project, Project.id == Machine.project_id)
+    query = select(Machine, Project.name).outerjoin(Project, Project.id == Machine.project_id)
     query = query.where(Machine.node == node.name, Machine.state.not_in([State.GONE.value, State.LOST.value])).order_by(
         Machine.number
     )
@@ -47,7 +47,7 @@ def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
         version=node.spec_version,
         bridge=_bridge(ctx, own_site.prefixes(session, ctx)),
         domain=own_site.current(session, ctx).site_domain,
-        machines=tuple(_machine_net(machine, project) for machine, project in session.execute(query)),
+        machines=tuple(_machine_net(machine, project or names.SPARES) for machine, project in session.execute(query)),
     )
 
 

@@ -9,18 +9,24 @@ from sqlalchemy import select
 
 from garage.core.types import SizeSpec
 from garage.db.models import Image, Machine, Node, Size
+from garage.services import pools
 from garage.services.context import Context
 from garage.services.nodes import netd_error
 
 RECENT = 10
+TYPICAL = 1.0
+"""Seconds from taking a machine to its SSH, until this garage knows better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How many seconds a new machine takes from request to SSH, None while nothing is known; `reason` is "recent" or "unknown"."""
+    """How many seconds a new machine of the page's defaults takes from request to SSH, None while nothing is known; `reason` is "pool",
+    "recent" (a boot, like the last ones) or "unknown"."""
 
     seconds: float | None
     reason: str
+    waiting: int = 0
+    """Machines that are booted already."""
 
 
 def sizes(ctx: Context) -> list[SizeSpec]:
@@ -33,15 +39,15 @@ def sizes(ctx: Context) -> list[SizeSpec]:
 
 
 def forecast(ctx: Context) -> Forecast:
-    """The median of the last ten machines' first boots."""
+    """The median of the last ten machines that came the same way: out of a pool, or by a boot."""
     with ctx.db.read() as session:
-        query = (
-            select(Machine.ready_at - Machine.created_at)
-            .where(Machine.ready_at.is_not(None))
-            .order_by(Machine.id.desc())
-            .limit(RECENT)
-        )
-        times = [float(value) for value in session.scalars(query) if value is not None]
+        waiting = pools.waiting(session, *pools.FIRST)
+        query = select(Machine.ready_at - Machine.created_at).where(Machine.ready_at.is_not(None))
+        query = query.where(Machine.cold_reason == "" if waiting else Machine.cold_reason != "")
+        rows = session.scalars(query.order_by(Machine.created_at.desc()).limit(RECENT))
+        times = [float(value) for value in rows if value is not None]
+    if waiting:
+        return Forecast(statistics.median(times) if times else TYPICAL, "pool", waiting)
     return Forecast(statistics.median(times), "recent") if times else Forecast(None, "unknown")
 
 

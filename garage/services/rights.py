@@ -56,7 +56,7 @@ def machine_for(session: Session, caller: Caller, ref: str) -> Machine:
     query = (
         select(Machine)
         .options(joinedload(Machine.project), joinedload(Machine.image))
-        .where(visible(caller, Machine.project_id))
+        .where(visible(caller, Machine.project_id), Machine.project_id.is_not(None))
     )
     if found := session.scalars(query.where(Machine.id == ref)).first():
         return found

@@ -47,6 +47,8 @@ class MachineView:
     host_key: str
     created_at: float
     ready_at: float | None
+    cold_reason: str
+    """Why its first boot was a cold one (`core.pool.Cold`); empty when it came out of a pool."""
     lease_until: float
     lease_warned: bool
     deletes_at: float
@@ -176,7 +178,7 @@ def machine_view(
 
 _SAME: tuple[str, ...] = (
     *("id", "name", "state", "step", "state_since", "wants_running", "node", "size", "vcpus", "memory_mib", "disk_gib"),
-    *("ipv4", "ipv6", "created_at", "ready_at", "lease_until", "lease_warned", "error", "console_tail"),
+    *("ipv4", "ipv6", "created_at", "ready_at", "cold_reason", "lease_until", "lease_warned", "error", "console_tail"),
 )
 
 

@@ -13,8 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from garage.core import ipam
-from garage.core.names import fqdn
+from garage.core.names import SPARES, fqdn
 from garage.core.plan import Wanted
+from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeFacts
 from garage.db.models import EventRow, Image, Machine, Node, Project, Setting
@@ -24,7 +25,7 @@ from garage.services.context import Context, audit
 from garage.services.transitions import fire, show_step
 
 PARKED = "parked"
-SETTLED = (State.GONE.value, State.LOST.value, State.REQUESTED.value, State.SPARE.value)
+SETTLED = (State.GONE.value, State.LOST.value, State.REQUESTED.value)
 """States that ask nothing of a worker."""
 
 
@@ -75,6 +76,20 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Warm:
+    """A pool machine has booted and is paused: it may be taken."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class BootedAnew:
+    """A taken machine did not get its identity while it ran, and boots like any other."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """An event of the state table, decided when the machine was in `state` since `since`; stale ones are dropped."""
 
@@ -94,7 +109,7 @@ class KeysPushed:
     keys: tuple[str, ...]
 
 
-Note = Step | Started | KeysPushed | Moved
+Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved
 
 
 def nodes(ctx: Context) -> dict[str, str]:
@@ -145,7 +160,7 @@ def held(session: Session, hold: Hold) -> Node:
 def load(ctx: Context, node: str) -> NodeWork:
     """What is wanted of `node`, in one snapshot."""
     query = select(Machine, Project.name, Image.sha256, Image.manifest)
-    query = query.join(Project, Project.id == Machine.project_id).join(Image, Image.id == Machine.image_id)
+    query = query.outerjoin(Project, Project.id == Machine.project_id).join(Image, Image.id == Machine.image_id)
     query = query.where(Machine.node == node, Machine.state.not_in(SETTLED))
     with ctx.db.read() as session:
         row = session.get_one(Node, node)
@@ -156,11 +171,11 @@ def load(ctx: Context, node: str) -> NodeWork:
         return NodeWork(machines, row.applied_version, row.boot_id, _parked(session), bool(row.hypervisor_error))
 
 
-def _wanted(machine: Machine, project: str, sha256: str, manifest: dict[str, Any]) -> Wanted:
+def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[str, Any]) -> Wanted:
     return Wanted(
         id=machine.id,
         name=machine.name,
-        project=project,
+        project=project or SPARES,
         state=State(machine.state),
         state_since=machine.state_since,
         wants_running=machine.wants_running,
@@ -176,6 +191,8 @@ def _wanted(machine: Machine, project: str, sha256: str, manifest: dict[str, Any
         mac=machine.mac,
         tap=machine.tap,
         keys_applied=machine.keys_applied,
+        warm=machine.warm,
+        taken=machine.taken,
     )
 
 
@@ -195,6 +212,10 @@ def _note(session: Session, ctx: Context, node: Node, note: Note) -> bool:
             show_step(session, ctx, machine, note.step)
         case Started():
             machine.started = True
+        case Warm():
+            machine.warm = machine.state == State.SPARE.value
+        case BootedAnew():
+            machine.taken, machine.cold_reason = False, Cold.FAILED.value
         case KeysPushed():
             machine.keys_applied = tuple(machine.authorized_keys) == note.keys
             return machine.keys_applied
@@ -275,6 +296,16 @@ def silence(ctx: Context, node: str) -> list[str]:
         every = select(Machine.id).where(Machine.node == node, Machine.state.not_in(SETTLED))
         audit(session, ctx, "garage", "node.park", node)
         return list(session.scalars(every))
+
+
+def spare_place(ctx: Context, machine_id: str) -> tuple[str, str, str, str] | None:
+    """(IPv4, its gateway, IPv6, its gateway) of a machine that is nobody's; None for one that is somebody's."""
+    with ctx.db.read() as session:
+        machine = session.get_one(Machine, machine_id)
+        if machine.state != State.SPARE.value:
+            return None
+        prefixes = own_site.prefixes(session, ctx)
+        return machine.ipv4, ipam.gateway(prefixes[0]), machine.ipv6, ipam.gateway(prefixes[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts, Listener,
 from garage.errors import N_, GarageError
 
 GIB = 1 << 30
-OFF, RUNNING = Domain(Power.OFF), Domain(Power.RUNNING)
+OFF, RUNNING, PAUSED = Domain(Power.OFF), Domain(Power.RUNNING), Domain(Power.PAUSED)
 
 
 @dataclass(slots=True)
@@ -129,6 +129,12 @@ class FakeHypervisor:
             if guest.domain.power is Power.PAUSED:
                 guest.domain = RUNNING
 
+    def suspend(self, machine_id: str) -> None:
+        with self._changing("suspend", machine_id):
+            guest = self._guest(machine_id)
+            if self._now(guest).power is Power.RUNNING:
+                guest.domain = PAUSED
+
     def shutdown(self, machine_id: str) -> None:
         with self._changing("shutdown", machine_id):
             guest = self._guest(machine_id)
@@ -156,6 +162,18 @@ class FakeHypervisor:
                     "hypervisor_error", N_("libvirt refused: {reason}"), reason="the agent is not connected"
                 )
             guest.files[path] = data
+
+    def execute(self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0) -> bool:
+        """The guest remembers what it was told; a script that is waited for ends when the guest has booted."""
+        with self._changing("execute", machine_id):
+            guest = self._guest(machine_id)
+            if self.faults.agent_away or guest.domain.power is not Power.RUNNING:
+                raise GarageError(
+                    "hypervisor_error", N_("libvirt refused: {reason}"), reason="the agent is not connected"
+                )
+            guest.files[script] = data
+            booted = time.monotonic() - guest.started_at >= self.settings.boot
+        return booted or not wait
 
     def read_file(self, machine_id: str, path: str) -> bytes:
         """What the guest has there; for tests."""

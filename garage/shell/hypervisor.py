@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ DEADLINE = 15.0
 SLOW_DEADLINE = 60.0
 """Of define and start: the first of them after an upgrade of QEMU waits for libvirt to ask QEMU what it can (8-16 s on 2 cores)."""
 AGENT_TIMEOUT = 3
+EXECUTED_LOOK = 0.25
+"""Seconds between questions whether a script in a guest has ended."""
 KEEPALIVE = (5, 3)
 """Seconds between keepalive messages, and how many may stay unanswered before libvirt gives the connection up."""
 LOST_CODES = (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC)
@@ -120,6 +123,13 @@ class LibvirtHypervisor:
 
         self._on(machine_id, work)
 
+    def suspend(self, machine_id: str) -> None:
+        def work(domain: Any) -> None:
+            if domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING:
+                domain.suspend()
+
+        self._on(machine_id, work)
+
     def shutdown(self, machine_id: str) -> None:
         self._on(machine_id, _ask_to_shut_down)
 
@@ -141,6 +151,18 @@ class LibvirtHypervisor:
 
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         self._on(machine_id, lambda domain: _write_in_guest(domain, path, data))
+
+    def execute(self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0) -> bool:
+        started: list[int] = []
+        self._on(machine_id, lambda domain: started.append(_execute(domain, script, data)))
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            time.sleep(EXECUTED_LOOK)
+            ended: list[int | None] = []
+            self._on(machine_id, lambda domain, ended=ended: ended.append(_exit_code(domain, started[0])))  # type: ignore[misc]
+            if ended[0] is not None:
+                return ended[0] == 0
+        return not wait
 
     def console(self, machine_id: str) -> bytes:
         return console_file.tail(self._log(machine_id))
@@ -275,6 +297,19 @@ def _write_in_guest(domain: Any, path: str, data: bytes) -> None:
         _agent(domain, "guest-file-write", **{"handle": handle, "buf-b64": text})
     finally:
         _agent(domain, "guest-file-close", handle=handle)
+
+
+def _execute(domain: Any, script: str, data: bytes) -> int:
+    """The pid in the guest (guest-exec)."""
+    given = {"input-data": base64.b64encode(data).decode()} if data else {}
+    answer = _agent(domain, "guest-exec", path="/bin/sh", arg=["-c", script], **given)
+    return int(answer["pid"])
+
+
+def _exit_code(domain: Any, pid: int) -> int | None:
+    """None while it runs; a signal counts as 1."""
+    answer = _agent(domain, "guest-exec-status", pid=pid)
+    return int(answer.get("exitcode", 1)) if answer["exited"] else None
 
 
 def _agent(domain: Any, command: str, **arguments: Any) -> Any:

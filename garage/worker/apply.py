@@ -13,12 +13,15 @@ from garage.core.console import tail
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Disks, Hypervisor
 from garage.core.plan import Change, Fault, Wanted
-from garage.core.seed import AUTHORIZED_KEYS, authorized_keys_text
+from garage.core.seed import AUTHORIZED_KEYS, WARM_UP, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError
-from garage.services.work import Hold, KeysPushed, Moved, Note, Started, Step
+from garage.services.work import BootedAnew, Hold, KeysPushed, Moved, Note, Started, Step, Warm
 from garage.worker import failpoint
 from garage.worker.recorder import Recorder
+
+SETTLE_SECONDS = 45.0
+"""That a guest may take to say whether it has started, and to rehearse a login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Tools:
     recorder: Recorder
     seed_files: Callable[[str], dict[str, bytes]]
     """The seed of a machine id; reads secrets, so nothing keeps it."""
+    take: Callable[[str], tuple[str, bytes]]
+    """(script, its input) by which a taken machine gets its identity; secrets, too."""
     keys: Callable[[str], tuple[str, ...]]
     """Who may log in to a machine id."""
     kvm: Callable[[], bool]
@@ -54,11 +59,14 @@ def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> N
 
 _ON_DOMAIN: dict[type, Callable[[Hypervisor, str], None]] = {
     p.Start: lambda hypervisor, machine_id: hypervisor.start(machine_id),
+    p.Suspend: lambda hypervisor, machine_id: hypervisor.suspend(machine_id),
     p.Resume: lambda hypervisor, machine_id: hypervisor.resume(machine_id),
     p.Shutdown: lambda hypervisor, machine_id: hypervisor.shutdown(machine_id),
     p.Destroy: lambda hypervisor, machine_id: hypervisor.destroy(machine_id),
     p.Undefine: lambda hypervisor, machine_id: hypervisor.undefine(machine_id),
 }
+
+_MARKS: dict[type, Callable[[str], Note]] = {p.MarkStarted: Started, p.MarkWarm: Warm, p.BootAnew: BootedAnew}
 
 
 def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> None:
@@ -81,12 +89,23 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
             keys = tools.keys(machine.id)
             tools.hypervisor.write_file(machine.id, AUTHORIZED_KEYS, authorized_keys_text(keys).encode())
             _write(tools, hold, KeysPushed(machine.id, keys))
-        case p.MarkStarted():
-            _write(tools, hold, Started(machine.id))
         case p.Fire(event, fault):
             _write(tools, hold, _moved(tools, machine, event, fault))
+        case p.MarkStarted() | p.MarkWarm() | p.BootAnew():
+            _write(tools, hold, _MARKS[type(change)](machine.id))
         case p.Probe() | p.Wait():
             pass
+        case _:
+            _on_guest(tools, machine, change)
+
+
+def _on_guest(tools: Tools, machine: Wanted, change: Change) -> None:
+    match change:
+        case p.Settle():
+            if not tools.hypervisor.execute(machine.id, WARM_UP, wait=SETTLE_SECONDS):
+                raise GarageError("unavailable", N_("{name} is still starting"), name=machine.name)
+        case p.GiveIdentity():
+            tools.hypervisor.execute(machine.id, *tools.take(machine.id))
         case _:
             _ON_DOMAIN[type(change)](tools.hypervisor, machine.id)
 

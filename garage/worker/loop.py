@@ -19,7 +19,7 @@ from garage.core.plan import Change, Limits, Wanted, plan
 from garage.core.states import State
 from garage.core.types import NodeFacts
 from garage.errors import GarageError
-from garage.services import leasing, work
+from garage.services import leasing, pools, work
 from garage.services.context import Context
 from garage.services.work import Hold, NodeWork
 from garage.worker.apply import Stale, Tools, apply, failed
@@ -86,6 +86,7 @@ class NodeLoop:
         backend: Backend,
         recorder: Recorder,
         seed_files: Callable[[str], dict[str, bytes]],
+        take: Callable[[str], tuple[str, bytes]],
         *,
         bell: threading.Event | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -112,6 +113,7 @@ class NodeLoop:
             backend.disks,
             recorder,
             seed_files,
+            take,
             lambda machine_id: work.authorized_keys(ctx, machine_id),
             self._kvm,
             keeper.valid,
@@ -206,12 +208,13 @@ class NodeLoop:
         machine_id = done.machine.id
         if done.error is None:
             self._retry.pop(machine_id, None)
-            if p.Shutdown() in done.changes:
+            if p.Shutdown() in done.changes or p.GiveIdentity() in done.changes:
                 self._observer.asked(machine_id)
             return
         before = self._retry.get(machine_id)
         pause = min(BACKOFF_MAX, before.pause * 2) if before else BACKOFF_FIRST
-        self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, p.PushKeys() in done.changes)
+        for_guest = any(isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity) for change in done.changes)
+        self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, for_guest)
         if done.error.code == "hypervisor_away":
             self._look_at = 0.0
 
@@ -224,6 +227,7 @@ class NodeLoop:
         self._facts = self._backend.hypervisor.facts()
         self._record_facts(hold, self._facts)
         leasing.run(self._ctx, hold)
+        pools.tend(self._ctx, hold)
         self._look_at = now + FULL_LOOK
 
     def _record_facts(self, hold: Hold, facts: HostFacts) -> None:
@@ -252,12 +256,13 @@ class NodeLoop:
         """Plan every machine that nobody works on; returns the seconds until the first has to be looked at again."""
         targets: dict[str, str] = {}
         answered, soonest = self._backend.prober.answered(), FULL_LOOK
+        busy = any(machine.state in BRINGING_UP for machine in load.machines.values())
         network = self._network_version(load)
         for machine in () if load.parked else load.machines.values():
             if machine.id in self._busy:
                 continue
             key = _probe_key(machine)
-            seen = self._observer.seen(machine, network, answered=key in answered)
+            seen = self._observer.seen(machine, network, answered=key in answered, busy=busy)
             changes = plan(machine, seen, self._limits)
             if p.Probe() in changes:
                 targets[key] = machine.ipv4
@@ -304,7 +309,7 @@ class NodeLoop:
     def _finish(self, hold: Hold, machine: Wanted, changes: list[Change], error: GarageError | None) -> None:
         looked, domain = True, None
         try:
-            if error and error.code in FINAL and machine.state in BRINGING_UP:
+            if error and error.code in FINAL and machine.state in BRINGING_UP and not machine.taken:
                 self._recorder.put(hold, failed(machine, error)).result()
                 error = None
             domain = self._backend.hypervisor.look(machine.id)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from garage.config import Config
 from garage.db.session import ChangeWatch
@@ -16,7 +17,7 @@ from garage.worker.housekeeping import Housekeeper
 from garage.worker.loop import Backend, NodeLoop
 from garage.worker.ownership import Keeper, ServerLock
 from garage.worker.recorder import Recorder
-from garage.worker.seeding import seed_files
+from garage.worker.seeding import seed_files, take
 
 log = logging.getLogger(__name__)
 POLL = 0.05
@@ -58,7 +59,7 @@ def _node(
     bell = threading.Event()  # the prober rings it, and exists before the loop does
     backend = open_backend(uri, config, bell.set)
     keeper = Keeper(ctx, name, lock, time.monotonic)
-    loop = NodeLoop(ctx, name, keeper, backend, recorder, lambda machine_id: seed_files(ctx, machine_id), bell=bell)
+    loop = NodeLoop(ctx, name, keeper, backend, recorder, partial(seed_files, ctx), partial(take, ctx), bell=bell)
     return name, loop, backend
 
 

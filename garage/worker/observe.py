@@ -10,7 +10,7 @@ from garage.core.hypervisor_types import Disks, Domain
 from garage.core.plan import CONSOLE_LOOK, Seen, Wanted
 from garage.core.states import State
 
-NEEDS_FILES = frozenset({State.PREPARING, State.BOOTING, State.UNREACHABLE})
+NEEDS_FILES = frozenset({State.SPARE, State.PREPARING, State.BOOTING, State.UNREACHABLE})
 """States whose plans look at disk and seed."""
 
 
@@ -56,7 +56,7 @@ class Observer:
         for gone in self._stays.keys() - machine_ids:
             del self._stays[gone]
 
-    def seen(self, machine: Wanted, network_version: int, *, answered: bool) -> Seen:
+    def seen(self, machine: Wanted, network_version: int, *, answered: bool, busy: bool = False) -> Seen:
         stay, now = self._stay(machine), self._monotonic()
         disk, seed = self._disks.present(machine.id) if machine.state in NEEDS_FILES else (True, True)
         return Seen(
@@ -68,6 +68,7 @@ class Observer:
             answered=answered,
             asked_ago=None if stay.asked is None else now - stay.asked,
             panicked=self._panicked(machine, stay, now),
+            busy=busy,
         )
 
     def _panicked(self, machine: Wanted, stay: _Stay, now: float) -> bool:

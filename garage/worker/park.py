@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from garage.core.hypervisor_types import Hypervisor
+from garage.core.hypervisor_types import Hypervisor, Power
 from garage.core.plan import ASK_AGAIN
 from garage.errors import GarageError
 from garage.services import work
@@ -33,11 +33,14 @@ def park(
     """
     work.set_parked(ctx, True)
     mine = set(work.silence(ctx, ctx.config.node))
-    running = [key for key, domain in hypervisor.observe().items() if domain.active and key in mine]
+    there = {key: domain for key, domain in hypervisor.observe().items() if domain.active and key in mine}
+    paused = [key for key, domain in there.items() if domain.power is Power.PAUSED]  # they hear nothing
+    running = [key for key in there if key not in paused]
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="park") as pool:
+        list(pool.map(lambda key: _try(hypervisor.destroy, key), paused))
         left = _wait_for_guests(hypervisor, running, pool, monotonic() + seconds, monotonic, sleep)
         list(pool.map(lambda key: _try(hypervisor.destroy, key), left))
-    return len(running)
+    return len(there)
 
 
 def _wait_for_guests(

@@ -28,6 +28,7 @@ def _texts_of(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
         given = {
             "_": node.args[:1],
+            "N_": node.args[:1],
             "local_error": [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "hint")],
         }
         yield from (value.value for value in given.get(node.func.id, []) if isinstance(value, ast.Constant))

@@ -14,6 +14,9 @@ LIVING = set(State) - {State.GONE, State.DELETING}
 DESIGN = {
     (S.REQUESTED, E.PLACED): S.PREPARING,
     (S.REQUESTED, E.REFUSED): S.FAILED,
+    (S.SPARE, E.TAKEN): S.PREPARING,
+    (S.SPARE, E.AGED): S.DELETING,
+    (S.PREPARING, E.IDENTIFIED): S.READY,
     (S.PREPARING, E.STARTED): S.BOOTING,
     (S.PREPARING, E.ERROR): S.FAILED,
     (S.BOOTING, E.ANSWERED): S.READY,
@@ -49,7 +52,7 @@ def test_every_state_but_gone_can_be_deleted_and_nothing_leaves_gone() -> None:
 
 
 def test_ready_is_reached_only_by_an_answer_of_ssh() -> None:
-    assert {event for (_, event), state in TABLE.items() if state is State.READY} == {Event.ANSWERED}
+    assert {event for (_, event), state in TABLE.items() if state is State.READY} == {Event.ANSWERED, Event.IDENTIFIED}
 
 
 @pytest.mark.parametrize(("state", "event"), [pair for pair in itertools.product(State, Event) if pair not in TABLE])

@@ -51,6 +51,7 @@ HOSTILE: tuple[Any, ...] = (
     ["a"],
     {"a": 1},
 )
+POOL = {"image": "debian-12", "size": "tiny"}
 HOSTILE_REFS = ("%00", "x" * 300, "..", "%2e%2e", "%C3%A4", "a%20b", "'--", "0" * 20, "%F0%9F%90%8D")
 PRINTABLE = ("a/../b", "ä" * 30, "'; drop table user;--", "7", "True")
 
@@ -68,7 +69,7 @@ class World:
 
     def path(self, path: str, **other: str) -> str:
         """A documented path with alice's things in it."""
-        known = {"ref": self.refs.get(path.split("/")[1], "?"), "user": "carol", "peer": "two"} | other
+        known = {"ref": self.refs.get(path.split("/")[1], "?"), "user": "carol", "peer": "two"} | POOL | other
         filled = path.format_map(known)
         assert "?" not in filled, f"what is {{ref}} of {path}?"
         return f"/api/v1{filled}"
@@ -176,6 +177,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("PUT", "/sites/{ref}/place"): lambda _: {"latitude": 36.08, "longitude": 140.11},
     ("PUT", "/sites/{ref}/relay"): lambda _: {"may": True},
     ("PUT", "/overlay"): lambda _: {"bfd_ms": 300},
+    ("PUT", "/pools/{image}/{size}"): lambda _: {"fixed": 2},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
 }
 """A body that is taken, for every route that has one; in this order: renumbering waits for machines that are on their way."""
@@ -189,6 +191,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/site-invitations"): {"own_name": (None,), "node": (False,)},
     ("PUT", "/sites/{ref}/place"): dict.fromkeys(("latitude", "longitude"), (0, -1, 1.5)),
     ("PUT", "/sites/{ref}/relay"): {"may": (True, False)},
+    ("PUT", "/pools/{image}/{size}"): {"fixed": (None, 0)},
     ("PUT", "/overlay"): {
         **dict.fromkeys(("bfd_ms", "mesh_sites", "measure_mbit", "measure_seconds"), (None,)),
         "measure_days": (None, 0),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import select
@@ -12,130 +11,23 @@ from sqlalchemy import select
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.seed import AUTHORIZED_KEYS
 from garage.core.states import Event
-from garage.db.models import Audit, EventRow, Machine, Node
+from garage.db.models import EventRow
 from garage.errors import GarageError
-from garage.services import keys, machines, nodes, work
+from garage.services import keys, machines, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
-from garage.worker.loop import Backend, NodeLoop
-from garage.worker.ownership import TTL, Keeper, ServerLock
+from garage.worker.ownership import TTL, Keeper
 from garage.worker.park import park
-from garage.worker.recorder import Recorder
-from netd import wire
 from tests.conftest import ALICE_KEY, Clock
+from tests.inproc.rig import NODE, Rig, rigged
 
 HOUR, DAY = 3600.0, 86_400.0
-NODE = "node1"
-
-
-@dataclass
-class Monotonic:
-    """A clock that only tests move."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Rig:
-    """One worker, its node and its owner's hands on it."""
-
-    ctx: Context
-    clock: Clock
-    caller: Caller
-    fake: FakeHypervisor
-    disks: FakeDisks
-    lock: ServerLock
-    monotonic: Monotonic = field(default_factory=Monotonic)
-    network: bool = True
-
-    def __post_init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        """A new worker process, as far as memory is concerned."""
-        self.recorder = Recorder(self.ctx)
-        self.prober = FakeProber(self.fake, lambda: None)
-        self.keeper = Keeper(self.ctx, NODE, self.lock, self.monotonic)
-        backend = Backend(self.fake, self.disks, self.prober, lambda _: self.network)
-        self.loop = NodeLoop(
-            self.ctx, NODE, self.keeper, backend, self.recorder, lambda _: {"meta-data": b""}, monotonic=self.monotonic
-        )
-
-    def end(self) -> None:
-        self.loop.close()
-        self.recorder.close()
-        self.prober.close()
-
-    def pass_time(self, seconds: float) -> None:
-        """Both clocks."""
-        self.clock.forward(seconds)
-        self.monotonic.now += seconds
-
-    def turn(self) -> None:
-        self.loop.changed()
-        self.loop.turn()
-
-    def until(self, ref: str, *states: str) -> None:
-        """Turns until the machine is in the last of `states`; it may go through nothing else."""
-        seen = [self.row(ref).state]
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            if seen[-1] == states[-1]:
-                self.turn()
-                assert set(seen) <= set(states)
-                return
-            self.turn()
-            time.sleep(0.005)
-            state = self.row(ref).state
-            seen += [state] if state != seen[-1] else []
-        raise AssertionError(f"{ref}: {seen}, never {states[-1]}; {self.fake.calls}")
-
-    def settle(self) -> None:
-        for _ in range(10):
-            self.turn()
-            time.sleep(0.005)
-
-    def row(self, ref: str) -> Machine:
-        with self.ctx.db.read() as session:
-            return session.get_one(Machine, ref)
-
-    def node(self) -> Node:
-        with self.ctx.db.read() as session:
-            return session.get_one(Node, NODE)
-
-    def netd(self, boot_id: str = "fake-boot") -> None:
-        """Play netd: everything is applied."""
-        said = wire.Report(node=NODE, applied_version=self.node().spec_version, boot_id=boot_id)
-        nodes.report(self.ctx, NODE, said)
-
-    def make(self, name: str = "one") -> str:
-        made = machines.create(self.ctx, self.caller, NewMachine(name=name))
-        self.netd()
-        return made.id
-
-    def ready(self, name: str = "one") -> str:
-        ref = self.make(name)
-        self.until(ref, "preparing", "booting", "ready")
-        return ref
-
-    def audits(self, *actions: str) -> list[str]:
-        with self.ctx.db.read() as session:
-            return list(session.scalars(select(Audit.action).where(Audit.action.in_(actions)).order_by(Audit.id)))
 
 
 @pytest.fixture
 def rig(ctx: Context, clock: Clock, alice: Caller) -> Iterator[Rig]:
-    fake = FakeHypervisor()
-    lock = ServerLock(ctx.config.home / "run" / "worker.lock")
-    lock.take()
-    made = Rig(ctx, clock, alice, fake, FakeDisks(fake), lock)
-    yield made
-    made.end()
-    lock.drop()
+    with rigged(ctx, clock, alice) as made:
+        yield made
 
 
 def test_create_and_delete(rig: Rig) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Response, request, url_for
 
-from garage.errors import GarageError
-from garage.services import accounts, audits, nodes
+from garage.core.pool import LARGEST
+from garage.errors import N_, GarageError
+from garage.services import accounts, audits, nodes, pool_views
 from web import forms
 from web.pages.base import bp, page, refused, to
 from web.session import admin, caller, ctx
@@ -46,7 +47,18 @@ def user_disable(name: str, action: str) -> Response:
 
 @bp.get("/nodes")
 def nodes_list() -> Response:
-    return page("nodes.html", nodes=nodes.listing(ctx(), caller()))
+    who = caller()
+    pools = pool_views.listing(ctx(), who) if who.admin else None
+    return page("nodes.html", nodes=nodes.listing(ctx(), who), pools=pools)
+
+
+@bp.post("/pools/<image>/<size>")
+def pool_fix(image: str, size: str) -> Response:
+    fixed = forms.text("fixed")
+    if fixed and not (fixed.isdecimal() and int(fixed) <= LARGEST):
+        raise GarageError("invalid_field", N_("at most {limit} machines can wait"), pointer="/fixed", limit=LARGEST)
+    pool_views.fix(ctx(), admin(), forms.reference(image), forms.reference(size), int(fixed) if fixed else None)
+    return to("nodes_list")
 
 
 @bp.get("/audit")

@@ -13,8 +13,14 @@ from garage.client.commands.ssh import ssh
 from garage.client.errors import ClientError, local_error
 from garage.client.output import Item, local_time, short
 from garage.client.state import DAYS, Cli, Group, pass_cli
-from garage.client.words import _, state_word
+from garage.client.words import N_, _, state_word
 
+COLD = {
+    "": N_("it had been booted already"),
+    "empty": N_("it had to boot: none of its kind was waiting"),
+    "user_data": N_("it had to boot: its user-data is read at the first boot"),
+    "pool_failed": N_("it had to boot: the one that was waiting did not answer"),
+}
 MAX_USER_DATA = 65_536
 """Bytes, the API's own limit."""
 
@@ -68,6 +74,8 @@ def _user_data(path: Path) -> str:
 def _finish(cli: Cli, found: Item) -> None:
     """What to do next, or why it failed (with the exit code of that error)."""
     if found["state"] == "ready":
+        if (why := COLD.get(found["cold_reason"])) is not None and not cli.json:
+            click.echo(_(why), err=True)
         output.done(cli, found, f"garage ssh {short(found)}")
         return
     failure = found.get("error") or {"code": "wrong_state", "detail": state_word(found["state"])}

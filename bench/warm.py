@@ -1,0 +1,70 @@
+"""`machine.warm_to_ssh`: from a request to the first SSH banner out of a full pool, beside `virt-install --import --cloud-init`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import sys
+import time
+import uuid
+
+from bench.cold import SIZE, remove_machine
+from bench.pooled import IMAGE, fixed, wait_for
+from bench.record import Figure, benchmark
+from bench.running import running
+from bench.virt_install import NAME, baseline, remove_domain
+from bench.workplace import Workplace, workplace
+from garage.client.api import Api
+
+TAKES = int(os.environ.get("GARAGE_BENCH_TAKES", "12"))
+BASELINES = int(os.environ.get("GARAGE_BENCH_ROUNDS", "3"))
+POOL = 3
+PATIENCE = 60.0
+CALM = 3.0
+"""Seconds from the pool being full to the request: nobody asks in the same moment."""
+
+
+@benchmark("machine.warm_to_ssh")
+def warm_to_ssh() -> Figure:
+    """p50 of ours; the baseline's median beside it, p95 in the note."""
+    garage = running()
+    api = garage.api()
+    removers = {"domain": remove_domain, "machine": lambda name: remove_machine(api, name)}
+    with workplace(garage.home, removers) as place:
+        other = baseline(place, kvm=api.get("/nodes")["items"][0]["virtualisation"] == "kvm")
+        theirs = [other.seconds() for _ in range(BASELINES)]
+        with fixed(api, SIZE, POOL):
+            ours = [_take(place, api) for _ in range(TAKES)]
+    value, median = statistics.median(ours), statistics.median(theirs)
+    p95 = sorted(ours)[max(0, round(0.95 * len(ours)) - 1)]
+    listed = ", ".join(f"{one:.2f}" for one in ours)
+    note = f"p95 {p95:.2f} s; ours {listed}; baseline {', '.join(f'{one:.1f}' for one in theirs)}; load {os.getloadavg()[0]:.1f}"
+    return Figure("machine.warm_to_ssh", value, "s", TAKES, note, NAME, median, median / value)
+
+
+def _take(place: Workplace, api: Api) -> float:
+    """The banner is looked for from outside, as a client would; the machine is deleted after that."""
+    wait_for(api, IMAGE, SIZE, POOL)
+    time.sleep(CALM)
+    name = f"bench-{uuid.uuid4().hex[:8]}"
+    with place.noted("machine", name, lambda name: remove_machine(api, name)):
+        began = time.monotonic()
+        made = api.post("/machines", {"name": name, "size": SIZE})
+        if made["cold_reason"]:
+            raise RuntimeError(f"{name} did not come out of the pool: {made['cold_reason']}")
+        taken = _banner(made["ipv4"], began)
+        print(f"  {taken:.2f} s", file=sys.stderr, flush=True)
+        return taken
+
+
+def _banner(address: str, began: float) -> float:
+    while time.monotonic() - began < PATIENCE:
+        try:
+            with socket.create_connection((address, 22), timeout=1.0) as opened:
+                opened.settimeout(5.0)
+                if opened.recv(16).startswith(b"SSH-2.0"):
+                    return time.monotonic() - began
+        except OSError:
+            time.sleep(0.01)
+    raise RuntimeError(f"no banner from {address} within {PATIENCE:g} s")

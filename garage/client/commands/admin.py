@@ -1,0 +1,52 @@
+"""`garage admin`: what admins set for the whole garage."""
+
+from __future__ import annotations
+
+import click
+
+from garage.client import output
+from garage.client.output import Item
+from garage.client.state import Cli, Group, pass_cli
+from garage.client.words import _
+
+
+@click.group("admin", cls=Group, help=_("For admins."))
+def admin() -> None:
+    pass
+
+
+@admin.group("pool", cls=Group, help=_("Machines that are booted in advance."))
+def pool() -> None:
+    pass
+
+
+@pool.command("list", help=_("How many wait, what they hold, how often a request found one in the last week."))
+@pass_cli
+def pool_list(cli: Cli) -> None:
+    columns = (
+        (_("IMAGE"), lambda item: item["image"]),
+        (_("SIZE"), lambda item: item["size"]),
+        (_("WAITING"), lambda item: f"{item['waiting']} / {item['wanted']}"),
+        (_("STARTING"), lambda item: item["starting"] or ""),
+        (_("FIXED"), lambda item: _("by demand") if item["fixed"] is None else item["fixed"]),
+        (_("MEMORY"), lambda item: output.gib(item["memory_mib"])),
+        (_("FOUND ONE"), _hits),
+    )
+    output.show_list(cli, cli.api().get("/pools")["items"], columns, empty=_("no machines wait"))
+
+
+def _hits(item: Item) -> str:
+    asked = item["taken"] + item["missed"]
+    return f"{item['taken']} / {asked} ({100 * item['taken'] // asked} %)" if asked else "-"
+
+
+@pool.command("set", help=_("Have COUNT machines wait on each node, or “auto”: as many as demand says."))
+@click.argument("image")
+@click.argument("size")
+@click.argument("count")
+@pass_cli
+def pool_set(cli: Cli, image: str, size: str, count: str) -> None:
+    if count != "auto" and not count.isdecimal():
+        raise click.BadParameter(_("a number, or auto"), param_hint="COUNT")
+    found = cli.api().put(f"/pools/{image}/{size}", {"fixed": None if count == "auto" else int(count)})
+    output.done(cli, found, f"{image} {size}: {found['waiting']} / {found['wanted']}")

@@ -1,0 +1,195 @@
+"""Pools: machines that are booted in advance and belong to nobody, until a request takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from garage.core import pool
+from garage.core.placement import Room, shortfall
+from garage.core.pool import Cold, Kind, Spare, Want
+from garage.core.states import Event, State
+from garage.core.types import Demand
+from garage.db.models import Image, Machine, Node, PoolSize, Size
+from garage.services import addresses, capacity
+from garage.services.context import Context
+from garage.services.transitions import fire
+from garage.services.work import Hold, held
+
+FIRST = ("debian-12", "small")
+"""What a garage without any history keeps one of: the request page's defaults."""
+QUIET = 30.0
+"""Seconds after a request in which no machine is made in advance: who asked is about to log in, and a burst goes on."""
+STARTING = (State.PREPARING.value, State.BOOTING.value)
+FOREVER = 4_000_000_000.0
+"""A pool machine has no lease."""
+
+
+def take(session: Session, ctx: Context, image: Image, size: Size) -> Machine | None:
+    """The oldest machine of the kind that waits on a node with room for it, still a pool machine; None when there is none."""
+    rooms = {room.name: room for room in capacity.rooms(session, ctx)}
+    demand = Demand(size.vcpus, size.memory_mib, size.disk_gib)
+    query = select(Machine).where(Machine.state == State.SPARE.value, Machine.warm, Machine.image_id == image.id)
+    query = query.where(Machine.size == size.name, Machine.memory_mib == size.memory_mib, Machine.vcpus == size.vcpus)
+    for machine in session.scalars(query.order_by(Machine.id).with_for_update(skip_locked=True)):
+        room = rooms.get(machine.node)
+        if room is not None and shortfall(_without_disk(room, machine), demand) is None:
+            return machine
+    return None
+
+
+def _without_disk(room: Room, machine: Machine) -> Room:
+    """Its disk is counted already."""
+    used = room.used
+    return Room(
+        room.name,
+        room.facts,
+        Demand(used.vcpus, used.memory_mib, used.disk_gib - machine.disk_gib),
+        room.ram_reserve_mib,
+        room.disk_reserve_gib,
+        room.vcpu_overcommit,
+        room.disk_overcommit,
+    )
+
+
+def waiting(session: Session, image: str, size: str) -> int:
+    """How many of a kind a request would find now."""
+    query = select(func.count()).select_from(Machine).join(Image, Image.id == Machine.image_id)
+    query = query.where(Machine.state == State.SPARE.value, Machine.warm, Image.name == image, Image.current)
+    return session.scalar(query.where(Machine.size == size)) or 0
+
+
+def why_cold(ctx: Context, *, user_data: bool) -> Cold:
+    """Why a request that took no pool machine did not."""
+    if not ctx.config.pool_ram_share:
+        return Cold.OFF
+    return Cold.USER_DATA if user_data else Cold.EMPTY
+
+
+def make_room(session: Session, ctx: Context, node: str) -> None:
+    """Machines that run always win: end pool machines, the youngest first, until what is left fits beside them."""
+    room = next((room for room in capacity.rooms(session, ctx) if room.name == node), None)
+    if room is None:
+        return
+    free = room.facts.memory_mib - room.ram_reserve_mib - room.used.memory_mib
+    query = select(Machine).where(Machine.node == node, Machine.state == State.SPARE.value).order_by(Machine.id)
+    for machine in session.scalars(query):
+        if machine.memory_mib <= free:
+            free -= machine.memory_mib
+        else:
+            _end(session, ctx, machine)
+
+
+def tend(ctx: Context, hold: Hold) -> int:
+    """Bring the pools of the hold's node nearer to what they should be; returns how many machines were made or ended.
+
+    One is made at a time, and none while somebody waits for a machine of theirs.
+    """
+    with ctx.db.read() as session:
+        spares = _spares(session, hold.node)
+        wanted = wanted_on(session, ctx, hold.node)
+        ending = pool.surplus(spares, wanted, ctx.clock(), max_age=ctx.config.pool_max_age_hours * pool.HOUR)
+        missing = pool.missing(spares, wanted, ending)
+        making = any(not spare.warm for spare in spares)
+        node = session.get_one(Node, hold.node)
+        idle = (
+            not making
+            and node.applied_version >= node.spec_version
+            and not _somebody_waits(session, hold.node, ctx.clock())
+        )
+    if not ending and not (missing and idle):
+        return 0
+    with ctx.db.write() as session:
+        held(session, hold)
+        for machine in session.scalars(select(Machine).where(Machine.id.in_(ending))):
+            if machine.state == State.SPARE.value:
+                _end(session, ctx, machine)
+        made = int(idle and bool(missing) and _make(session, ctx, hold.node, missing[0]))
+    return len(ending) + made
+
+
+def _end(session: Session, ctx: Context, machine: Machine) -> None:
+    machine.wants_running = machine.warm = False
+    fire(session, ctx, machine, Event.AGED)
+
+
+def _somebody_waits(session: Session, node: str, now: float) -> bool:
+    lately = Machine.created_at > now - QUIET
+    query = select(Machine.id).where(Machine.node == node, Machine.project_id.is_not(None))
+    return session.scalar(query.where(or_(Machine.state.in_(STARTING), lately)).limit(1)) is not None
+
+
+def _spares(session: Session, node: str) -> list[Spare]:
+    query = select(Machine, Image.sha256, Image.current).join(Image, Image.id == Machine.image_id)
+    query = query.where(Machine.node == node, Machine.state == State.SPARE.value)
+    return [
+        Spare(machine.id, Kind(sha256 if current else "", machine.size), machine.created_at, machine.warm)
+        for machine, sha256, current in session.execute(query)
+    ]
+
+
+def wanted_on(session: Session, ctx: Context, node: str) -> dict[Kind, int]:
+    """What should wait on `node` now; nothing while it is away or pools are off."""
+    config = ctx.config
+    room = next((room for room in capacity.rooms(session, ctx) if room.name == node), None)
+    if room is None or not config.pool_ram_share or room.disk_blocked:
+        return {}
+    usable = room.facts.memory_mib - room.ram_reserve_mib
+    memory = min(int(config.pool_ram_share * usable), usable - room.used.memory_mib)
+    disk = int(config.pool_ram_share * (room.free_disk_gib + _held(session, node)))
+    return pool.targets(_wants(session, ctx), ctx.clock(), memory_mib=memory, disk_gib=disk)
+
+
+def _held(session: Session, node: str) -> int:
+    query = select(Machine.disk_gib).where(Machine.node == node, Machine.state == State.SPARE.value)
+    return sum(session.scalars(query))
+
+
+def _wants(session: Session, ctx: Context) -> list[Want]:
+    """Every current image in every size, with its history."""
+    fixed = {(row.image, row.size): row.fixed for row in session.scalars(select(PoolSize))}
+    sizes = list(session.scalars(select(Size)))
+    found = []
+    for image in session.scalars(select(Image).where(Image.current)):
+        for size in sizes:
+            asked = _asked(session, ctx, image.name, size.name)
+            least = int((image.name, size.name) == FIRST)
+            kind = Kind(image.sha256, size.name)
+            own = fixed.get((image.name, size.name))
+            found.append(Want(kind, size.memory_mib, size.disk_gib, asked, own, least))
+    return found
+
+
+def _asked(session: Session, ctx: Context, image: str, size: str) -> Sequence[float]:
+    """When machines of the kind were asked for; those that are gone count, too."""
+    query = select(Machine.created_at).join(Image, Image.id == Machine.image_id)
+    query = query.where(Image.name == image, Machine.size == size, Machine.project_id.is_not(None))
+    return list(session.scalars(query.where(Machine.created_at > ctx.clock() - pool.WEEKS * pool.WEEK)))
+
+
+def _make(session: Session, ctx: Context, node_name: str, kind: Kind) -> bool:
+    image = session.scalars(select(Image).where(Image.sha256 == kind.image)).one()
+    size, node = session.get_one(Size, kind.size), session.get_one(Node, node_name)
+    place = addresses.allot(session, ctx, node)
+    now = ctx.clock()
+    machine = Machine(
+        id=ctx.new_id(),
+        name=f"spare-{place['number']}",
+        state=State.SPARE.value,
+        state_since=now,
+        created_at=now,
+        lease_until=FOREVER,
+        image_id=image.id,
+        size=size.name,
+        vcpus=size.vcpus,
+        memory_mib=size.memory_mib,
+        disk_gib=size.disk_gib,
+        host_key_public="",
+        host_key_private=b"",
+        authorized_keys=[],
+        **place,
+    )
+    session.add(machine)
+    return True

@@ -1,0 +1,188 @@
+"""Pools with the fake hypervisor: made in advance, taken at a request, replaced, out of the way of what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from garage.core.pool import Cold
+from garage.db.models import EventRow, Machine, Node
+from garage.errors import GarageError
+from garage.services import images, machines, outlook, pool_views, pools
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from garage.worker.park import park
+from tests.conftest import Clock
+from tests.inproc.rig import NODE, Rig, rigged
+
+
+@pytest.fixture
+def rig(ctx: Context, clock: Clock, alice: Caller) -> Iterator[Rig]:
+    """Its pools are on."""
+    with rigged(replace(ctx, config=replace(ctx.config, pool_ram_share=0.25)), clock, alice) as made:
+        yield made
+
+
+def spares(rig: Rig) -> list[Machine]:
+    with rig.ctx.db.read() as session:
+        return list(session.scalars(select(Machine).where(Machine.state == "spare").order_by(Machine.id)))
+
+
+def filled(rig: Rig) -> Machine:
+    """Turns until a pool machine waits."""
+    for _ in range(60):
+        rig.pass_time(11)
+        rig.netd()
+        rig.settle()
+        if [spare for spare in spares(rig) if spare.warm]:
+            return spares(rig)[0]
+    raise AssertionError(rig.fake.calls)
+
+
+def test_one_waits_paused_and_is_nobodys(rig: Rig) -> None:
+    spare = filled(rig)
+    assert (spare.project_id, spare.created_by, spare.host_key_private, spare.authorized_keys) == (None, None, b"", [])
+    assert rig.fake.calls[-1] == ("suspend", spare.id)
+    assert machines.listing(rig.ctx, rig.caller).items == []
+    with rig.ctx.db.read() as session:
+        assert session.scalars(select(EventRow).where(EventRow.kind == "machine")).all() == []
+    filled(rig)
+    assert len(spares(rig)) == 1, "no more than wanted"
+
+
+def test_a_request_takes_it_and_it_keeps_its_address(rig: Rig) -> None:
+    spare = filled(rig)
+    before = len(rig.fake.calls)
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    assert (made.id, made.ipv4, made.state) == (spare.id, spare.ipv4, "preparing")
+    rig.until(made.id, "preparing", "ready")
+    assert rig.fake.calls[before:] == [("resume", made.id), ("execute", made.id)]
+    assert rig.fake.read_file(made.id, "take") == made.id.encode()
+    row = rig.row(made.id)
+    assert (row.name, row.cold_reason, row.warm, row.wants_running) == ("one", "", False, True)
+    assert row.ready_at is not None
+    machines.stop(rig.ctx, rig.caller, made.id)
+    rig.until(made.id, "stopping", "stopped")
+    machines.start(rig.ctx, rig.caller, made.id)
+    rig.until(made.id, "booting", "ready")
+
+
+def test_who_finds_none_boots_and_is_told_why(rig: Rig) -> None:
+    first = machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    assert rig.row(first.id).cold_reason == Cold.EMPTY
+    rig.netd()
+    rig.until(first.id, "preparing", "booting", "ready")
+    filled(rig)
+    early = machines.create(rig.ctx, rig.caller, NewMachine(name="two", user_data="#cloud-config\nbootcmd: [ls]\n"))
+    assert rig.row(early.id).cold_reason == Cold.USER_DATA
+    other = machines.create(rig.ctx, rig.caller, NewMachine(name="three", size="tiny"))
+    assert rig.row(other.id).cold_reason == Cold.EMPTY
+
+
+def test_one_whose_agent_is_away_boots_after_all(rig: Rig) -> None:
+    filled(rig)
+    rig.fake.faults.agent_away = rig.fake.faults.mute = True
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    rig.settle()
+    rig.pass_time(16)
+    rig.settle()
+    rig.fake.faults.agent_away = rig.fake.faults.mute = False
+    rig.netd()
+    rig.until(made.id, "preparing", "booting", "ready")
+    assert rig.row(made.id).cold_reason == Cold.FAILED
+    assert ("destroy", made.id) in rig.fake.calls
+
+
+def test_a_worker_killed_between_resume_and_identity_gives_it_again(rig: Rig) -> None:
+    filled(rig)
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    rig.fake.resume(made.id)
+    rig.end()
+    rig.begin()
+    rig.until(made.id, "preparing", "ready")
+    assert rig.fake.read_file(made.id, "take") == made.id.encode()
+
+
+def test_it_grows_old_and_an_image_is_replaced(rig: Rig) -> None:
+    old = filled(rig)
+    rig.pass_time(24 * 3600)
+    assert filled(rig).id != old.id
+    assert rig.row(old.id).state == "gone"
+    young = spares(rig)[0]
+    images.register(rig.ctx, "debian-12", "cd" * 32, {"name": "debian-12", "cmdline": ""})
+    assert machines.create(rig.ctx, rig.caller, NewMachine(name="one")).id != young.id, "of an older image"
+    assert filled(rig).id != young.id
+    assert rig.row(young.id).state == "gone"
+
+
+def test_machines_of_people_win_over_those_that_wait(rig: Rig) -> None:
+    spare = filled(rig)
+    with rig.ctx.db.write() as session:
+        node = session.get_one(Node, NODE)
+        node.facts = node.facts | {"memory_mib": 1024 + 4096 + 1024}
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="big", size="medium"))
+    assert made.state == "preparing"
+    assert rig.row(spare.id).state == "deleting"
+    rig.netd()
+    rig.until(spare.id, "deleting", "gone")
+
+
+def test_one_that_boots_makes_way_for_somebody_who_waits(rig: Rig) -> None:
+    rig.fake.settings.boot = 3600.0
+    rig.pass_time(11)
+    for _ in range(2):
+        rig.netd()
+        rig.settle()
+    spare = spares(rig)[0]
+    assert rig.fake.calls[-1] == ("execute", spare.id), "not yet started"
+    machines.create(rig.ctx, rig.caller, NewMachine(name="one", size="tiny"))
+    rig.fake.calls.clear()
+    rig.turn()
+    rig.settle()
+    assert ("suspend", spare.id) in rig.fake.calls
+    assert not rig.row(spare.id).warm
+
+
+def test_a_node_that_goes_down_takes_none_for_granted(rig: Rig) -> None:
+    spare = filled(rig)
+    rig.fake.reboot_node("fake-boot")
+    rig.settle()
+    assert rig.row(spare.id).state in ("deleting", "gone")
+    assert pools.why_cold(rig.ctx, user_data=False) is Cold.EMPTY
+
+
+def test_an_admin_fixes_a_pool_and_sees_what_it_costs_and_brings(rig: Rig, admin: Caller) -> None:
+    fixed = pool_views.fix(rig.ctx, admin, "debian-12", "tiny", 2)
+    assert (fixed.fixed, fixed.wanted, fixed.waiting) == (2, 2, 0)
+    for _ in range(8):
+        filled(rig)
+    tiny, small = (next(v for v in pool_views.listing(rig.ctx, admin) if v.size == size) for size in ("tiny", "small"))
+    assert (tiny.waiting, tiny.memory_mib) == (2, 1024)
+    assert (small.waiting, small.taken, small.missed) == (1, 0, 0)
+    machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    machines.create(rig.ctx, rig.caller, NewMachine(name="two"))
+    small = next(view for view in pool_views.listing(rig.ctx, admin) if view.size == "small")
+    assert (small.taken, small.missed) == (1, 1)
+    assert outlook.forecast(rig.ctx).reason != "pool"
+    with pytest.raises(GarageError, check=lambda error: error.code == "forbidden"):
+        pool_views.listing(rig.ctx, rig.caller)
+    with pytest.raises(GarageError, check=lambda error: error.code == "not_found"):
+        pool_views.fix(rig.ctx, admin, "debian-12", "no-such-size", 2)
+
+
+def test_the_page_promises_what_waits(rig: Rig) -> None:
+    assert outlook.forecast(rig.ctx).reason == "unknown"
+    filled(rig)
+    found = outlook.forecast(rig.ctx)
+    assert (found.reason, found.waiting, found.seconds) == ("pool", 1, outlook.TYPICAL)
+
+
+def test_a_garage_that_goes_down_does_not_wait_for_those_that_are_paused(rig: Rig) -> None:
+    spare = filled(rig)
+    rig.loop.close()
+    assert park(rig.ctx, rig.fake, seconds=0.0) == 1
+    assert rig.fake.calls[-1] == ("destroy", spare.id)
+    assert ("shutdown", spare.id) not in rig.fake.calls
