@@ -24,6 +24,7 @@ from garage.shell.hypervisor import LibvirtHypervisor, domain_of
 from garage.shell.seed import write_seed
 from tests.realms import IMAGE, libvirt_answers, realm
 
+PAUSED = Domain(Power.PAUSED)
 ONE, TWO = "1" * 20, "2" * 20
 RUNNING, OFF = Domain(Power.RUNNING), Domain(Power.OFF)
 
@@ -105,7 +106,11 @@ def test_a_whole_life(subject: Subject) -> None:
     for _ in range(2):
         hv.start(ONE)
     assert hv.observe() == {ONE: RUNNING}
-    hv.resume(ONE)
+    for _ in range(2):
+        hv.suspend(ONE)
+    subject.settles(ONE, PAUSED)
+    for _ in range(2):
+        hv.resume(ONE)
     subject.settles(ONE, RUNNING)
     for _ in range(2):
         hv.destroy(ONE)
@@ -134,6 +139,18 @@ def test_what_is_not_there(subject: Subject) -> None:
     hv.undefine(TWO)
     with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
         hv.start(TWO)
+
+
+def test_a_guest_without_an_agent_executes_nothing(subject: Subject) -> None:
+    hv = subject.hypervisor
+    if isinstance(hv, FakeHypervisor):
+        hv.faults.agent_away = True
+    hv.define(subject.spec(ONE))
+    hv.start(ONE)
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.execute(ONE, "true")
+    hv.destroy(ONE)
+    hv.undefine(ONE)
 
 
 def test_facts(subject: Subject) -> None:
