@@ -49,18 +49,20 @@ class Plan:
         self.environments = pythons.Environments(self.runner, self.tools, setup / "pip-cache")
         self.builder = Builder(self.runner, self.environments, self.tools, setup / "build")
         self.tools_digest = pythons.python_digest(CHECKOUT / "requirements-build.txt")
-        self.program_digest = of_files([], pythons.python_digest(CHECKOUT / "requirements.txt"), source_digest())
+        self.libraries_digest = pythons.python_digest(CHECKOUT / "requirements.txt")
+        self.program_digest = of_files([], self.libraries_digest, source_digest())
+        self.next_libraries = self.place.home / "venvs" / f"libraries-{self.libraries_digest}"
         self.next_venv = self.place.home / "venvs" / self.program_digest
 
     def steps(self) -> list[Step]:
         """Listed so that each comes after those it needs. Slow ones that don't need each other run side by side."""
-        program = self.program_digest
+        program, libraries = self.program_digest, self.libraries_digest
         image = of_files([path for path in (RECIPE, *IMAGE_BUILDERS) if path.exists()], *self._asked())
         return [
             Step("basics", self.basics),
             Step("tools", self.make_tools, (), lambda: self.tools_digest, lambda: pythons.is_complete(self.tools)),
             Step("packages", self.packages, ("basics",)),
-            Step("libraries", self.libraries, ("tools",), lambda: program, (self.next_venv / "bin" / "python").exists),
+            Step("libraries", self.libraries, ("tools",), lambda: libraries, self._has_libraries),
             Step("pages", self.pages, ("tools",), self._pages_digest, (self.builder.work / "vendor").is_dir),
             Step("program", self.program, ("basics", "libraries", "pages"), lambda: program, self._has_program),
             Step("garage", self.init, ("program",), self._init_digest, (self.place.home / "admin.token").exists),
@@ -82,8 +84,8 @@ class Plan:
         return "pip, node, setuptools"
 
     def libraries(self, tell: Tell) -> str:
-        """A new environment beside the one in use, which is left alone."""
-        self.environments.make(self.next_venv, CHECKOUT / "requirements.txt", tell)
+        """Beside those in use, which are left alone; versions with the same requirements share them."""
+        self.environments.make(self.next_libraries, CHECKOUT / "requirements.txt", tell)
         return "pinned Python packages"
 
     def pages(self, tell: Tell) -> str:
@@ -91,13 +93,11 @@ class Plan:
         return "npm packages of the pages"
 
     def program(self, tell: Tell) -> str:
-        """Complete the new environment and make it the one in use."""
-        self.environments.install(self.next_venv, self.builder.server(tell), tell)
-        pythons.link_libvirt(self.next_venv)
+        """Make a new environment, and make it the one in use."""
+        self.environments.make_upon(self.next_libraries, self.next_venv, self.builder.server(tell), tell)
         wheel = self.builder.client(tell)
         shutil.copy(wheel, self.place.home / "wheels" / f".{wheel.name}")
         (self.place.home / "wheels" / f".{wheel.name}").rename(self.place.home / "wheels" / wheel.name)
-        (self.next_venv / pythons.COMPLETE).touch()
         link(self.place.venv, self.next_venv)
         return f"garage in {self.place.venv}"
 
@@ -126,7 +126,7 @@ class Plan:
     def remove_old_environments(self) -> None:
         """Those of earlier versions, when nothing runs from them any more."""
         for path in (self.place.home / "venvs").iterdir():
-            if path != self.next_venv:
+            if path not in (self.next_libraries, self.next_venv):
                 remove_tree(path)
 
     def _node_setup(self, roles: str, tell: Tell) -> str | None:
@@ -144,6 +144,9 @@ class Plan:
     def _server(self, *words: str, tell: Tell = lambda _: None) -> str:
         env = {key: self.place.environ[key] for key in INIT_VARIABLES if self.place.environ.get(key)}
         return self.runner.run([self.place.venv / "bin" / "garage-server", *words], env=env, on_line=tell)
+
+    def _has_libraries(self) -> bool:
+        return pythons.is_complete(self.next_libraries)
 
     def _has_program(self) -> bool:
         return pythons.is_complete(self.next_venv) and self.place.venv.resolve() == self.next_venv

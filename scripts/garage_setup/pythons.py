@@ -43,15 +43,23 @@ class Environments:
         (self._tools / COMPLETE).touch()
 
     def make(self, path: Path, requirements: Path, tell: Tell) -> None:
-        """An environment with `requirements` and the server's libvirt module; not marked complete yet."""
+        """An environment with `requirements` alone; left as it is if it is there, as what runs may be using it."""
+        if is_complete(path):
+            return
         self._fresh(path, ["--without-pip"], tell)
-        self._pip(
-            path, ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", requirements], tell
-        )
+        words = ("install", "--require-hashes", "--no-deps", "--only-binary", ":all:")
+        self._pip(path, [*words, "-r", requirements], tell)
+        (path / COMPLETE).touch()
 
-    def install(self, path: Path, wheel: Path, tell: Tell) -> None:
-        """Add a wheel of our own."""
-        self._pip(path, ["install", "--no-index", "--no-deps", "--force-reinstall", wheel], tell)
+    def make_upon(self, libraries: Path, path: Path, wheel: Path, tell: Tell) -> None:
+        """An environment with a wheel of our own that sees `libraries` and the server's libvirt module; as before if it is there."""
+        if is_complete(path):
+            return
+        self._fresh(path, ["--without-pip"], tell)
+        (_site(path) / "libraries.pth").write_text(f"{_site(libraries)}\n")
+        self._pip(path, ["install", "--no-index", "--no-deps", wheel], tell)
+        link_libvirt(path)
+        (path / COMPLETE).touch()
 
     def install_editable(self, path: Path, source: Path, tell: Tell) -> None:
         arguments = ("install", "--no-index", "--no-deps", "--no-build-isolation", "-e", source)
@@ -82,11 +90,14 @@ def is_complete(path: Path) -> bool:
 
 def link_libvirt(path: Path) -> None:
     """Give an environment Debian's own libvirt module: it fits the server's libvirt, and no compiler is needed."""
-    site = next((path / "lib").glob("python3.*/site-packages"))
     for source in DIST_PACKAGES.glob("libvirt*"):
-        target = site / source.name
+        target = _site(path) / source.name
         target.unlink(missing_ok=True)
         target.symlink_to(source)
+
+
+def _site(path: Path) -> Path:
+    return next((path / "lib").glob("python3.*/site-packages"))
 
 
 def _short(tell: Tell) -> Tell:
