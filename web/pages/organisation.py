@@ -48,7 +48,7 @@ def user_disable(name: str, action: str) -> Response:
 @bp.get("/nodes")
 def nodes_list() -> Response:
     who = caller()
-    pools = pool_views.listing(ctx(), who) if who.admin else None
+    pools = pool_views.listing(ctx(), who) if who.admin and ctx().config.pool_ram_share else None
     return page("nodes.html", nodes=nodes.listing(ctx(), who), pools=pools)
 
 
