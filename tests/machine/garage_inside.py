@@ -142,10 +142,21 @@ class Garage:
         process.wait(timeout=60)
 
     def wait_ready(self) -> None:
+        self.wait_said("all well", "status")
+
+    def wait_said(self, text: str, *words: str) -> None:
+        """Until `garage WORDS` says `text`."""
         deadline = time.monotonic() + 90
-        while "all well" not in self.garage("status", check=False):
-            assert time.monotonic() < deadline, self.logs()
+        while text not in (said := self.garage(*words, check=False)):
+            assert time.monotonic() < deadline, f"{said}\n{self.logs()}"
             time.sleep(0.5)
+
+    def kill_libvirt(self) -> None:
+        """Its own, by the pid that libvirtd wrote into this garage's own /run; in its pid namespace no other can be hit."""
+        self.run(["sh", "-c", "kill -9 $(cat /run/libvirtd.pid)"])
+
+    def start_libvirt(self) -> None:
+        self.run(["libvirtd", "-d"])
 
     def domains(self) -> list[str]:
         return self.run(["virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name"]).split()

@@ -13,9 +13,9 @@ import pytest
 
 from garage.shell.images import Manifest
 from tests.kernel import frames as f
-from tests.kernel.probes import SERVER, sniff_while
+from tests.kernel.probes import SERVER, Watch, sniff_while
 from tests.machine.garage_inside import GarageInside
-from tests.netlab import INTERNET, INTERNET6, NEIGHBOUR, NODE_UPLINK, NODE_UPLINK6, OFFICE
+from tests.netlab import INTERNET, INTERNET6, METADATA, NEIGHBOUR, NODE_UPLINK, NODE_UPLINK6, OFFICE, ROUTER, ROUTER6
 
 pytestmark = pytest.mark.machine
 
@@ -35,6 +35,16 @@ def garage(image_store: tuple[Path, Manifest]) -> Iterator[GarageInside]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def idle(garage: GarageInside) -> Iterator[Watch]:
+    """All that the machine sends and all that leaves by the uplink, from the moment on when it is ready."""
+    devices = garage.lab.exec(garage.lab.node, "ls /sys/class/net").split()
+    tap = next(device for device in devices if device.startswith("gttmx"))
+    watch = Watch(garage.lab.node, tap, "up0")
+    yield watch
+    watch.close()
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +102,35 @@ def test_the_disk_has_grown_to_the_size_asked_for(garage: GarageInside) -> None:
         time.sleep(2)
 
 
+IDLE = 25.0
+"""Seconds."""
+QUIET = ("arp", "nd", "igmp")
+"""How neighbours on a link find each other."""
+ITS_NODE = {("udp", 53), ("udp", 67), ("udp", 123), ("udp", 547), ("icmp", 0), ("icmp6", 0)}
+"""What a machine asks its node for: names, addresses, time, an echo."""
+
+
+def test_an_idle_machine_calls_nobody(garage: GarageInside, idle: Watch) -> None:
+    """From the moment on when it is ready; the tests before this one ask it about itself and its node. A ping is the control."""
+    time.sleep(max(0.0, idle.begun + IDLE - time.monotonic()))
+    seen = idle.end()
+    sent = [packet for packet in seen if packet.device != "up0" and not packet.outgoing and packet.proto not in QUIET]
+    answers = [packet for packet in sent if packet.sport == 22 and packet.target in (GATEWAY, GATEWAY6)]
+    assert answers, "the control: it was heard"
+    asked = [packet for packet in sent if packet not in answers]
+    assert [p for p in asked if (p.proto, p.dport) not in ITS_NODE or not its_node(p.target)] == []
+    assert [p for p in seen if p.device == "up0" and p.outgoing and p.proto not in QUIET] == []
+    control = Watch(garage.lab.node, "up0")
+    garage.ssh("one", f"ping -c 1 {INTERNET}; ping -c 1 {INTERNET6}")
+    left = {(p.proto, p.target) for p in control.end() if p.outgoing}
+    assert left >= {("icmp", INTERNET), ("icmp6", INTERNET6)}
+
+
+def its_node(address: str) -> bool:
+    """Also where all who listen are asked: DHCP."""
+    return address in (GATEWAY, GATEWAY6, "255.255.255.255", "ff02::1:2") or address.startswith("fe80:")
+
+
 PROBE = """
 import socket, sys, json, concurrent.futures
 def probe(target):
@@ -112,15 +151,18 @@ def reach(garage: GarageInside, *targets: tuple[str, int]) -> list[bool]:
     return answers
 
 
+def reach_from_node(garage: GarageInside, *targets: tuple[str, int]) -> list[bool]:
+    said = garage.lab.python(garage.lab.node, f"import sys; sys.argv[1:] = [{json.dumps(targets)!r}]\n{PROBE}")
+    answers: list[bool] = json.loads(said)
+    return answers
+
+
 def test_from_inside_only_the_internet_answers(garage: GarageInside, world: None) -> None:
     open_ = [(INTERNET, 80), (INTERNET6, 80)]
-    closed = [(OFFICE, 80), (NEIGHBOUR, 80), ("192.0.2.1", 80), ("169.254.169.254", 80)]
+    closed = [(address, 80) for address in (OFFICE, NEIGHBOUR, ROUTER, ROUTER6, METADATA)]
     closed += [(a, p) for a in (GATEWAY, GATEWAY6, NODE_UPLINK, NODE_UPLINK6) for p in (23, 8088)]
+    assert reach_from_node(garage, *closed) == [True] * len(closed), "the control: from the node they answer"
     assert reach(garage, *open_, *closed) == [True] * len(open_) + [False] * len(closed)
-    node = "import socket; print(socket.create_connection(('{}', {}), timeout=3).recv(5))"
-    for address, port in ((OFFICE, 80), (NEIGHBOUR, 80), (GATEWAY, 23)):
-        said = garage.lab.python(garage.lab.node, node.format(address, port))
-        assert said == "b'hello'", "the control: from the node they answer"
 
 
 SEND = """
@@ -167,11 +209,24 @@ def test_a_killed_worker_and_web_leave_it_running_and_come_back(garage: GarageIn
     assert garage.ssh("one", "echo still here").strip() == "still here"
 
 
-def test_stop_and_start_keep_disk_address_and_host_key(garage: GarageInside) -> None:
-    before = garage.show("one")
+def test_without_libvirt_it_goes_on_and_what_is_asked_meanwhile_is_done_later(garage: GarageInside) -> None:
     garage.ssh("one", "echo kept > note; sync")
+    garage.kill_libvirt()
+    garage.wait_said("libvirt", "node", "list")
+    assert "not answering: hypervisor" in garage.garage("status")
+    assert garage.show("one")["state"] == "ready"
+    assert garage.ssh("one", "echo still here").strip() == "still here"
     garage.garage("machine", "stop", "one")
+    time.sleep(3)
+    assert garage.show("one")["state"] == "stopping"
+    garage.start_libvirt()
     garage.wait_state("one", "stopped")
+    garage.wait_ready()
+    assert "all well" in garage.garage("node", "list")
+
+
+def test_started_again_it_has_the_same_disk_address_and_host_key(garage: GarageInside) -> None:
+    before = garage.show("one")
     garage.garage("machine", "start", "one")
     after = garage.wait_state("one", "ready", "failed")
     assert after["state"] == "ready", after
@@ -184,7 +239,7 @@ def test_deleted_it_leaves_nothing(garage: GarageInside) -> None:
     garage.garage("machine", "delete", "one", "--yes")
     deadline = time.monotonic() + 60
     while garage.domains():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, garage.logs()
         time.sleep(0.3)
     while json.loads(garage.garage("-o", "json", "machine", "list"))["items"]:
         assert time.monotonic() < deadline
