@@ -1,8 +1,8 @@
 """A guest on plain QEMU, without libvirt and without a bridge: QEMU's user network, a port of loopback forwarded to port 22.
 
-    test ── 127.0.0.1:PORT ── QEMU (DHCP 10.0.2.2, DNS 10.0.2.3) ── guest 10.0.2.15
+    test ── 127.0.0.1:PORT ── QEMU (DHCP, restricted: nothing else answers) ── guest 10.0.2.15
 
-Its QEMU ends with the run of tests (tests/leftovers.py).
+Not one of its packets leaves QEMU but answers on that port. Its QEMU ends with the run of tests (tests/leftovers.py).
 
 `python -m tests.machine.guest debian-12 [N]` measures N cold boots to the SSH banner of an image of the test cache.
 """
@@ -141,7 +141,7 @@ def start(
         argv += ["-device", "virtio-blk-pci,drive=seed"]
     argv += [
         "-netdev",
-        f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22",
+        f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
         "-device",
         "virtio-net-pci,netdev=net,romfile=",
     ]

@@ -106,6 +106,19 @@ def test_nothing_calls_out_by_itself(plain: Guest) -> None:
     assert servers == ["127.0.0.1"], "QEMU's DHCP names none, so nobody may be asked"
 
 
+def test_none_of_its_packets_leaves_qemu(plain: Guest) -> None:
+    """Unrestricted, QEMU's network answers at 10.0.2.2 for the server's own loopback, and takes the rest to the world."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        listener.accept()[0].close()
+        listener.settimeout(0.1)
+        knock = f"timeout 3 bash -c 'echo > /dev/tcp/10.0.2.2/{port}'"
+        assert plain.says(f"{knock} && echo open || echo closed") == "closed"
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
 def test_the_agent_changes_the_garages_keys_only(plain: Guest) -> None:
     """As the worker does: guest-file-write of one file; the user's own stays."""
     plain.says("mkdir -p ~/.ssh && echo '# mine' > ~/.ssh/authorized_keys")
