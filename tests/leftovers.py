@@ -28,6 +28,7 @@ RECORDS = Path("/run" if os.geteuid() == 0 else "/tmp", f"garage-test-runs.{os.g
 """One file per run: its pid and its folder."""
 MARK = "GARAGE_TEST_RUN"
 """In the environment of what a run starts: the run's folder."""
+CRASHES = Path("/var/tmp/frr")
 ROOT = Path(__file__).parent.parent
 YOUNG = 60.0
 """Seconds that a record gets between being made and being locked."""
@@ -71,7 +72,7 @@ class Run:
 
     def end(self) -> None:
         self._take_over(self._before)
-        _clear(os.getpid(), self.folder)
+        _clear(os.getpid(), self.folder, self._record.stat().st_mtime)
         self._record.unlink()
         self._lock.close()
         if self._watcher:
@@ -84,13 +85,14 @@ def clear_dead() -> None:
         with contextlib.suppress(FileNotFoundError, BlockingIOError), record.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             pid, _, folder = file.read().partition(" ")
+            begun = record.stat().st_mtime
             if folder:
-                _clear(int(pid), Path(folder))
-            if folder or time.time() - record.stat().st_mtime > YOUNG:
+                _clear(int(pid), Path(folder), begun)
+            if folder or time.time() - begun > YOUNG:
                 record.unlink(missing_ok=True)
 
 
-def _clear(pid: int, folder: Path) -> None:
+def _clear(pid: int, folder: Path, begun: float) -> None:
     """Processes first: they could make the rest anew."""
     deadline = time.monotonic() + 10
     while (found := processes(folder)) and time.monotonic() < deadline:
@@ -103,6 +105,18 @@ def _clear(pid: int, folder: Path) -> None:
     for place in mounts(folder):
         subprocess.run(["umount", "--lazy", place], check=False)
     shutil.rmtree(folder, ignore_errors=True)
+    for trace in frr_traces(begun):
+        shutil.rmtree(trace, ignore_errors=True)
+
+
+def frr_traces(begun: float) -> list[Path]:
+    """FRR's daemons make a folder each and remove it when they end, but not when they are killed; one with a crash's log is kept."""
+    found = []
+    for path in CRASHES.glob("*.*"):
+        with contextlib.suppress(FileNotFoundError):
+            dead = not Path("/proc", path.suffix[1:]).exists() and not (path / "crashlog").exists()
+            found += [path] if dead and path.stat().st_mtime >= begun else []
+    return found
 
 
 def processes(folder: Path) -> list[int]:

@@ -105,3 +105,14 @@ def test_a_run_that_ends_leaves_nothing_and_gives_its_place_back() -> None:
     assert not folder.exists()
     assert leftovers.processes(folder) == []
     assert leftovers.mounts(folder) == []
+
+
+def test_traces_of_killed_frr_daemons_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "CRASHES", tmp_path)
+    with subprocess.Popen(["true"]) as done:
+        dead = done.pid
+    for name in (f"zebra.{dead}", f"bfdd.{dead}", f"bgpd.{dead}", f"bgpd.{os.getpid()}"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"bgpd.{dead}" / "crashlog").write_text("of interest")
+    os.utime(tmp_path / f"bfdd.{dead}", (1.0, 1.0))
+    assert leftovers.frr_traces(begun=2.0) == [tmp_path / f"zebra.{dead}"]

@@ -1,7 +1,7 @@
 """A whole garage — libvirtd, netd, web, worker — inside a network namespace, apart from everything else on the server.
 
-It lives there (in the node of tests/netlab.py unless said otherwise) and in mount and pid namespaces of its own: own /run, /etc/frr,
-/var/lib/libvirt and sysctls, no process that outlives the first one, and no packet that leaves the lab. The first process ends with
+It lives there (in the node of tests/netlab.py unless said otherwise) and in mount and pid namespaces of its own: own /run, FRR's and
+libvirt's folders and sysctls, no process that outlives the first one, and no packet that leaves the lab. The first process ends with
 the test's, however that ends: it reads a pipe that nobody else holds.
 """
 
@@ -32,6 +32,7 @@ for folder in /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do mkdir -p 
 mkdir -p /var/lib/libvirt/qemu /var/lib/libvirt/images
 for folder in libvirt frr; do cp -a /etc/$folder $HOME_/$folder; mount --bind $HOME_/$folder /etc/$folder; done
 rm -rf /etc/libvirt/qemu/networks/autostart/* /etc/libvirt/qemu/*.xml  # the server's own domains are not ours to see
+install -d -o frr -g frr -m 0700 /var/tmp/frr; mount -t tmpfs -o uid=frr,gid=frr,mode=0700 tmpfs /var/tmp/frr
 mkdir $HOME_/images; mount --bind -o ro $STORE $HOME_/images
 printf 'cgroup_controllers = []\nsecurity_driver = "none"\n' >> /etc/libvirt/qemu.conf
 printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >> /etc/libvirt/libvirtd.conf
