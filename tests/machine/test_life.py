@@ -62,6 +62,14 @@ def world(garage: GarageInside) -> Iterator[None]:
         server.wait()
 
 
+def test_names_and_ipv6_are_there_at_the_first_login(garage: GarageInside) -> None:
+    """SSH answers seconds before networkd and resolved do. The first test, so that it comes early enough."""
+    one = garage.show("one")
+    said = garage.ssh("one", f"cat /proc/uptime; getent hosts {one['ipv4']}; ping -6 -c 1 {GATEWAY6}", check=False)
+    assert one["fqdn"] in said
+    assert " 0% packet loss" in said
+
+
 def test_it_is_ready_and_lets_its_owner_in_without_a_question(garage: GarageInside) -> None:
     one = garage.show("one")
     assert one["state"] == "ready"
