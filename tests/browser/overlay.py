@@ -67,7 +67,7 @@ class Overlay:
         )
 
     def join(self, name: str, number: int) -> FakeNode:
-        return self.take(name, number, invite(self.ctx, self.admin, name).secret)
+        return self.take(name, number, invite(self.ctx, self.admin, name, own_name=None).secret)
 
     def take(self, name: str, number: int, secret: str, **more: Any) -> FakeNode:
         wanted = request(self.ctx, secret, number, **more)

@@ -109,9 +109,9 @@ def request(ctx: Context, secret: str, number: int, **more: Any) -> wire.JoinReq
     return wire.JoinRequest(**values | more)
 
 
-def invite(ctx: Context, admin: Caller, name: str, **more: Any) -> Token:
+def invite(ctx: Context, admin: Caller, name: str, *, own_name: str | None = "origin", **more: Any) -> Token:
     """The token, its pins compared with the registry's key."""
-    token = parse_token(invitations.invite(ctx, admin, name, own_name="origin", **more)[1])
+    token = parse_token(invitations.invite(ctx, admin, name, own_name=own_name, **more)[1])
     assert token.registry_key == hashlib.sha256(ctx.controller_key.public_key().public_bytes_raw()).digest()
     return token
 
