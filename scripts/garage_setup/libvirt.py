@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from garage_setup.place import SCRIPTS, Place
@@ -52,12 +53,13 @@ def stop_ours(place: Place) -> bool:
     if not marker.exists() or virsh("list", "--name").stdout.split():
         return False
     for path in PID_FILES:
-        _end(path)
+        end(path)
     marker.unlink()
     return True
 
 
-def _end(pid_file: Path) -> None:
+def end(pid_file: Path, patience: float = 5.0) -> None:
+    """Returns when it is gone. libvirt 11 takes half a minute where a thread of its start still waits; no domain depends on it here."""
     try:
         pid = int(pid_file.read_text())
         name = Path(f"/proc/{pid}/comm").read_text().strip()
@@ -65,7 +67,9 @@ def _end(pid_file: Path) -> None:
         return
     if name != pid_file.stem:
         return
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 1.0)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)

@@ -17,6 +17,7 @@ from garage_setup.digests import Stamps, of_files, sources
 from garage_setup.down import purge
 from garage_setup.exclusive import exclusive
 from garage_setup.files import link, remove_tree, write
+from garage_setup.libvirt import end
 from garage_setup.place import CHECKOUT, Place, find
 from garage_setup.plan import IMAGE_FILES, REGISTERED, Plan
 from garage_setup.problem import DISK_HINT, SetupError, of_system
@@ -329,3 +330,20 @@ def test_who_is_not_root_and_has_no_sudo_is_told(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)})
     assert (done.returncode, done.stderr.count("hint: ")) == (1, 1)
     assert "error: this needs root" in done.stderr
+
+
+def test_a_daemon_that_will_not_end_is_ended(tmp_path: Path) -> None:
+    program = tmp_path / "libvirtd"
+    program.symlink_to("/usr/bin/python3")
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([program, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        write(tmp_path / "libvirtd.pid", str(process.pid))
+        reaper = threading.Thread(target=process.wait)
+        reaper.start()
+        end(tmp_path / "libvirtd.pid", patience=0.2)
+        reaper.join(5)
+        assert process.returncode == -9
