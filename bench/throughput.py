@@ -8,6 +8,7 @@ stand-in ── veth ───────── hm0 (by hand) ┘              
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -86,7 +87,7 @@ def by_hand(made: Sites) -> Iterator[Way]:
             peered = [
                 "wg",
                 "set",
-                f"hm{number}",
+                _device(number),
                 "peer",
                 public[peer],
                 "allowed-ips",
@@ -105,16 +106,21 @@ def by_hand(made: Sites) -> Iterator[Way]:
             run(["ip", "netns", "del", _place(world, node)], check=False)
 
 
+def _device(number: int) -> str:
+    """The names of wireguard-go's sockets are the server's, whatever the namespace: this process's own."""
+    return f"hm{number}x{os.getpid() % 10_000_000}"
+
+
 def _tunnel(world: World, node: str, number: int, key: str) -> list[subprocess.Popen[bytes]]:
-    """The process that carries it, if one does. The names of wireguard-go's sockets are the server's, whatever the namespace."""
-    device, address = f"hm{number}", f"10.250.0.{number}/31"
+    """The process that carries it, if one does."""
+    device, address = _device(number), f"10.250.0.{number}/31"
     words = inside(world.namespace(node), ["wireguard-go", "-f", device])
     processes = []
     if has_module():
         world.exec(node, ["ip", "link", "add", device, "type", "wireguard"])
     else:
         processes = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while device not in world.exec(node, ["wg", "show", "interfaces"]) and time.monotonic() < deadline:
         time.sleep(0.05)
     world.exec(node, ["wg", "set", device, "listen-port", str(PORT), "private-key", "/dev/stdin"], input=key)
