@@ -112,14 +112,16 @@ def _device(number: int) -> str:
 
 
 def _tunnel(world: World, node: str, number: int, key: str) -> list[subprocess.Popen[bytes]]:
-    """The process that carries it, if one does."""
+    """The process that carries it, if one does; in a session of its own, as a service's is: a kernel that shares the cores among sessions
+    would give it another part than ours."""
     device, address = _device(number), f"10.250.0.{number}/31"
     words = inside(world.namespace(node), ["wireguard-go", "-f", device])
     processes = []
     if has_module():
         world.exec(node, ["ip", "link", "add", device, "type", "wireguard"])
     else:
-        processes = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+        silent = subprocess.DEVNULL
+        processes = [subprocess.Popen(words, stdout=silent, stderr=silent, start_new_session=True)]
     deadline = time.monotonic() + 20
     while device not in world.exec(node, ["wg", "show", "interfaces"]) and time.monotonic() < deadline:
         time.sleep(0.05)
