@@ -194,8 +194,9 @@ class Member:
             endpoints=(f"198.18.{self.number // 250}.{self.number % 250 + 1}:51820",),
             links=states,
         )
-        status, body = await self._reports.ask("POST", "report", msgspec.json.encode(said))
-        assert status == 204, (status, body)
+        while (answer := await self._reports.ask("POST", "report", msgspec.json.encode(said)))[0] == 503:
+            await asyncio.sleep(0.5)  # as netd does; the database is busy
+        assert answer[0] == 204, answer
         self.reports += 1
 
 

@@ -35,6 +35,8 @@ BURST, PER_SECOND = 20.0, 2.0
 JOINS_AT_A_TIME = 4
 """A join waits for the database's one writer; more would hold threads that other requests need."""
 PIECE = 16 * 1024
+REPORTS_AT_A_TIME = 2
+"""As with joins: SQLite lets those who wait sleep for up to a tenth of a second, in no order, and polls need the threads."""
 NO_STORE = {"Cache-Control": "no-store"}
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -73,7 +75,7 @@ class OverlayState:
 
     def __init__(self, news: OverlayNews) -> None:
         self.news, self.bucket, self.recently = news, Bucket(), Recently()
-        self.joins = asyncio.Semaphore(JOINS_AT_A_TIME)
+        self.joins, self.reports = asyncio.Semaphore(JOINS_AT_A_TIME), asyncio.Semaphore(REPORTS_AT_A_TIME)
 
 
 def state(request: Request) -> OverlayState:
@@ -114,7 +116,8 @@ async def report(request: Request) -> Response:
     said = _decoded(await read_body(request.receive, MAX_REPORT), wire.LinkReport)
     recently, now = state(request).recently, ctx.clock()
     if not recently.again(found, now, said):
-        await run_in_threadpool(overlay_reports.report, ctx, found.node_id, said)
+        async with state(request).reports:
+            await run_in_threadpool(overlay_reports.report, ctx, found.node_id, said)
         recently.remember(found, now, said)
     return Response(status_code=204)
 

@@ -19,7 +19,7 @@ GRACE_SECONDS = 3
 """What running requests get to finish when the process is asked to stop; streams are ended at once."""
 KEEP_ALIVE_SECONDS = 30
 """For how long a connection may be silent between two requests: nodes report every ten seconds, each time without a new handshake."""
-TLS_BUFFER = 16 * 1024
+TLS_BUFFER = 8 * 1024
 """Bytes that asyncio holds for each TLS connection; its own 256 KiB are half a gigabyte for a thousand sites, which keep two each."""
 MAX_FRAME = 1024 * 1024
 
