@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {Json: JSON, list[str]: JSON}  # noqa: RUF012  (SQLAlchemy reads it as declared)
+    type_annotation_map = {Json: JSON, list[str]: JSON, dict[str, str]: JSON}  # noqa: RUF012  (SQLAlchemy reads it as declared)
 
 
 Id = String(20)
@@ -151,6 +151,17 @@ class Node(Base):
     """Raised whenever ownership changes hands; an old owner's late write carries an old epoch and is refused."""
     owned_until: Mapped[float] = mapped_column(default=0.0)
     boot_id: Mapped[str] = mapped_column(String(64), default="")
+    address: Mapped[str] = mapped_column(String(255), default="")
+    """Where the controller reaches it; empty: it is the controller's own server."""
+    ssh_host_key: Mapped[str] = mapped_column(String(800), default="")
+    """Pinned when the node was added: "TYPE BASE64"."""
+    state: Mapped[str] = mapped_column(String(16), default="active")
+    """ "active" takes machines; "draining" gives them away; "maintenance" has none that run and takes none."""
+    state_since: Mapped[float] = mapped_column(default=0.0)
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    """What an admin says of it, e.g. {"gpu": "rtx3090"}; machines may ask for such a value."""
+    silent_since: Mapped[float | None]
+    """Since when neither its hypervisor nor its netd has answered; None while one does."""
 
 
 class Machine(Base):
@@ -197,6 +208,13 @@ class Machine(Base):
     console_tail: Mapped[str] = mapped_column(default="")
     """The last console lines of a failed boot, stripped of escape codes."""
     node: Mapped[str] = mapped_column(ForeignKey("node.name"))
+    moving_to: Mapped[str | None] = mapped_column(ForeignKey("node.name", name="fk_machine_moving_to"))
+    """Where it migrates to at this moment; it holds room on both."""
+    moved_percent: Mapped[int] = mapped_column(default=0)
+    apart: Mapped[str] = mapped_column(String(32), default="")
+    """Machines of a project with the same word are placed on different nodes."""
+    node_labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    """Labels that its node must have."""
     number: Mapped[int]
     image_id: Mapped[str] = mapped_column(ForeignKey("image.id"), index=True)
     size: Mapped[str] = mapped_column(String(32))
