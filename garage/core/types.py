@@ -38,6 +38,19 @@ SIZES: tuple[SizeSpec, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
+class NodeAccess:
+    """How a worker reaches a node."""
+
+    name: str
+    hypervisor: str
+    """A libvirt URI, or that of a simulated one."""
+    address: str = ""
+    """Empty: the controller's own server."""
+    ssh_host_key: str = ""
+    """ "TYPE BASE64", pinned."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFacts:
     """A node's capacity as its worker observed it. Memory in MiB, disk in GiB."""
 

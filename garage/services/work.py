@@ -17,7 +17,7 @@ from garage.core.names import SPARES, fqdn
 from garage.core.plan import Wanted
 from garage.core.pool import Cold
 from garage.core.states import Event, State
-from garage.core.types import NodeFacts
+from garage.core.types import NodeAccess, NodeFacts
 from garage.db.models import EventRow, Image, Machine, Node, Project, Setting
 from garage.errors import N_, GarageError
 from garage.services import own_site
@@ -112,10 +112,11 @@ class KeysPushed:
 Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved
 
 
-def nodes(ctx: Context) -> dict[str, str]:
-    """Node name → hypervisor URI."""
+def nodes(ctx: Context) -> list[NodeAccess]:
+    """Every node, by name."""
+    query = select(Node.name, Node.hypervisor, Node.address, Node.ssh_host_key).order_by(Node.name)
     with ctx.db.read() as session:
-        return {row.name: row.hypervisor for row in session.execute(select(Node.name, Node.hypervisor))}
+        return [NodeAccess(*row) for row in session.execute(query)]
 
 
 def owner(ctx: Context, node: str) -> Owner:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from garage.config import Config
 from garage.core.hypervisor_types import Hypervisor
+from garage.core.types import NodeAccess
 from garage.worker.loop import Backend
 
 
@@ -21,8 +22,9 @@ def open_hypervisor(uri: str, config: Config) -> Hypervisor:
     return LibvirtHypervisor(uri, instance=config.instance, home=config.home)
 
 
-def open_backend(uri: str, config: Config, notify: Callable[[], None]) -> Backend:
+def open_backend(access: NodeAccess, config: Config, notify: Callable[[], None]) -> Backend:
     """`notify` is called from a foreign thread when a machine's SSH answered."""
+    uri = access.hypervisor
     if uri.startswith("fake:"):
         from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
 

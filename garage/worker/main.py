@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from garage.config import Config
+from garage.core.types import NodeAccess
 from garage.db.session import ChangeWatch
 from garage.services import work
 from garage.services.context import Context
@@ -22,7 +23,7 @@ from garage.worker.seeding import seed_files, take
 log = logging.getLogger(__name__)
 POLL = 0.05
 """Seconds between looks at whether anybody committed."""
-OpenBackend = Callable[[str, Config, Callable[[], None]], Backend]
+OpenBackend = Callable[[NodeAccess, Config, Callable[[], None]], Backend]
 
 
 def run(
@@ -33,7 +34,7 @@ def run(
     lock.take()
     recorder = Recorder(ctx)
     work.set_parked(ctx, False)
-    nodes = [_node(ctx, config, name, uri, lock, recorder, open_backend) for name, uri in work.nodes(ctx).items()]
+    nodes = [_node(ctx, config, access, lock, recorder, open_backend) for access in work.nodes(ctx)]
     threads = [threading.Thread(target=loop.run, args=(stop,), name=f"node-{name}") for name, loop, _ in nodes]
     for thread in threads:
         thread.start()
@@ -50,14 +51,14 @@ def run(
 def _node(
     ctx: Context,
     config: Config,
-    name: str,
-    uri: str,
+    access: NodeAccess,
     lock: ServerLock,
     recorder: Recorder,
     open_backend: OpenBackend,
 ) -> tuple[str, NodeLoop, Backend]:
     bell = threading.Event()  # the prober rings it, and exists before the loop does
-    backend = open_backend(uri, config, bell.set)
+    backend = open_backend(access, config, bell.set)
+    name = access.name
     keeper = Keeper(ctx, name, lock, time.monotonic)
     loop = NodeLoop(ctx, name, keeper, backend, recorder, partial(seed_files, ctx), partial(take, ctx), bell=bell)
     return name, loop, backend
