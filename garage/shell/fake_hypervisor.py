@@ -1,14 +1,13 @@
 """A simulated hypervisor, with disks and guests that answer: for tests, and for fleets larger than the servers at hand.
 
 It keeps the same contract as libvirt's (`tests/contract/test_hypervisor.py`). `fake://` takes settings as a query:
-`fake:///var/tmp/fleet.json?boot=2&start=0.1&vcpus=64&memory_mib=262144`; with a path its domains outlive the process.
+`fake:///var/tmp/fleet.json?boot=2&start=0.1&vcpus=64&memory_mib=262144`; with a
+path its domains and disks outlive the process, and other processes see them (`fake_store`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts, Listener, Power, Reason
 from garage.errors import N_, GarageError
+from garage.shell.fake_store import Store
 
 GIB = 1 << 30
 OFF, RUNNING, PAUSED = Domain(Power.OFF), Domain(Power.RUNNING), Domain(Power.PAUSED)
@@ -71,12 +71,12 @@ class FakeHypervisor:
         self.settings, self.faults = settings or Settings(), Faults()
         self.calls: list[tuple[str, str]] = []
         """(call, machine id) of everything that changed something, in order."""
-        self._path = path
+        self._store = Store(path) if path else None
         self._lock = threading.RLock()
         self._guests: dict[str, _Guest] = {}
+        self.files: dict[str, set[str]] = {}
+        """Of `FakeDisks`: machine id → "disk", "seed"."""
         self._listener: Listener = lambda _id: None
-        if path and path.exists():
-            self._restore(path)
 
     @classmethod
     def from_uri(cls, uri: str) -> FakeHypervisor:
@@ -196,6 +196,12 @@ class FakeHypervisor:
     def close(self) -> None:
         """Domains go on without us."""
 
+    def files_of(self, machine_id: str) -> frozenset[str]:
+        """ "disk" and "seed", as far as they are there."""
+        self._check()
+        with self._lock:
+            return frozenset(self.files.get(machine_id, ()))
+
     # --- what happens to guests by themselves: for tests ---------------------------------------------------------
 
     def happen(self, machine_id: str, domain: Domain | None, console: bytes = b"") -> None:
@@ -237,28 +243,47 @@ class FakeHypervisor:
             raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no such domain") from None
 
     def _check(self) -> None:
+        if self._store:
+            with self._lock:
+                self._refresh(self._store)
         if self.faults.away:
             raise GarageError("hypervisor_away", N_("libvirt does not answer: {reason}"), reason="simulated")
 
     @contextlib.contextmanager
     def _changing(self, call: str, machine_id: str) -> Iterator[None]:
-        self._check()
-        with self._lock:
+        with self.changing():
             self.calls.append((call, machine_id))
             yield
-            self._save()
         self._listener(machine_id)
 
-    def _save(self) -> None:
-        if self._path:
-            kept = {key: [guest.domain.power, guest.domain.reason] for key, guest in self._guests.items()}
-            draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            draft.write_text(json.dumps(kept))
-            draft.rename(self._path)
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Domains and files are this thread's alone, also against other processes."""
+        with self._lock, self._store.alone() if self._store else contextlib.nullcontext():
+            self._check()
+            yield
+            self._save()
 
-    def _restore(self, path: Path) -> None:
-        for key, (power, reason) in json.loads(path.read_text()).items():
-            self._guests[key] = _Guest(Domain(Power(power), Reason(reason)), time.monotonic())
+    def _save(self) -> None:
+        if self._store:
+            domains = {
+                key: [guest.domain.power, guest.domain.reason, guest.started_at, guest.stops_at]
+                for key, guest in self._guests.items()
+            }
+            self._store.save({"domains": domains, "disks": {key: sorted(have) for key, have in self.files.items()}})
+
+    def _refresh(self, store: Store) -> None:
+        """Take in what other processes did. Their monotonic clock is this server's, as is ours."""
+        if (faults := store.faults()) is not None:
+            self.faults = Faults(**faults)
+        if (news := store.news()) is None:
+            return
+        self.files = {key: set(have) for key, have in news.get("disks", {}).items()}
+        before, self._guests = self._guests, {}
+        for key, (power, reason, started_at, stops_at) in news.get("domains", {}).items():
+            guest = before.get(key) or _Guest()
+            guest.domain, guest.started_at, guest.stops_at = Domain(Power(power), Reason(reason)), started_at, stops_at
+            self._guests[key] = guest
 
 
 @dataclass(slots=True)
@@ -267,11 +292,9 @@ class FakeDisks:
 
     hypervisor: FakeHypervisor
     home: Path = Path("/nonexistent")
-    files: dict[str, set[str]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def present(self, machine_id: str) -> tuple[bool, bool]:
-        have = self.files.get(machine_id, set())
+        have = self.hypervisor.files_of(machine_id)
         return "disk" in have, "seed" in have
 
     def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None:  # noqa: ARG002
@@ -283,21 +306,21 @@ class FakeDisks:
     def _make(self, machine_id: str, what: str) -> None:
         if self.hypervisor.faults.disk_full:
             raise GarageError("disk_full", N_("the node has no disk space left"))
-        with self.lock:
+        with self.hypervisor.changing():
             self.hypervisor.calls.append((what, machine_id))
-            self.files.setdefault(machine_id, set()).add(what)
+            self.hypervisor.files.setdefault(machine_id, set()).add(what)
 
     def copy_kernel(self, machine_id: str, image_sha256: str) -> tuple[Path, Path | None]:  # noqa: ARG002
         return self.home / machine_id / "vmlinuz", self.home / machine_id / "initrd.img"
 
     def remove(self, machine_id: str) -> None:
-        with self.lock:
+        with self.hypervisor.changing():
             self.hypervisor.calls.append(("remove", machine_id))
-            self.files.pop(machine_id, None)
+            self.hypervisor.files.pop(machine_id, None)
 
     def space(self) -> DiskSpace:
         total = self.hypervisor.settings.disk_gib * GIB
-        return DiskSpace(0 if self.hypervisor.faults.disk_full else total - len(self.files) * GIB, total)
+        return DiskSpace(0 if self.hypervisor.faults.disk_full else total - len(self.hypervisor.files) * GIB, total)
 
     def disk_path(self, machine_id: str) -> Path:
         return self.home / machine_id / "disk.qcow2"

@@ -19,7 +19,7 @@ from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
 from garage.core.tiny_guest import Kind, build
 from garage.errors import GarageError
 from garage.shell.disks import LocalDisks
-from garage.shell.fake_hypervisor import FakeHypervisor
+from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor
 from garage.shell.hypervisor import LibvirtHypervisor, domain_of
 from garage.shell.seed import write_seed
 from tests.realms import IMAGE, libvirt_answers, realm
@@ -234,6 +234,33 @@ def test_the_fake_outlives_its_process(tmp_path: Path) -> None:
     assert again.facts().vcpus == 64
     with pytest.raises(GarageError, match="not known"):
         FakeHypervisor.from_uri("fake://?colour=red")
+
+
+def test_what_one_process_does_to_the_fake_others_see(tmp_path: Path) -> None:
+    uri = f"fake://{tmp_path}/node.json"
+    one, other = (FakeHypervisor.from_uri(uri) for _ in range(2))
+    assert other.observe() == {}
+    FakeDisks(one).make_disk(ONE, "ab" * 32, 5)
+    one.define(spec_in(tmp_path, "tfk")(ONE))
+    assert other.observe() == {ONE: OFF}
+    assert FakeDisks(other).present(ONE) == (True, False)
+    other.start(ONE)
+    assert one.answers(ONE)
+    other.destroy(ONE)
+    one.undefine(ONE)
+    FakeDisks(one).remove(ONE)
+    assert other.observe() == {}
+    assert FakeDisks(other).present(ONE) == (False, False)
+
+
+def test_the_fake_is_broken_from_outside_by_a_file(tmp_path: Path) -> None:
+    fake = FakeHypervisor.from_uri(f"fake://{tmp_path}/node.json")
+    faults = tmp_path / "node.json.faults"
+    faults.write_text('{"away": true}')
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_away"):
+        fake.observe()
+    faults.unlink()
+    assert fake.observe() == {}
 
 
 @pytest.mark.parametrize(
