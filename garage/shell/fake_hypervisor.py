@@ -227,6 +227,8 @@ class FakeHypervisor:
     def answers(self, machine_id: str) -> bool:
         """Its SSH would send a banner now."""
         with self._lock:
+            if self._store:
+                self._refresh(self._store)
             guest = self._guests.get(machine_id)
             up = guest is not None and self._now(guest).power is Power.RUNNING and not self.faults.mute
             return up and guest is not None and time.monotonic() - guest.started_at >= self.settings.boot
