@@ -144,8 +144,6 @@ class Node(Base):
     reported_at: Mapped[float | None]
     hypervisor_error: Mapped[str] = mapped_column(String(500), default="")
     """Why libvirt does not answer; empty while it does."""
-    next_number: Mapped[int] = mapped_column(default=1)
-    """Numbers taps and MACs; never used twice."""
     owner: Mapped[str] = mapped_column(String(64), default="")
     epoch: Mapped[int] = mapped_column(default=0)
     """Raised whenever ownership changes hands; an old owner's late write carries an old epoch and is refused."""

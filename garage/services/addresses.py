@@ -7,9 +7,22 @@ from sqlalchemy.orm import Session
 
 from garage.core import ipam, names
 from garage.core.states import State
-from garage.db.models import Machine, Node
+from garage.db.models import Machine, Node, Setting
 from garage.services import own_site
 from garage.services.context import Context
+
+NEXT_NUMBER = "next_number"
+
+
+def take_numbers(session: Session, count: int) -> range:
+    """The next numbers of taps and MACs. The garage has one row of them, since a machine keeps both when it moves to another node."""
+    row = session.get(Setting, NEXT_NUMBER)
+    if row is None:
+        row = Setting(key=NEXT_NUMBER, value="1")
+        session.add(row)
+    first = int(row.value)
+    row.value = str(first + count)
+    return range(first, first + count)
 
 
 def allot(session: Session, ctx: Context, node: Node) -> dict[str, object]:
@@ -17,8 +30,7 @@ def allot(session: Session, ctx: Context, node: Node) -> dict[str, object]:
     used = set(session.scalars(select(Machine.ipv4).where(Machine.state != State.GONE.value)))
     last = session.scalar(select(Machine.ipv4).order_by(Machine.id.desc()).limit(1))
     ipv4, ipv6 = ipam.allot(*own_site.prefixes(session, ctx), used, after=last)
-    number = node.next_number
-    node.next_number += 1
+    number = take_numbers(session, 1)[0]
     node.spec_version += 1
     instance = ctx.config.instance
     return {

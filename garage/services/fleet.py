@@ -22,7 +22,7 @@ from garage.core.states import State
 from garage.core.types import NodeFacts, SizeSpec
 from garage.db.models import Image, Machine, Node, Project, Size
 from garage.errors import N_, GarageError
-from garage.services import own_site
+from garage.services import addresses, own_site
 from garage.services.context import Context
 
 PROJECT = "simulated"
@@ -93,11 +93,11 @@ def add_machines(
         project, image = _project(session, ctx), _image(session, ctx)
         specs = [SizeSpec(s.name, s.vcpus, s.memory_mib, s.disk_gib) for s in (session.get_one(Size, n) for n in sizes)]
         rows = {row.name: row for row in session.scalars(select(Node).where(Node.name.in_(nodes)))}
-        addresses = _addresses(session, ctx, count)
+        places = zip(addresses.take_numbers(session, count), _addresses(session, ctx, count), strict=True)
         made = []
-        for index, (ipv4, ipv6) in enumerate(addresses):
+        for index, (number, (ipv4, ipv6)) in enumerate(places):
             node, size = rows[nodes[index % len(nodes)]], rng.choice(specs)
-            made.append(_machine(ctx, node, size, ipv4, ipv6, state))
+            made.append(_machine(ctx, node, size, number, ipv4, ipv6, state))
             made[-1].update(project_id=project.id, image_id=image.id)
         for node in rows.values():
             node.applied_version = node.spec_version
@@ -106,10 +106,12 @@ def add_machines(
         return [str(row["id"]) for row in made]
 
 
-def _machine(ctx: Context, node: Node, size: SizeSpec, ipv4: str, ipv6: str, state: State) -> dict[str, Any]:
-    """Raises the node's numbers like any new machine does."""
-    number, now, instance = node.next_number, ctx.clock(), ctx.config.instance
-    node.next_number, node.spec_version = number + 1, node.spec_version + 1
+def _machine(
+    ctx: Context, node: Node, size: SizeSpec, number: int, ipv4: str, ipv6: str, state: State
+) -> dict[str, Any]:
+    """Raises the node's version like any new machine does."""
+    now, instance = ctx.clock(), ctx.config.instance
+    node.spec_version += 1
     return {
         **{"id": ctx.new_id(), "name": f"{node.name}-{number}", "node": node.name, "number": number},
         **{"state": state.value, "state_since": now, "created_at": now, "started": state is State.READY},

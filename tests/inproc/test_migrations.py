@@ -79,6 +79,10 @@ def fill(database: Database) -> Rows:
     return rows
 
 
+DROPPED = {("node", "next_number")}
+"""Columns that a later version has no more."""
+
+
 def reflected(database: Database) -> sa.MetaData:
     tables = sa.MetaData()
     tables.reflect(database.engine)
@@ -105,8 +109,9 @@ def test_every_row_comes_along(database: Database, revision: str) -> None:
     assert migrate(database) == (revision, head())
     after = content(database)
     for name, rows in before.items():
-        kept = [{key: row.get(key) for key in rows[0]} for row in after[name]]
-        assert as_text(kept) >= as_text(rows), name
+        columns = [key for key in rows[0] if (name, key) not in DROPPED]
+        kept = [{key: row.get(key) for key in columns} for row in after[name]]
+        assert as_text(kept) >= as_text([{key: row[key] for key in columns} for row in rows]), name
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
