@@ -13,6 +13,8 @@ from garage.errors import N_, GarageError
 DEFAULT_HOME = "/var/lib/garage"
 DEFAULT_LISTEN = "127.0.0.1:8080"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+POLICIES = ("spread", "pack")
+"""`core.placement.Policy`."""
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  (compared with, not bound to)
 
 
@@ -44,6 +46,8 @@ class Config:
     vcpu_overcommit: float = 4.0
     disk_overcommit: float = 3.0
     """How much disk may be promised, as a multiple of what there is."""
+    placement_policy: str = "spread"
+    """Where machines go: to the server whose RAM is freest ("spread"), or fullest ("pack")."""
     pool_ram_share: float = 0.0
     """How much of a node's RAM machines that wait in pools may have, at most what is free; 0: no pools."""
     pool_max_age_hours: float = 24.0
@@ -87,6 +91,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     for key in ("database_url", "listen"):
         if value := environ.get(f"GARAGE_{key.upper()}"):
             values[key] = value
+    _check_policy(values, str(home / "garage.toml"))
     try:
         return Config(home=home, **values)  # type: ignore[arg-type]
     except TypeError as error:
@@ -96,6 +101,15 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
             path=str(home / "garage.toml"),
             error=str(error),
         ) from None
+
+
+def _check_policy(values: Mapping[str, object], path: str) -> None:
+    if (policy := values.get("placement_policy", POLICIES[0])) not in POLICIES:
+        raise GarageError(
+            "config",
+            N_("{path}: placement_policy is one of {allowed}, not {policy}"),
+            path=path, allowed=", ".join(POLICIES), policy=str(policy)[:40],
+        )  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from garage.config import Config
+from garage.db import loads
 from garage.db.migrate import migrate
 from garage.db.models import Node
 from garage.db.session import Database
@@ -87,11 +88,13 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ctx(config: Config, clock: Clock, empty_database: Path) -> Iterator[Context]:
-    """An empty, migrated database with deterministic randomness."""
+    """An empty, migrated database with deterministic randomness. Whatever a test did, what nodes hold is what their machines sum up to."""
     (config.home / "db").mkdir()
     shutil.copy(empty_database, config.home / "db" / "garage.db")
     database = Database(config.sqlalchemy_url)
     yield Context(database, config, clock, random.Random(7), Vault(Fernet.generate_key()), Ed25519PrivateKey.generate())
+    with database.engine.connect() as connection:
+        assert loads.drift(connection) == []
     database.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from garage.errors import N_, GarageError
 
@@ -40,20 +40,29 @@ def capacity(prefix4: str) -> int:
     return ipaddress.ip_network(prefix4).num_addresses - FIRST_MACHINE - 1
 
 
-def allot(prefix4: str, prefix6: str, used4: Collection[str], *, after: str | None = None) -> tuple[str, str]:
-    """The next free address pair, going round from `after` so that a freed address rests; the IPv6 mirrors the IPv4's offset."""
+def walk(prefix4: str, prefix6: str, *, after: str | None = None) -> Iterator[tuple[str, str]]:
+    """Every address pair of the site once, going round from `after` so that a freed address rests; the IPv6 mirrors the IPv4's offset."""
     net4, net6 = ipaddress.IPv4Network(prefix4), ipaddress.IPv6Network(prefix6)
     count = capacity(prefix4)
     start = int(ipaddress.IPv4Address(after)) - int(net4.network_address) - FIRST_MACHINE + 1 if after else 0
     for step in range(count):
         offset = FIRST_MACHINE + (start + step) % count
-        address = str(net4[offset])
-        if address not in used4:
-            return address, str(net6[offset])
-    raise GarageError(
+        yield str(net4[offset]), str(net6[offset])
+
+
+def allot(prefix4: str, prefix6: str, used4: Collection[str], *, after: str | None = None) -> tuple[str, str]:
+    """The next free address pair."""
+    for pair in walk(prefix4, prefix6, after=after):
+        if pair[0] not in used4:
+            return pair
+    raise full(prefix4)
+
+
+def full(prefix4: str) -> GarageError:
+    return GarageError(
         "no_address",
         N_("all {count} addresses of {prefix} are in use"),
         hint=N_("delete machines that nobody needs"),
-        count=count,
+        count=capacity(prefix4),
         prefix=prefix4,
     )

@@ -1,12 +1,24 @@
-"""Placement: which node takes a machine, and what to say when none can."""
+"""Placement: which node takes a machine, and why each of the others does not. Pure.
+
+A node fits or lacks something (`LACKS`). Among those that fit the highest score wins: a share of RAM between 0 and 1 by the garage's
+policy, and what makes the start quicker on top of it. The parts are kept with the machine, so that `explain` can show them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from garage.core.types import Demand, NodeFacts
-from garage.errors import N_, GarageError
+
+Policy = Literal["spread", "pack"]
+"""Prefer the node whose RAM is freest afterwards (spread), or fullest (pack: large machines find room for longer)."""
+POLICIES: tuple[str, ...] = get_args(Policy)
+POOL, IMAGE = 2.0, 0.25
+"""A machine that has booted already outweighs everything. An image that is there saves a copy of some hundred MB, once: it outweighs
+a quarter of a node's RAM, so that a node that is new gets machines before all others are full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,19 @@ class Room:
     disk_reserve_gib: float
     vcpu_overcommit: float
     disk_overcommit: float
+    known: bool = True
+    """False: its worker has not looked yet, and `facts` are zeros."""
+    state: str = "active"
+    silent: bool = False
+    away: bool = False
+    """Its hypervisor does not answer."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    image: bool = False
+    """It has what the machine is to boot."""
+    warm: int = 0
+    """Machines of exactly this image and size that wait, booted; their disk is part of `used`."""
+    kept_apart: bool = False
+    """It has a machine of the same project with the same word."""
 
     @property
     def free_memory_mib(self) -> int:
@@ -44,67 +69,150 @@ class Room:
         return max(0, int(most) - self.used.disk_gib)
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a machine needs of its node."""
+
+    demand: Demand
+    labels: Mapping[str, str] = field(default_factory=dict)
+    apart: str = ""
+    """Not beside another machine of its project with this word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """One reason why a node does not take a machine: how much of `what` is needed, and how much there is."""
+
+    what: str
+    needed: str | float = ""
+    found: str | float = ""
+
+
+LACKS: tuple[str, ...] = (
+    *("state", "silent", "away", "unknown"),  # of the node itself
+    *("labels", "apart"),  # of the request
+    *("disk", "promised", "memory", "vcpus"),
+)
+"""What a node may lack, in the order in which it is told. "disk" is free space below the reserve (GiB), "promised" disk that overlays
+may grow to (GiB)."""
+OF_NODE = frozenset(LACKS[:4])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What placement thinks of one node: it fits, with a score, or it lacks something."""
+
+    node: str
+    lacks: tuple[Lack, ...]
+    parts: tuple[tuple[str, float], ...] = ()
+    """The score's summands: "pool", "image", and the policy's name."""
+
+    @property
+    def fits(self) -> bool:
+        return not self.lacks
+
+    @property
+    def score(self) -> float:
+        return sum(value for _, value in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where one machine goes."""
+
+    chosen: Verdict
+    room: Room
+    """As it was before."""
+    second: Verdict | None
+    """Where it would have gone otherwise."""
+
+
 def shortfall(room: Room, demand: Demand) -> str | None:
-    """The first thing that `room` lacks: "disk", "promised" (disk, too), "memory", "vcpus", or None when the machine fits."""
+    """The first resource that `room` lacks: "disk", "promised" (disk, too), "memory", "vcpus", or None when the machine fits."""
+    return next((lack.what for lack in _resources(room, demand)), None)
+
+
+def judge(room: Room, ask: Ask, policy: str) -> Verdict:
+    """Whether the node fits, and everything that it lacks."""
+    lacks = (*_node(room), *_request(room, ask), *_resources(room, ask.demand))
+    return Verdict(room.name, lacks, () if lacks else _parts(room, ask.demand, policy))
+
+
+def place(rooms: Sequence[Room], ask: Ask, policy: str, count: int = 1) -> list[Decision]:
+    """Where `count` equal machines go, one after the other; fewer when there is no room for more. Of equal nodes the first by name."""
+    heap = [_ranked(judge(room, ask, policy), room) for room in rooms]
+    heap = [entry for entry in heap if entry[2].fits]
+    heapq.heapify(heap)
+    found: list[Decision] = []
+    while heap and len(found) < count:
+        _, _, chosen, room = heapq.heappop(heap)
+        found.append(Decision(chosen, room, heap[0][2] if heap else None))
+        taken = with_machine(room, ask)
+        if (verdict := judge(taken, ask, policy)).fits:
+            heapq.heappush(heap, _ranked(verdict, taken))
+    return found
+
+
+def _ranked(verdict: Verdict, room: Room) -> tuple[float, str, Verdict, Room]:
+    return -verdict.score, verdict.node, verdict, room
+
+
+def with_machine(room: Room, ask: Ask) -> Room:
+    """The room when the machine is there; one that waited gives its disk, too."""
+    demand, used = _needed(room, ask.demand), room.used
+    used = Demand(used.vcpus + demand.vcpus, used.memory_mib + demand.memory_mib, used.disk_gib + demand.disk_gib)
+    return replace(room, used=used, warm=max(0, room.warm - 1), kept_apart=room.kept_apart or bool(ask.apart))
+
+
+def _needed(room: Room, demand: Demand) -> Demand:
+    return replace(demand, disk_gib=0) if room.warm else demand
+
+
+def _node(room: Room) -> list[Lack]:
+    found = []
+    if room.state != "active":
+        found.append(Lack("state", "active", room.state))
+    if room.silent:
+        found.append(Lack("silent"))
+    if room.away:
+        found.append(Lack("away"))
+    if not room.known:
+        found.append(Lack("unknown"))
+    return found
+
+
+def _request(room: Room, ask: Ask) -> list[Lack]:
+    missing = {key: value for key, value in ask.labels.items() if room.labels.get(key) != value}
+    has = {key: room.labels[key] for key in missing if key in room.labels}
+    found = [Lack("labels", words(missing), words(has))] if missing else []
+    return [*found, Lack("apart", ask.apart)] if ask.apart and room.kept_apart else found
+
+
+def words(labels: Mapping[str, str]) -> str:
+    """Labels as people type them: "gpu=rtx3090, room=lab2"."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _resources(room: Room, demand: Demand) -> list[Lack]:
+    if not room.known:
+        return []
+    demand = _needed(room, demand)
+    found = []
     if room.disk_blocked:
-        return "disk"
-    if demand.disk_gib > room.free_disk_gib:
-        return "promised"
-    if demand.memory_mib > room.free_memory_mib:
-        return "memory"
-    if demand.vcpus > room.free_vcpus:
-        return "vcpus"
-    return None
+        found.append(Lack("disk", round(room.disk_reserve_gib, 1), round(room.facts.disk_free_gib, 1)))
+    for what, needed, free in (
+        ("promised", demand.disk_gib, room.free_disk_gib),
+        ("memory", demand.memory_mib, room.free_memory_mib),
+        ("vcpus", demand.vcpus, room.free_vcpus),
+    ):
+        if needed > free:
+            found.append(Lack(what, needed, free))
+    return found
 
 
-def place(rooms: Sequence[Room], demand: Demand, *, stoppable: Sequence[str] = ()) -> Room:
-    """The node with most free RAM among those that fit; raises `no_capacity` or `disk_full` with what is free and what may be stopped."""
-    fitting = [room for room in rooms if shortfall(room, demand) is None]
-    if fitting:
-        return max(fitting, key=lambda room: (room.free_memory_mib, room.name))
-    if not rooms:
-        raise GarageError(
-            "unavailable",
-            N_("no server takes machines yet"),
-            hint=N_("look at “garage status”: the worker may still be starting"),
-        )
-    best = max(rooms, key=lambda room: room.free_memory_mib)
-    raise _refusal(best, demand, stoppable)
-
-
-def _refusal(room: Room, demand: Demand, stoppable: Sequence[str]) -> GarageError:
-    if shortfall(room, demand) == "disk":
-        return GarageError(
-            "disk_full",
-            N_("{node} has {free} GiB of disk left; {reserve} GiB stay free for the machines that run"),
-            hint=N_("delete machines or images that nobody needs"),
-            node=room.name,
-            free=round(room.facts.disk_free_gib, 1),
-            reserve=round(room.disk_reserve_gib, 1),
-        )
-    if shortfall(room, demand) == "promised":
-        return GarageError(
-            "disk_full",
-            N_(
-                "machines on {node} may grow to {promised} GiB; {free} GiB more can be promised, and this size needs {disk}"
-            ),
-            hint=N_("take a smaller size, or delete machines that nobody needs"),
-            node=room.name,
-            promised=room.used.disk_gib,
-            free=room.free_disk_gib,
-            disk=demand.disk_gib,
-        )
-    names = ", ".join(stoppable[:3])
-    return GarageError(
-        "no_capacity",
-        N_("{node} has {free_memory} MiB of RAM and {free_vcpus} vCPUs free; this size needs {memory} MiB and {vcpus}"),
-        hint=N_("take a smaller size, or stop what you do not use: {stoppable}")
-        if names
-        else N_("take a smaller size, or ask others to stop what they do not use"),
-        node=room.name,
-        free_memory=room.free_memory_mib,
-        free_vcpus=room.free_vcpus,
-        memory=demand.memory_mib,
-        vcpus=demand.vcpus,
-        stoppable=names,
-    )
+def _parts(room: Room, demand: Demand, policy: str) -> tuple[tuple[str, float], ...]:
+    """`services.placing` orders nodes in the database by the same formula."""
+    free = float(room.free_memory_mib - demand.memory_mib) / max(1, room.facts.memory_mib)
+    parts = [("pool", POOL)] if room.warm else []
+    parts += [("image", IMAGE)] if room.image else []
+    return (*parts, (policy, 1.0 - free if policy == "pack" else free))

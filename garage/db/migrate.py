@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from garage.db import loads
 from garage.db.session import Database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -42,6 +43,7 @@ def migrate(database: Database) -> tuple[str | None, str | None]:
         with database.engine.connect() as connection, _rebuilding(connection), connection.begin():
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            loads.install(connection)
             _check_references(connection)
     return before, after
 

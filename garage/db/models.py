@@ -162,6 +162,38 @@ class Node(Base):
     """Since when neither its hypervisor nor its netd has answered; None while one does."""
 
 
+class NodeLoad(Base):
+    """A node's capacity and what its machines hold of it, in one narrow row. The database's own triggers keep it (`db/loads.py`), in
+    the transaction that changes a node or a machine; nothing else writes it."""
+
+    __tablename__ = "node_load"
+    node: Mapped[str] = mapped_column(ForeignKey("node.name", ondelete="CASCADE"), primary_key=True)
+    takes: Mapped[bool] = mapped_column(default=False)
+    """It is active, not silent, its hypervisor answers, and its facts are known."""
+    vcpus: Mapped[int] = mapped_column(default=0)
+    memory_mib: Mapped[int] = mapped_column(default=0)
+    available_mib: Mapped[int | None]
+    disk_free_gib: Mapped[float] = mapped_column(default=0.0)
+    disk_total_gib: Mapped[float] = mapped_column(default=0.0)
+    machines: Mapped[int] = mapped_column(default=0)
+    used_vcpus: Mapped[int] = mapped_column(default=0)
+    used_memory_mib: Mapped[int] = mapped_column(default=0)
+    """Of machines that run, also of those on their way here; disk is that of all that exist."""
+    used_disk_gib: Mapped[int] = mapped_column(default=0)
+
+
+class NodeImage(Base):
+    """Which image lies on which node."""
+
+    __tablename__ = "node_image"
+    node: Mapped[str] = mapped_column(ForeignKey("node.name", ondelete="CASCADE"), primary_key=True)
+    image: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """sha256."""
+    state: Mapped[str] = mapped_column(String(16))
+    """ "present" when it is whole and verified."""
+    since: Mapped[float]
+
+
 class Machine(Base):
     __tablename__ = "machine"
     __table_args__ = (
@@ -181,6 +213,18 @@ class Machine(Base):
             postgresql_where=text("state != 'gone'"),
         ),
         Index("ix_machine_node_state", "node", "state"),
+        Index(
+            "ix_machine_project_held",
+            *("project_id", "state", "vcpus", "memory_mib", "disk_gib", "apart", "node"),
+            sqlite_where=text("state != 'gone'"),
+            postgresql_where=text("state != 'gone'"),
+        ),
+        Index(
+            "ix_machine_spare",
+            *("image_id", "size", "node"),
+            sqlite_where=text("state = 'spare'"),
+            postgresql_where=text("state = 'spare'"),
+        ),
     )
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id"))
@@ -213,6 +257,8 @@ class Machine(Base):
     """Machines of a project with the same word are placed on different nodes."""
     node_labels: Mapped[dict[str, str]] = mapped_column(default=dict)
     """Labels that its node must have."""
+    placement: Mapped[Json] = mapped_column(default=dict)
+    """Why it was placed where it is (`services.placing.record`); empty where that is not known."""
     number: Mapped[int]
     image_id: Mapped[str] = mapped_column(ForeignKey("image.id"), index=True)
     size: Mapped[str] = mapped_column(String(32))

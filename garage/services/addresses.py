@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from garage.core import ipam, names
-from garage.core.states import State
 from garage.db.models import Machine, Node, Setting
 from garage.services import own_site
+from garage.services.capacity import EXISTS
 from garage.services.context import Context
 
+LOOK = 16
+"""Addresses that are looked up at once, at first: mostly the next one is free."""
 NEXT_NUMBER = "next_number"
 
 
@@ -27,12 +32,20 @@ def take_numbers(session: Session, count: int) -> range:
 
 def allot(session: Session, ctx: Context, node: Node) -> dict[str, object]:
     """Number, addresses, MAC and tap of a new machine on `node`; the node's spec gets a new version with them."""
-    used = set(session.scalars(select(Machine.ipv4).where(Machine.state != State.GONE.value)))
-    last = session.scalar(select(Machine.ipv4).order_by(Machine.id.desc()).limit(1))
-    ipv4, ipv6 = ipam.allot(*own_site.prefixes(session, ctx), used, after=last)
-    number = take_numbers(session, 1)[0]
-    node.spec_version += 1
-    instance = ctx.config.instance
+    return allot_many(session, ctx, [node])[0]
+
+
+def allot_many(session: Session, ctx: Context, nodes: Sequence[Node]) -> list[dict[str, object]]:
+    """The same for several machines, on these nodes; those on one node come with the same version of its spec."""
+    pairs = _free(session, ctx, len(nodes))
+    for node in {node.name: node for node in nodes}.values():
+        node.spec_version += 1
+    numbers = take_numbers(session, len(nodes))
+    return [_place(ctx, *each) for each in zip(nodes, numbers, pairs, strict=True)]
+
+
+def _place(ctx: Context, node: Node, number: int, pair: tuple[str, str]) -> dict[str, object]:
+    (ipv4, ipv6), instance = pair, ctx.config.instance
     return {
         "node": node.name,
         "number": number,
@@ -42,3 +55,19 @@ def allot(session: Session, ctx: Context, node: Node) -> dict[str, object]:
         "tap": names.tap(instance, number),
         "spec_version": node.spec_version,
     }
+
+
+def _free(session: Session, ctx: Context, count: int) -> list[tuple[str, str]]:
+    """The next `count` addresses that no machine has. Looks up a few at a time by their index, more where many are taken."""
+    prefixes = own_site.prefixes(session, ctx)
+    last = session.scalar(select(Machine.ipv4).order_by(Machine.id.desc()).limit(1))
+    walk, found, look = ipam.walk(*prefixes, after=last), list[tuple[str, str]](), LOOK
+    while len(found) < count:
+        pairs = list(islice(walk, max(look, count - len(found))))
+        if not pairs:
+            raise ipam.full(prefixes[0])
+        query = select(Machine.ipv4).where(EXISTS, Machine.ipv4.in_([ipv4 for ipv4, _ in pairs]))
+        used = set(session.scalars(query))
+        found += [pair for pair in pairs if pair[0] not in used]
+        look = min(2 * look, 512)
+    return found[:count]

@@ -1,98 +1,137 @@
-"""Room on nodes and in quotas, summed from the machines' rows: no counter that could drift."""
+"""Room on nodes and in quotas. A node's sums are kept by the database's own triggers (`db/loads.py`), a project's are summed up anew."""
 
 from __future__ import annotations
 
-from sqlalchemy import case, func, select
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import Session
 
+from garage.config import Config
 from garage.core.placement import Room
 from garage.core.states import COUNTED, RUNNING, State
 from garage.core.types import Demand, NodeFacts
-from garage.db.models import Machine, Node, Project, Size
+from garage.db.models import Machine, Node, NodeLoad, Project, Size
 from garage.errors import N_, GarageError
 from garage.services.context import Context
 from garage.services.views import UsageView, quota_of
 
 _COUNTED = [state.value for state in COUNTED]
 _RUNNING = [state.value for state in RUNNING]
+EXISTS = text("machine.state != 'gone'")
+"""As the partial indexes say it: SQLite uses one only where the query has its condition word for word, not as a parameter."""
 
 
 def usage(session: Session, project: Project) -> UsageView:
     """What the project's machines hold of its quota, stopped ones included."""
     query = select(func.count(), func.sum(Machine.vcpus), func.sum(Machine.memory_mib), func.sum(Machine.disk_gib))
-    row = session.execute(query.where(Machine.project_id == project.id, Machine.state.in_(_COUNTED))).one()
+    where = Machine.project_id == project.id, EXISTS, Machine.state.in_(_COUNTED)
+    row = session.execute(query.where(*where)).one()
     return UsageView(
         dict(zip(("machines", "vcpus", "memory_mib", "disk_gib"), (int(v or 0) for v in row), strict=True)),
         quota_of(project),
     )
 
 
-def check_quota(session: Session, project: Project, size: Size) -> None:
-    """Raises `quota_exceeded` naming the first thing of which there is too little."""
+def check_quota(session: Session, project: Project, size: Size, count: int = 1) -> None:
+    """Raises `quota_exceeded` naming the first thing of which there is too little for `count` machines."""
     now = usage(session, project)
     asked = {"machines": 1, "vcpus": size.vcpus, "memory_mib": size.memory_mib, "disk_gib": size.disk_gib}
     for what, amount in asked.items():
-        if now.used[what] + amount > now.quota[what]:
+        if (would := now.used[what] + count * amount) > now.quota[what]:
             names = ", ".join(_names(session, project.id)[:3])
             ask = N_("take a smaller size, or ask an admin for more")
             raise GarageError(
                 "quota_exceeded",
                 N_("{project} would use {would} of {quota} {what}"),
                 hint=N_("delete a machine you no longer need ({names}), or ask an admin for more") if names else ask,
-                project=project.name, would=now.used[what] + amount, quota=now.quota[what], what=what, names=names,
+                project=project.name, would=would, quota=now.quota[what], what=what, names=names,
             )  # fmt: skip
 
 
 def rooms(session: Session, ctx: Context) -> list[Room]:
-    """Every node that can take machines now: its facts are known and its hypervisor answers."""
-    used = _used_by_node(session)
-    nodes = session.scalars(select(Node).where(Node.hypervisor_error == ""))
-    return [_room(ctx, node, used.get(node.name, Demand(0, 0, 0))) for node in nodes if node.facts]
+    """Every node that answers now: its facts are known and its hypervisor is not away. Whether it takes machines is placement's
+    question."""
+    where = Node.hypervisor_error == "", NodeLoad.vcpus > 0
+    return [room_from(ctx.config, row) for row in session.execute(_ROOMS.where(*where).order_by(Node.name))]
 
 
-def room_of(session: Session, ctx: Context, name: str, *, without: str) -> Room:
-    """One node's room as if machine `without` were not there."""
-    node = session.get_one(Node, name)
-    if node.hypervisor_error or not node.facts:
+def every_room(session: Session, ctx: Context) -> list[Room]:
+    """Those that do not answer, too."""
+    return [room_from(ctx.config, row) for row in session.execute(_ROOMS.order_by(Node.name))]
+
+
+def room_of(session: Session, ctx: Context, name: str, *, without: Machine | None = None) -> Room:
+    """One node's room, as if machine `without` were not there; raises `hypervisor_away` where it cannot be asked."""
+    row = session.execute(_ROOMS.where(NodeLoad.node == name, Node.hypervisor_error == "", NodeLoad.vcpus > 0)).first()
+    if row is None:
         raise GarageError(
             "hypervisor_away",
             N_("the hypervisor of {node} does not answer"),
             hint=N_("nothing is lost; try again when it is back"),
             node=name,
         )
-    return _room(ctx, node, _used_by_node(session, without=without).get(name, Demand(0, 0, 0)))
+    room = room_from(ctx.config, row)
+    return room if without is None else room_without(room, without)
 
 
-def _room(ctx: Context, node: Node, used: Demand) -> Room:
-    config = ctx.config
+def room_without(room: Room, machine: Machine) -> Room:
+    """As if the machine were not on its node."""
+    if machine.state not in _COUNTED:
+        return room
+    used, runs = room.used, int(machine.state in _RUNNING)
+    vcpus, memory = used.vcpus - runs * machine.vcpus, used.memory_mib - runs * machine.memory_mib
+    return replace(room, used=Demand(vcpus, memory, used.disk_gib - machine.disk_gib))
+
+
+ROOMS = (
+    NodeLoad.node,
+    NodeLoad.vcpus,
+    NodeLoad.memory_mib,
+    NodeLoad.disk_free_gib,
+    NodeLoad.disk_total_gib,
+    NodeLoad.available_mib,
+    NodeLoad.used_vcpus,
+    NodeLoad.used_memory_mib,
+    NodeLoad.used_disk_gib,
+    Node.state,
+    Node.silent_since,
+    Node.hypervisor_error,
+    Node.labels,
+)
+"""What a room is made of. Columns, not entities: what the triggers write is never in a session's identity map."""
+_ROOMS = select(*ROOMS).join(Node, Node.name == NodeLoad.node)
+
+
+def counted() -> ColumnElement[bool]:
+    """A condition on machines: it uses quota and disk."""
+    return Machine.state.in_(_COUNTED)
+
+
+def room_from(config: Config, row: Any) -> Room:
+    """From a row of `ROOMS`."""
     return Room(
-        node.name,
-        NodeFacts(**node.facts),
-        used,
-        config.ram_reserve_mib,
-        config.disk_reserve_mib / 1024,
-        config.vcpu_overcommit,
-        config.disk_overcommit,
+        name=row.node,
+        facts=NodeFacts(row.vcpus, row.memory_mib, row.disk_free_gib, row.disk_total_gib, "", row.available_mib),
+        used=Demand(row.used_vcpus, row.used_memory_mib, row.used_disk_gib),
+        ram_reserve_mib=config.ram_reserve_mib,
+        disk_reserve_gib=config.disk_reserve_mib / 1024,
+        vcpu_overcommit=config.vcpu_overcommit,
+        disk_overcommit=config.disk_overcommit,
+        known=row.vcpus > 0,
+        state=row.state,
+        silent=row.silent_since is not None,
+        away=row.hypervisor_error != "",
+        labels=row.labels,
     )
-
-
-def _used_by_node(session: Session, *, without: str = "") -> dict[str, Demand]:
-    running = Machine.state.in_(_RUNNING)
-    query = select(
-        Machine.node,
-        func.sum(case((running, Machine.vcpus), else_=0)),
-        func.sum(case((running, Machine.memory_mib), else_=0)),
-        func.sum(Machine.disk_gib),
-    )
-    query = query.where(Machine.state.in_(_COUNTED), Machine.id != without).group_by(Machine.node)
-    return {name: Demand(int(v), int(m), int(d)) for name, v, m, d in session.execute(query)}
 
 
 def stoppable(session: Session, project_id: str) -> list[str]:
     """Names of the project's running machines, the oldest first: what its members could stop to make room."""
     query = (
         select(Machine.name)
-        .where(Machine.project_id == project_id, Machine.state == State.READY.value)
+        .where(Machine.project_id == project_id, EXISTS, Machine.state == State.READY.value)
         .order_by(Machine.id)
     )
     return list(session.scalars(query))
@@ -100,6 +139,8 @@ def stoppable(session: Session, project_id: str) -> list[str]:
 
 def _names(session: Session, project_id: str) -> list[str]:
     query = (
-        select(Machine.name).where(Machine.project_id == project_id, Machine.state.in_(_COUNTED)).order_by(Machine.id)
+        select(Machine.name)
+        .where(Machine.project_id == project_id, EXISTS, Machine.state.in_(_COUNTED))
+        .order_by(Machine.id)
     )
     return list(session.scalars(query))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from garage.core import names, sshkeys
-from garage.core.placement import place
+from garage.core import labels, names, sshkeys
+from garage.core.placement import shortfall
+from garage.core.refusal import short
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.core.userdata import check_user_data
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
-from garage.services import addresses, capacity, keys, own_site, pools
+from garage.services import addresses, capacity, keys, own_site, placing, pools
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for, project_for, visible
 from garage.services.sorting import cursor_after, ordered
@@ -27,6 +28,8 @@ DEFAULT_IMAGE = "debian-12"
 DEFAULT_SIZE = "small"
 MAX_LEASE_DAYS = 90
 DAY = 86_400.0
+MANY = 100
+"""Machines in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,83 +42,130 @@ class NewMachine:
     size: str = DEFAULT_SIZE
     lease_days: float | None = None
     user_data: str | None = None
+    apart: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
     """Check everything, reserve everything, record the machine as `preparing`. Nothing is made when anything is refused."""
-    name = names.check_label(wanted.name, field="name") if wanted.name else _draw_name(ctx)
+    return _make(ctx, caller, wanted, [_named(ctx, wanted.name)])[0]
+
+
+def create_many(ctx: Context, caller: Caller, wanted: NewMachine, count: int) -> list[MachineView]:
+    """The same for `count` machines at once, named NAME-1, NAME-2, …: all of them or none."""
+    if not 1 <= count <= MANY:
+        raise GarageError(
+            "invalid_field",
+            N_("1 to {limit} machines can be asked for at once"),
+            hint=N_("ask several times for more"),
+            pointer="/count",
+            limit=MANY,
+        )
+    drawn = [f"{wanted.name}-{number}" if wanted.name else "" for number in range(1, count + 1)]
+    return _make(ctx, caller, wanted, [_named(ctx, name) for name in drawn])
+
+
+def _named(ctx: Context, name: str) -> str:
+    return names.check_label(name, field="name") if name else f"m-{ctx.rng.getrandbits(24):06x}"
+
+
+def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]) -> list[MachineView]:
     user_data = check_user_data(wanted.user_data) if wanted.user_data else None
-    private, public = sshkeys.make_host_key(ctx.rng.randbytes(32), name)
-    locked = ctx.vault.lock(private), ctx.vault.lock(user_data.encode()) if user_data else None
+    apart, labelled = labels.check_apart(wanted.apart), labels.check(wanted.labels)
     lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days, "/lease_days")
+    own = [_of_its_own(ctx, name, user_data) for name in named]
     with ctx.db.write() as session:
         project = project_for(session, caller, wanted.project)
-        _check_name_free(session, project, name)
-        image, size = _image(session, wanted.image), _size(session, wanted.size)
-        capacity.check_quota(session, project, size)
-        owned = {
+        _check_names_free(session, project, named)
+        image, size = find_image(session, wanted.image), find_size(session, wanted.size)
+        capacity.check_quota(session, project, size, len(named))
+        order = placing.Order(project.id, image, size, labelled, apart, pool=user_data is None)
+        shared = {
             "project_id": project.id,
             "created_by": caller.user_id,
-            "name": name,
             "created_at": ctx.clock(),
             "lease_until": lease_until,
-            "host_key_private": locked[0],
-            "host_key_public": public,
-            "user_data": locked[1],
             "authorized_keys": keys.of_project(session, project.id),
+            "apart": apart,
+            "node_labels": labelled,
         }
-        machine = _from_pool(session, ctx, image, size, owned) or _new(session, ctx, project, image, size, owned)
-        machine.project, machine.image = project, image
-        audit(
-            session,
-            ctx,
-            caller.name,
-            "machine.create",
-            f"{name}.{project.name}",
-            project_id=project.id,
-            id=machine.id,
-            size=size.name,
-            image=image.name,
-        )
+        machines = _placed(session, ctx, order, [shared | each for each in own])
+        for machine in machines:
+            machine.project, machine.image = project, image
+            detail = {"id": machine.id, "size": size.name, "image": image.name}
+            audit(session, ctx, caller.name, "machine.create", _subject(machine), project_id=project.id, **detail)
         session.flush()
-        return _view(session, ctx, machine)
+        return _views(session, ctx, machines)
 
 
-def _from_pool(session: Session, ctx: Context, image: Image, size: Size, owned: dict[str, Any]) -> Machine | None:
+def _of_its_own(ctx: Context, name: str, user_data: str | None) -> dict[str, Any]:
+    """What no two machines share: name, host key, the user-data as it is locked."""
+    private, public = sshkeys.make_host_key(ctx.rng.randbytes(32), name)
+    locked = ctx.vault.lock(user_data.encode()) if user_data else None
+    return {
+        "name": name,
+        "host_key_private": ctx.vault.lock(private),
+        "host_key_public": public,
+        "user_data": locked,
+    }
+
+
+def _placed(session: Session, ctx: Context, order: placing.Order, owned: Sequence[dict[str, Any]]) -> list[Machine]:
+    """A machine for each of `owned`: one that waited where there is one, a new one elsewhere."""
+    places = placing.choose(session, ctx, order, len(owned))
+    query = select(Node).where(Node.name.in_({place.node for place in places})).order_by(Node.name)
+    nodes = {node.name: node for node in session.scalars(query.with_for_update())}
+    made, cold = [], []
+    for place, fields in zip(places, owned, strict=True):
+        spare = pools.take(session, order.image, order.size, place.node) if place.warm else None
+        if spare is not None:
+            made.append(_taken(session, ctx, spare, nodes[place.node], fields | {"placement": place.why}))
+        else:
+            cold.append((nodes[place.node], fields | {"placement": place.why}))
+    if cold:
+        made += _new(session, ctx, order, cold)
+    pools.make_room(session, ctx, nodes)
+    order_of = {fields["name"]: number for number, fields in enumerate(owned)}
+    return sorted(made, key=lambda machine: order_of[machine.name])
+
+
+def _taken(session: Session, ctx: Context, machine: Machine, node: Node, owned: dict[str, Any]) -> Machine:
     """A machine that waited becomes this one: it keeps its id, its disk and its addresses."""
-    machine = pools.take(session, ctx, image, size) if owned["user_data"] is None else None
-    if machine is None:
-        return None
-    for field, value in owned.items():
-        setattr(machine, field, value)
+    for name, value in owned.items():
+        setattr(machine, name, value)
     machine.warm, machine.taken, machine.cold_reason = False, True, ""
-    session.get_one(Node, machine.node).spec_version += 1  # its name
+    node.spec_version += 1  # its name
     fire(session, ctx, machine, Event.TAKEN)
-    pools.make_room(session, ctx, machine.node)
     return machine
 
 
-def _new(session: Session, ctx: Context, project: Project, image: Image, size: Size, owned: dict[str, Any]) -> Machine:
-    """A machine that boots."""
-    node = _place(session, ctx, project, size)
-    now = ctx.clock()
-    machine = Machine(
-        id=ctx.new_id(),
-        image_id=image.id,
-        state=State.REQUESTED.value,
-        state_since=now,
-        size=size.name,
-        vcpus=size.vcpus,
-        memory_mib=size.memory_mib,
-        disk_gib=size.disk_gib,
-        cold_reason=pools.why_cold(ctx, user_data=owned["user_data"] is not None).value,
-        **owned,
-        **addresses.allot(session, ctx, node),
-    )
-    session.add(machine)
-    fire(session, ctx, machine, Event.PLACED)
-    pools.make_room(session, ctx, node.name)
-    return machine
+def _new(
+    session: Session, ctx: Context, order: placing.Order, wanted: Sequence[tuple[Node, dict[str, Any]]]
+) -> list[Machine]:
+    """Machines that boot."""
+    size, now = order.size, ctx.clock()
+    reason = pools.why_cold(ctx, user_data=not order.pool).value
+    places = addresses.allot_many(session, ctx, [node for node, _ in wanted])
+    machines = [
+        Machine(
+            id=ctx.new_id(),
+            image_id=order.image.id,
+            state=State.REQUESTED.value,
+            state_since=now,
+            size=size.name,
+            vcpus=size.vcpus,
+            memory_mib=size.memory_mib,
+            disk_gib=size.disk_gib,
+            cold_reason=reason,
+            **owned,
+            **place,
+        )
+        for place, (_, owned) in zip(places, wanted, strict=True)
+    ]
+    session.add_all(machines)
+    for machine in machines:
+        fire(session, ctx, machine, Event.PLACED)
+    return machines
 
 
 def listing(
@@ -163,12 +213,10 @@ def start(ctx: Context, caller: Caller, ref: str) -> MachineView:
                 name=machine.name,
             )
         if State(machine.state) in (State.STOPPED, State.FAILED):
-            room = capacity.room_of(session, ctx, machine.node, without=machine.id)
-            place(
-                [room],
-                Demand(machine.vcpus, machine.memory_mib, 0),
-                stoppable=capacity.stoppable(session, machine.project_id or ""),
-            )
+            room = capacity.room_of(session, ctx, machine.node, without=machine)
+            demand = Demand(machine.vcpus, machine.memory_mib, 0)
+            if shortfall(room, demand) is not None:
+                raise short(room, demand, capacity.stoppable(session, machine.project_id or ""))
         machine.wants_running = True
         return _done(session, ctx, caller, machine, Event.START, "machine.start")
 
@@ -248,18 +296,15 @@ def _lease_seconds(ctx: Context, days: float | None, pointer: str) -> float:
     return days * DAY
 
 
-def _draw_name(ctx: Context) -> str:
-    return f"m-{ctx.rng.getrandbits(24):06x}"
-
-
-def _check_name_free(session: Session, project: Project, name: str) -> None:
-    query = select(Machine.state).where(
-        Machine.project_id == project.id, Machine.name == name, Machine.state != State.GONE.value
+def _check_names_free(session: Session, project: Project, named: Sequence[str]) -> None:
+    query = select(Machine.name, Machine.state).where(
+        Machine.project_id == project.id, Machine.name.in_(named), capacity.EXISTS
     )
-    if (state := session.scalar(query)) is not None:
+    taken = dict(session.execute(query).all())
+    if name := next((name for name in named if name in taken), ""):
         hint = (
             N_("take another name, or wait until it is deleted")
-            if state == State.DELETING.value
+            if taken[name] == State.DELETING.value
             else N_("take another name, or delete that one first")
         )
         raise GarageError(
@@ -272,7 +317,7 @@ def _check_name_free(session: Session, project: Project, name: str) -> None:
         )
 
 
-def _image(session: Session, name: str) -> Image:
+def find_image(session: Session, name: str) -> Image:
     if image := session.scalars(select(Image).where(Image.name == name, Image.current)).first():
         return image
     have = ", ".join(session.scalars(select(Image.name).where(Image.current).order_by(Image.name)))
@@ -286,7 +331,7 @@ def _image(session: Session, name: str) -> Image:
     )
 
 
-def _size(session: Session, name: str) -> Size:
+def find_size(session: Session, name: str) -> Size:
     if size := session.get(Size, name):
         return size
     have = ", ".join(session.scalars(select(Size.name).order_by(Size.memory_mib)))
@@ -298,12 +343,6 @@ def _size(session: Session, name: str) -> Size:
         name=name[:64],
         have=have or "-",
     )
-
-
-def _place(session: Session, ctx: Context, project: Project, size: Size) -> Node:
-    demand = Demand(size.vcpus, size.memory_mib, size.disk_gib)
-    room = place(capacity.rooms(session, ctx), demand, stoppable=capacity.stoppable(session, project.id))
-    return session.get_one(Node, room.name)
 
 
 def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[MachineView]:

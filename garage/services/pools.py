@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import pool
-from garage.core.placement import Room, shortfall
 from garage.core.pool import Cold, Kind, Spare, Want
 from garage.core.states import Event, State
-from garage.core.types import Demand
 from garage.db.models import Image, Machine, Node, PoolSize, Size
 from garage.services import addresses, capacity
 from garage.services.context import Context
+from garage.services.placing import SPARE, of_kind
 from garage.services.transitions import fire
 from garage.services.work import Hold, held
 
@@ -27,31 +26,10 @@ FOREVER = 4_000_000_000.0
 """A pool machine has no lease."""
 
 
-def take(session: Session, ctx: Context, image: Image, size: Size) -> Machine | None:
-    """The oldest machine of the kind that waits on a node with room for it, still a pool machine; None when there is none."""
-    rooms = {room.name: room for room in capacity.rooms(session, ctx)}
-    demand = Demand(size.vcpus, size.memory_mib, size.disk_gib)
-    query = select(Machine).where(Machine.state == State.SPARE.value, Machine.warm, Machine.image_id == image.id)
-    query = query.where(Machine.size == size.name, Machine.memory_mib == size.memory_mib, Machine.vcpus == size.vcpus)
-    for machine in session.scalars(query.order_by(Machine.id).with_for_update(skip_locked=True)):
-        room = rooms.get(machine.node)
-        if room is not None and shortfall(_without_disk(room, machine), demand) is None:
-            return machine
-    return None
-
-
-def _without_disk(room: Room, machine: Machine) -> Room:
-    """Its disk is counted already."""
-    used = room.used
-    return Room(
-        room.name,
-        room.facts,
-        Demand(used.vcpus, used.memory_mib, used.disk_gib - machine.disk_gib),
-        room.ram_reserve_mib,
-        room.disk_reserve_gib,
-        room.vcpu_overcommit,
-        room.disk_overcommit,
-    )
+def take(session: Session, image: Image, size: Size, node: str) -> Machine | None:
+    """The oldest machine of exactly the kind that waits on the node, still a pool machine; None when somebody else took it meanwhile."""
+    query = select(Machine).where(*of_kind(image, size), Machine.node == node).order_by(Machine.id).limit(1)
+    return session.scalars(query.with_for_update(skip_locked=True)).first()
 
 
 def waiting(session: Session, image: str, size: str) -> int:
@@ -68,18 +46,19 @@ def why_cold(ctx: Context, *, user_data: bool) -> Cold:
     return Cold.USER_DATA if user_data else Cold.EMPTY
 
 
-def make_room(session: Session, ctx: Context, node: str) -> None:
+def make_room(session: Session, ctx: Context, nodes: Collection[str]) -> None:
     """Machines that run always win: end pool machines, the youngest first, until what is left fits beside them."""
-    room = next((room for room in capacity.rooms(session, ctx) if room.name == node), None)
-    if room is None:
-        return
-    free = room.facts.memory_mib - room.ram_reserve_mib - room.used.memory_mib
-    query = select(Machine).where(Machine.node == node, Machine.state == State.SPARE.value).order_by(Machine.id)
-    for machine in session.scalars(query):
-        if machine.memory_mib <= free:
-            free -= machine.memory_mib
-        else:
-            _end(session, ctx, machine)
+    here: dict[str, list[Machine]] = {}
+    for machine in session.scalars(select(Machine).where(SPARE, Machine.node.in_(sorted(nodes))).order_by(Machine.id)):
+        here.setdefault(machine.node, []).append(machine)
+    for node, waiting in here.items():
+        room = capacity.room_of(session, ctx, node)
+        free = room.facts.memory_mib - room.ram_reserve_mib - room.used.memory_mib
+        for machine in waiting:
+            if machine.memory_mib <= free:
+                free -= machine.memory_mib
+            else:
+                _end(session, ctx, machine)
 
 
 def tend(ctx: Context, hold: Hold) -> int:

@@ -1,4 +1,4 @@
-"""What people type: keys, user-data, names, placement's refusals."""
+"""What people type: keys, user-data, names, rooms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garage.core import names, sshkeys, userdata
-from garage.core.placement import Room, place, shortfall
+from garage.core.placement import Room, shortfall
 from garage.core.types import Demand, NodeFacts
 from garage.errors import GarageError
 from tests.conftest import ALICE_KEY
@@ -154,15 +154,3 @@ def room(
 )
 def test_what_a_room_lacks(where: Room, demand: Demand, lacks: str | None) -> None:
     assert shortfall(where, demand) == lacks
-
-
-def test_placement_takes_the_emptiest_and_its_refusals_help() -> None:
-    assert place([room("a", used=2048), room("b"), room("c", used=1024)], Demand(1, 512, 1)).name == "b"
-    with pytest.raises(GarageError, match="7168 MiB of RAM") as caught:
-        place([room()], Demand(1, 9000, 1), stoppable=["old", "older"])
-    assert caught.value.params["stoppable"] == "old, older"
-    with pytest.raises(GarageError, match="may grow to 185 GiB; 5 GiB more"):
-        place([room(promised=185)], Demand(1, 1, 10))
-    with pytest.raises(GarageError) as caught:
-        place([], Demand(1, 1, 1))
-    assert caught.value.code == "unavailable"
