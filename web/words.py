@@ -69,8 +69,8 @@ RESOURCES: dict[str, str] = {
 
 ORIGINS: dict[str, str] = {
     "": N_("booted in advance"),
-    "empty": N_("had to boot: none of its kind was waiting"),
-    "user_data": N_("had to boot: its user-data is read at the first boot"),
+    "empty": N_("had to boot: no machine of this system and size was waiting"),
+    "user_data": N_("had to boot: its user-data holds what is read at the first boot"),
     "pool_failed": N_("had to boot: the one that was waiting did not answer"),
 }
 """How a machine began, by `cold_reason`; nothing is said where pools are off."""

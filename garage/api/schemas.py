@@ -169,6 +169,7 @@ class MachineOut(Out):
     cold_reason: Literal["", "off", "empty", "user_data", "pool_failed"] = Field(
         description="Why it had to boot; empty when it came out of a pool."
     )
+    cold_detail: str = Field(description="What of its user-data was the reason, in the user-data's own words.")
     lease_until: Time
     lease_warned: bool
     deletes_at: Time

@@ -66,6 +66,7 @@ class HostFacts:
     """Free, or a cache that can be given up at once."""
 
 
+Unless = Callable[[], bool]
 Listener = Callable[[str], None]
 """Called with the id of a machine whose domain changed, or "" when the connection itself did; from a foreign thread."""
 
@@ -105,9 +106,11 @@ class Hypervisor(Protocol):
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         """Replace a file in the running guest, by its agent; the folder must be there."""
 
-    def execute(self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0) -> bool:
+    def execute(
+        self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0, unless: Unless = lambda: False
+    ) -> bool:
         """Have the guest's agent run a shell script (as root) with `data` as its standard input. Waits up to `wait` seconds for its end:
-        True when it ended with 0. With 0 seconds it is only begun: True."""
+        True when it ended with 0. With 0 seconds it is only begun: True. As soon as `unless()` it is waited for no more: False."""
 
     def console(self, machine_id: str) -> bytes:
         """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""

@@ -272,7 +272,8 @@ def _identify(seen: Seen) -> list[Change]:
     if seen.answered:
         return [Fire(Event.IDENTIFIED)]
     if domain is None or not domain.active or domain.crashed or seen.age >= IDENTITY_TIMEOUT:
-        return [*([Destroy()] if _active(seen) else []), BootAnew()]
+        # on a new disk: on this one an identity may be half there
+        return [*([Destroy()] if _active(seen) else []), RemoveFiles(), BootAnew()]
     wait: list[Change] = [Show("identity"), Probe(), Wait("ssh", IDENTITY_TIMEOUT - seen.age)]
     if seen.asked_ago is not None:
         return wait

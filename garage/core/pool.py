@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import NormalDist
 
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
 WEEKS = 4
@@ -21,6 +22,8 @@ CERTAINTY = 0.9
 """Probability that a request of the next `REFILL` seconds finds a machine."""
 LARGEST = 20
 """Machines in one pool."""
+FEW = 100.0
+"""Mean of a Poisson distribution above which it is taken for a normal one (they differ by less than one machine)."""
 WINDOW = HOUR
 """Half the width of the triangle by which requests at about this time of the week are weighted."""
 OF_THE_TIME = 0.7
@@ -35,7 +38,7 @@ class Cold(StrEnum):
     EMPTY = "empty"
     """None of its kind waited."""
     USER_DATA = "user_data"
-    """Its user-data has to be there from the first boot on."""
+    """Some of its user-data has to be there from the first boot on (`core.late`)."""
     FAILED = "pool_failed"
     """One was taken and did not answer in time."""
 
@@ -50,26 +53,40 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """This is the `number`-th (from 0) of `of` nodes that divide demand."""
+
+    number: int
+    of: int
+
+    def part(self, goal: int, kind: Kind) -> int:
+        """Of `goal` machines over all nodes. The parts add up to it; who has one more than others differs by kind."""
+        turn = (self.number + int(kind.image[:8] or "0", 16) + sum(kind.size.encode())) % self.of
+        return goal // self.of + (turn < goal % self.of)
+
+
+@dataclass(frozen=True, slots=True)
 class Want:
-    """A kind with what one of it takes (MiB, GiB), what was asked for (times, seconds since 1970), and an admin's figure, if any."""
+    """A kind with what one of it takes (MiB, GiB), how often it is asked for over all nodes (per second), and an admin's figure for each
+    node, if any."""
 
     kind: Kind
     memory_mib: int
     disk_gib: int
-    asked: Sequence[float] = ()
+    rate: float = 0.0
     fixed: int | None = None
     least: int = 0
-    """Also without any demand; the budget permitting."""
+    """Over all nodes also without any demand; the budget permitting."""
 
 
-def targets(wants: Iterable[Want], now: float, *, memory_mib: int, disk_gib: int) -> dict[Kind, int]:
-    """How many of each kind should wait, within a budget. What an admin has fixed comes first, then one of each kind that is wanted,
-    then second ones and so on, so that a scarce budget serves many kinds once rather than one of them often."""
+def targets(wants: Iterable[Want], share: Share, *, memory_mib: int, disk_gib: int) -> dict[Kind, int]:
+    """How many of each kind should wait on a node with this share, within its budget. What an admin has fixed comes first, then one of
+    each kind that is wanted, then second ones and so on, so that a scarce budget serves many kinds once rather than one of them often."""
     wants = list(wants)
     found = dict.fromkeys((want.kind for want in wants), 0)
     for fixed in (True, False):
         group = [want for want in wants if (want.fixed is not None) is fixed]
-        goals = {want.kind: _goal(want, now) for want in group}
+        goals = {want.kind: _goal(want, share) for want in group}
         for round_ in range(1, LARGEST + 1):
             for want in sorted(group, key=lambda want: (-goals[want.kind], want.kind)):
                 if goals[want.kind] >= round_ and memory_mib >= want.memory_mib and disk_gib >= want.disk_gib:
@@ -78,10 +95,11 @@ def targets(wants: Iterable[Want], now: float, *, memory_mib: int, disk_gib: int
     return found
 
 
-def _goal(want: Want, now: float) -> int:
+def _goal(want: Want, share: Share) -> int:
     if want.fixed is not None:
         return min(LARGEST, want.fixed)
-    return min(LARGEST, max(want.least, quantile(rate(want.asked, now) * REFILL, CERTAINTY)))
+    goal = max(want.least, quantile(want.rate * REFILL, CERTAINTY, LARGEST * share.of))
+    return min(LARGEST, share.part(goal, want.kind))
 
 
 def rate(asked: Sequence[float], now: float) -> float:
@@ -101,11 +119,13 @@ def _apart(at: float, now: float) -> float:
     return min(apart, WEEK - apart)
 
 
-def quantile(mean: float, certainty: float) -> int:
-    """The least k with P(X <= k) >= certainty for X ~ Poisson(mean)."""
+def quantile(mean: float, certainty: float, largest: int = LARGEST) -> int:
+    """The least k with P(X <= k) >= certainty for X ~ Poisson(mean), at most `largest`."""
+    if mean > FEW:  # a normal distribution by then, and exp(-mean) would be 0 for very many
+        return min(largest, math.ceil(NormalDist(mean, math.sqrt(mean)).inv_cdf(certainty)))
     term = total = math.exp(-mean)
     k = 0
-    while total < certainty and k < LARGEST:
+    while total < certainty and k < largest:
         k += 1
         term *= mean / k
         total += term

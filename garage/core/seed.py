@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import json
+import shlex
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Identity:
 def seed_files(who: Identity) -> dict[str, bytes]:
     """Name → content of the files on the seed disk."""
     return {
-        "meta-data": json.dumps({"instance-id": who.machine_id, "local-hostname": who.hostname}).encode(),
+        "meta-data": _meta_data(who).encode(),
         "user-data": (who.user_data or "#cloud-config\n{}\n").encode(),
         "vendor-data": _vendor_data(who).encode(),
         "network-config": b"version: 2\nethernets: {}\n",
@@ -85,37 +86,72 @@ def spare_files(machine_id: str, place: Place) -> dict[str, bytes]:
 
 
 INSTANCE = "var/lib/garage/instance"
-TAKE = """read -r entropy; printf %s "$entropy" >/dev/urandom
-tar -xpf - -C / || exit 1
-read -r name </etc/hostname; printf %s "$name" >/proc/sys/kernel/hostname
-: >/run/garage-identified
-date -s @{now:.3f} >/dev/null
-resolvectl domain eth0 {search}
-sync"""
-"""What a taken machine runs, with `take_input` as its standard input. Emulated, each program that starts costs a tenth of a second, so
-there is one, tar, before the file for which garage-ssh.path in the image waits. Nothing secret is in the script: the agent logs it."""
-WARM_UP = f"""case $(systemctl is-system-running) in running|degraded) ;; *) exit 1;; esac
-mkdir -p /run/rehearsal; cd /run/rehearsal || exit 1
+SEED_FOLDER = "var/lib/cloud/seed/nocloud"
+"""Where cloud-init looks for a seed besides the disk, whose content a running machine cannot be given anew."""
+WAIT = "/run/garage-ssh.d/wait.conf"
+"""A FIFO that the image's sshd_config includes: sshd, started already, stops there before it loads a key and listens."""
+TAKE = ". /dev/stdin"
+"""What a taken machine runs, with `take_input` as its standard input. Nothing of anybody's is in it: the agent logs it."""
+IDENTIFY = f"""set -e
+{{writes}}
+{{before}}: >{WAIT}
+set +e
+date -s @{{now:.3f}} >/dev/null; sleep 1
+rm -rf {WAIT.rpartition("/")[0]}; resolvectl domain eth0 {{search}}; sync
+{{after}}"""
+"""Emulated, each program that starts costs a tenth of a second: until sshd may go on there are the shell's own words only, and for the
+second in which somebody comes in it has the processor for itself."""
+USER_DATA_BEFORE = "rm -f /etc/cloud/cloud-init.disabled /run/cloud-init/disabled; : >/run/cloud-init/enabled\n"
+"""Before a login is possible, so that `cloud-init status --wait` waits."""
+USER_DATA_AFTER = """tries=0; until [ -e /run/sshd.pid ] || [ $tries -gt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+systemctl --no-block start cloud-init.target"""
+"""cloud-init's own units, once sshd listens."""
+NO_SEED_DISK = "datasource: {NoCloud: {fs_label: null}}\n"
+"""cloud-init's configuration: the disk still holds the seed of a machine that is nobody's."""
+WARM_UP = f"""exec 9>/run/garage-warm-up; flock 9; [ -p {WAIT} ] && exit 0
+case $(systemctl is-system-running) in running|degraded) ;; *) exit 1;; esac
+mkdir -p /run/rehearsal /run/cloud-init /etc/ssh/authorized_keys.d /{SEED_FOLDER}; cd /run/rehearsal || exit 1
 ssh-keygen -q -t ed25519 -N '' -f key </dev/null
 /usr/sbin/sshd -h /run/rehearsal/key -p 2222 -o ListenAddress=127.0.0.1 -o PidFile=/run/rehearsal/pid \\
   -o AuthorizedKeysFile=/run/rehearsal/key.pub -o StrictModes=no
 ssh -q -p 2222 -i key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null {LOGIN}@127.0.0.1 true
 kill "$(cat pid)"
-tar -cf - /etc/hostname 2>/dev/null | tar -xpf - -C /run/rehearsal; date -s @"$(date +%s)" >/dev/null; resolvectl domain >/dev/null
-cd /; rm -rf /run/rehearsal; : >/var/log/lastlog; : >/var/log/wtmp; sync; true"""
-"""What a pool machine runs before it is paused: 0 when all has started. Then a login is rehearsed, with keys that are thrown away and a
-port that only the machine itself reaches, so that what a taken one needs first is in its memory (and, emulated, translated)."""
+date -s @"$(date +%s)" >/dev/null; resolvectl domain >/dev/null
+cd /; rm -rf /run/rehearsal; : >/var/log/lastlog; : >/var/log/wtmp; sync
+mkdir -p -m 0700 {WAIT.rpartition("/")[0]} && mkfifo -m 0600 {WAIT} && systemctl --no-block start ssh.service
+tries=0; until grep -q -e fifo -e partner /proc/"$(systemctl show -p MainPID --value ssh.service)"/wchan || [ $tries -gt 50 ]; do
+  sleep 0.1; tries=$((tries + 1))
+done; true"""
+"""What a pool machine runs before it is paused: 0 when all has started. First a login is rehearsed, with keys that are thrown away and a
+port that only the machine itself reaches, so that what a taken one needs first is in its memory (and, emulated, translated). Then sshd
+itself is started, up to the FIFO."""
 
 
-def take_script(who: Identity, now: float) -> str:
-    """`now`: seconds since 1970; the clock of a paused guest stood still."""
-    return TAKE.format(now=now, search=who.fqdn.partition(".")[2])
+SPARES_OWN = ("etc/machine-id", "etc/cloud/cloud-init.disabled")
+"""Files of `_identity` that are in a pool machine already, with the same content."""
 
 
-def take_input(who: Identity, entropy: bytes) -> bytes:
-    """A line for the guest's random number generator, then all that makes a pool machine somebody's as a tar archive. The instance file
-    tells our initrd that the identity is there already."""
-    return base64.b64encode(entropy) + b"\n" + _tar(_identity(who) | {INSTANCE: (0o644, who.machine_id)})
+def take_input(who: Identity, entropy: bytes, now: float) -> bytes:
+    """A script that makes a pool machine somebody's; `now`: seconds since 1970 (the clock of a paused guest stood still). The instance
+    file, the last, tells our initrd that the identity is there."""
+    files = {path: file for path, file in _identity(who).items() if path not in SPARES_OWN}
+    if who.user_data is not None:
+        files["etc/cloud/cloud.cfg.d/95-garage-seed.cfg"] = (0o644, NO_SEED_DISK)
+        files[f"{SEED_FOLDER}/meta-data"] = (0o644, _meta_data(who))
+        files[f"{SEED_FOLDER}/user-data"] = (0o600, who.user_data)
+    files |= {INSTANCE: (0o644, who.machine_id)}
+    writes = [f"printf %s {base64.b64encode(entropy).decode()} >/dev/urandom", *map(_write, files, files.values())]
+    writes.append(f"printf %s {shlex.quote(who.hostname)} >/proc/sys/kernel/hostname")
+    early, late = (USER_DATA_BEFORE, USER_DATA_AFTER) if who.user_data is not None else ("", "")
+    search = shlex.quote(who.fqdn.partition(".")[2])
+    text = IDENTIFY.format(writes="\n".join(writes), before=early, now=now, search=search, after=late)
+    return text.encode()
+
+
+def _write(path: str, file: tuple[int, str]) -> str:
+    """Its words are the shell's own. What exists keeps its mode; nothing secret does."""
+    mode, text = file
+    return f"umask {0o666 & ~mode:03o}; printf %s {shlex.quote(text)} >/{path}"
 
 
 def authorized_keys_text(keys: Sequence[str]) -> str:
@@ -144,6 +180,10 @@ def _identity(who: Identity) -> dict[str, tuple[int, str]]:
 def guest_machine_id(machine_id: str) -> str:
     """/etc/machine-id: 32 hexadecimal digits (machine-id(5)), never two alike."""
     return hashlib.sha256(f"garage machine-id {machine_id}".encode()).hexdigest()[:32]
+
+
+def _meta_data(who: Identity) -> str:
+    return json.dumps({"instance-id": who.machine_id, "local-hostname": who.hostname})
 
 
 def _resolv_conf(who: Identity) -> str:

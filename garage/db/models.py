@@ -245,6 +245,8 @@ class Machine(Base):
     """It came out of a pool, and gets its identity while it runs."""
     cold_reason: Mapped[str] = mapped_column(String(16), default="")
     """Why its first boot was a cold one: a key of `core.pool.COLD`; empty when it came out of a pool."""
+    cold_detail: Mapped[str] = mapped_column(String(200), default="")
+    """What of its user-data was the reason, in the user-data's own words."""
     error: Mapped[Json | None]
     """`GarageError.as_dict()` of why it failed."""
     console_tail: Mapped[str] = mapped_column(default="")

@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from garage.core import labels, names, sshkeys
+from garage.core import labels, late, names, sshkeys
 from garage.core.placement import shortfall
+from garage.core.pool import Cold
 from garage.core.refusal import short
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
@@ -71,6 +72,7 @@ def _named(ctx: Context, name: str) -> str:
 
 def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]) -> list[MachineView]:
     user_data = check_user_data(wanted.user_data) if wanted.user_data else None
+    early = late.early(user_data) if user_data else ()
     apart, labelled = labels.check_apart(wanted.apart), labels.check(wanted.labels)
     lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days, "/lease_days")
     own = [_of_its_own(ctx, name, user_data) for name in named]
@@ -79,7 +81,7 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
         _check_names_free(session, project, named)
         image, size = find_image(session, wanted.image), find_size(session, wanted.size)
         capacity.check_quota(session, project, size, len(named))
-        order = placing.Order(project.id, image, size, labelled, apart, pool=user_data is None)
+        order = placing.Order(project.id, image, size, labelled, apart, early)
         shared = {
             "project_id": project.id,
             "created_by": caller.user_id,
@@ -144,7 +146,8 @@ def _new(
 ) -> list[Machine]:
     """Machines that boot."""
     size, now = order.size, ctx.clock()
-    reason = pools.why_cold(ctx, user_data=not order.pool).value
+    cold = pools.why_cold(ctx, early=bool(order.early))
+    detail = ", ".join(order.early)[:200] if cold is Cold.USER_DATA else ""
     places = addresses.allot_many(session, ctx, [node for node, _ in wanted])
     machines = [
         Machine(
@@ -156,7 +159,8 @@ def _new(
             vcpus=size.vcpus,
             memory_mib=size.memory_mib,
             disk_gib=size.disk_gib,
-            cold_reason=reason,
+            cold_reason=cold.value,
+            cold_detail=detail,
             **owned,
             **place,
         )

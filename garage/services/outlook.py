@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from garage.core.types import SizeSpec
 from garage.db.models import Image, Machine, Node, Size
-from garage.services import pools
+from garage.services import demand, pools
 from garage.services.context import Context
 from garage.services.nodes import netd_error
 
@@ -41,7 +41,7 @@ def sizes(ctx: Context) -> list[SizeSpec]:
 def forecast(ctx: Context) -> Forecast:
     """The median of the last ten machines that came the same way: out of a pool, or by a boot."""
     with ctx.db.read() as session:
-        waiting = pools.waiting(session, *pools.FIRST)
+        waiting = pools.waiting(session, *demand.FIRST)
         query = select(Machine.ready_at - Machine.created_at).where(Machine.ready_at.is_not(None))
         query = query.where(Machine.cold_reason == "" if waiting else Machine.cold_reason != "")
         rows = session.scalars(query.order_by(Machine.created_at.desc()).limit(RECENT))

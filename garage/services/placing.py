@@ -35,8 +35,8 @@ class Order:
     size: Size
     labels: Mapping[str, str] = field(default_factory=dict)
     apart: str = ""
-    pool: bool = True
-    """They may come out of a pool."""
+    early: Sequence[str] = ()
+    """What of their user-data has to be there at the first boot (`core.late`); without any they may come out of a pool."""
 
     @property
     def ask(self) -> Ask:
@@ -158,7 +158,7 @@ def _images(session: Session, order: Order) -> set[str]:
 
 def _waiting(session: Session, order: Order) -> dict[str, int]:
     """How many machines of exactly the kind wait on which node."""
-    if not order.pool:
+    if order.early:
         return {}
     query = select(Machine.node, func.count()).where(*of_kind(order.image, order.size)).group_by(Machine.node)
     return dict(session.execute(query).all())

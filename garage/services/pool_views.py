@@ -12,7 +12,7 @@ from garage.core.pool import Cold, Kind
 from garage.core.states import State
 from garage.db.models import Image, Machine, Node, PoolSize, Size
 from garage.errors import N_, GarageError
-from garage.services import pools
+from garage.services import demand, pools
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
 
@@ -54,8 +54,9 @@ def listing(ctx: Context, caller: Caller) -> list[PoolView]:
 
 def _wanted(session: Session, ctx: Context) -> dict[Kind, int]:
     total: dict[Kind, int] = {}
+    asked = demand.wants(session, ctx)
     for node in session.scalars(select(Node.name)):
-        for kind, count in pools.wanted_on(session, ctx, node).items():
+        for kind, count in pools.wanted_on(session, ctx, node, asked).items():
             total[kind] = total.get(kind, 0) + count
     return total
 

@@ -8,17 +8,15 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import pool
-from garage.core.pool import Cold, Kind, Spare, Want
+from garage.core.pool import Cold, Kind, Share, Spare, Want
 from garage.core.states import Event, State
-from garage.db.models import Image, Machine, Node, PoolSize, Size
-from garage.services import addresses, capacity
+from garage.db.models import Image, Machine, Node, NodeLoad, Size
+from garage.services import addresses, capacity, demand
 from garage.services.context import Context
 from garage.services.placing import SPARE, of_kind
 from garage.services.transitions import fire
 from garage.services.work import Hold, held
 
-FIRST = ("debian-12", "small")
-"""What a garage without any history keeps one of: the request page's defaults."""
 QUIET = 30.0
 """Seconds after a request in which no machine is made in advance: who asked is about to log in, and a burst goes on."""
 STARTING = (State.PREPARING.value, State.BOOTING.value)
@@ -35,15 +33,16 @@ def take(session: Session, image: Image, size: Size, node: str) -> Machine | Non
 def waiting(session: Session, image: str, size: str) -> int:
     """How many of a kind a request would find now."""
     query = select(func.count()).select_from(Machine).join(Image, Image.id == Machine.image_id)
+    query = query.join(NodeLoad, NodeLoad.node == Machine.node).where(NodeLoad.takes)
     query = query.where(Machine.state == State.SPARE.value, Machine.warm, Image.name == image, Image.current)
     return session.scalar(query.where(Machine.size == size)) or 0
 
 
-def why_cold(ctx: Context, *, user_data: bool) -> Cold:
+def why_cold(ctx: Context, *, early: bool) -> Cold:
     """Why a request that took no pool machine did not."""
     if not ctx.config.pool_ram_share:
         return Cold.OFF
-    return Cold.USER_DATA if user_data else Cold.EMPTY
+    return Cold.USER_DATA if early else Cold.EMPTY
 
 
 def make_room(session: Session, ctx: Context, nodes: Collection[str]) -> None:
@@ -61,14 +60,15 @@ def make_room(session: Session, ctx: Context, nodes: Collection[str]) -> None:
                 _end(session, ctx, machine)
 
 
-def tend(ctx: Context, hold: Hold) -> int:
-    """Bring the pools of the hold's node nearer to what they should be; returns how many machines were made or ended.
+def tend(ctx: Context, hold: Hold, wants: Sequence[Want] | None = None) -> int:
+    """Bring the pools of the hold's node nearer to what they should be; returns how many machines were made or ended. `wants` is
+    `demand.wants` of a moment ago, where many nodes are tended to.
 
     One is made at a time, and none while somebody waits for a machine of theirs.
     """
     with ctx.db.read() as session:
         spares = _spares(session, hold.node)
-        wanted = wanted_on(session, ctx, hold.node)
+        wanted = wanted_on(session, ctx, hold.node, demand.wants(session, ctx) if wants is None else wants)
         ending = pool.surplus(spares, wanted, ctx.clock(), max_age=ctx.config.pool_max_age_hours * pool.HOUR)
         missing = pool.missing(spares, wanted, ending)
         making = any(not spare.warm for spare in spares)
@@ -109,43 +109,32 @@ def _spares(session: Session, node: str) -> list[Spare]:
     ]
 
 
-def wanted_on(session: Session, ctx: Context, node: str) -> dict[Kind, int]:
-    """What should wait on `node` now; nothing while it is away or pools are off."""
-    config = ctx.config
-    room = next((room for room in capacity.rooms(session, ctx) if room.name == node), None)
-    if room is None or not config.pool_ram_share or room.disk_blocked:
+def wanted_on(session: Session, ctx: Context, node: str, wants: Sequence[Want]) -> dict[Kind, int]:
+    """What of the site's demand should wait on `node` now; nothing where no machines are taken on, or pools are off."""
+    config, share = ctx.config, _share(session, node)
+    if share is None or not config.pool_ram_share:
+        return {}
+    room = capacity.room_of(session, ctx, node)
+    if room.disk_blocked:
         return {}
     usable = room.facts.memory_mib - room.ram_reserve_mib
     memory = min(int(config.pool_ram_share * usable), usable - room.used.memory_mib)
     disk = int(config.pool_ram_share * (room.free_disk_gib + _held(session, node)))
-    return pool.targets(_wants(session, ctx), ctx.clock(), memory_mib=memory, disk_gib=disk)
+    return pool.targets(wants, share, memory_mib=memory, disk_gib=disk)
+
+
+def _share(session: Session, node: str) -> Share | None:
+    """The node's part of the demand; None for one that takes no new machines, so that none should wait there."""
+    takes = NodeLoad.takes.is_(True)
+    if session.scalar(select(NodeLoad.node).where(NodeLoad.node == node, takes)) is None:
+        return None
+    before, of = (session.scalar(select(func.count()).where(takes, *c)) or 0 for c in ((NodeLoad.node < node,), ()))
+    return Share(before, of)
 
 
 def _held(session: Session, node: str) -> int:
     query = select(Machine.disk_gib).where(Machine.node == node, Machine.state == State.SPARE.value)
     return sum(session.scalars(query))
-
-
-def _wants(session: Session, ctx: Context) -> list[Want]:
-    """Every current image in every size, with its history."""
-    fixed = {(row.image, row.size): row.fixed for row in session.scalars(select(PoolSize))}
-    sizes = list(session.scalars(select(Size)))
-    found = []
-    for image in session.scalars(select(Image).where(Image.current)):
-        for size in sizes:
-            asked = _asked(session, ctx, image.name, size.name)
-            least = int((image.name, size.name) == FIRST)
-            kind = Kind(image.sha256, size.name)
-            own = fixed.get((image.name, size.name))
-            found.append(Want(kind, size.memory_mib, size.disk_gib, asked, own, least))
-    return found
-
-
-def _asked(session: Session, ctx: Context, image: str, size: str) -> Sequence[float]:
-    """When machines of the kind were asked for; those that are gone count, too."""
-    query = select(Machine.created_at).join(Image, Image.id == Machine.image_id)
-    query = query.where(Image.name == image, Machine.size == size, Machine.project_id.is_not(None))
-    return list(session.scalars(query.where(Machine.created_at > ctx.clock() - pool.WEEKS * pool.WEEK)))
 
 
 def _make(session: Session, ctx: Context, node_name: str, kind: Kind) -> bool:

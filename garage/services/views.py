@@ -49,6 +49,8 @@ class MachineView:
     ready_at: float | None
     cold_reason: str
     """Why its first boot was a cold one (`core.pool.Cold`); empty when it came out of a pool."""
+    cold_detail: str
+    """What of its user-data was the reason: keys, paths, a format; otherwise empty."""
     lease_until: float
     lease_warned: bool
     deletes_at: float
@@ -178,7 +180,8 @@ def machine_view(
 
 _SAME: tuple[str, ...] = (
     *("id", "name", "state", "step", "state_since", "wants_running", "node", "size", "vcpus", "memory_mib", "disk_gib"),
-    *("ipv4", "ipv6", "created_at", "ready_at", "cold_reason", "lease_until", "lease_warned", "error", "console_tail"),
+    *("ipv4", "ipv6", "created_at", "ready_at", "cold_reason", "cold_detail", "lease_until", "lease_warned"),
+    *("error", "console_tail"),
 )
 
 

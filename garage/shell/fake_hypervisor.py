@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from garage.core.domain_xml import DomainSpec
-from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts, Listener, Power, Reason
+from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts, Listener, Power, Reason, Unless
 from garage.errors import N_, GarageError
 from garage.shell.fake_store import Store
 
@@ -163,7 +163,9 @@ class FakeHypervisor:
                 )
             guest.files[path] = data
 
-    def execute(self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0) -> bool:
+    def execute(
+        self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0, unless: Unless = lambda: False
+    ) -> bool:
         """The guest remembers what it was told; a script that is waited for ends when the guest has booted."""
         with self._changing("execute", machine_id):
             guest = self._guest(machine_id)
@@ -173,7 +175,7 @@ class FakeHypervisor:
                 )
             guest.files[script] = data
             booted = time.monotonic() - guest.started_at >= self.settings.boot
-        return booted or not wait
+        return not wait or (booted and not unless())
 
     def read_file(self, machine_id: str, path: str) -> bytes:
         """What the guest has there; for tests."""

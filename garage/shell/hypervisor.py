@@ -17,7 +17,7 @@ import libvirt_qemu
 
 from garage.core import names
 from garage.core.domain_xml import DomainSpec, render
-from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason
+from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
 from garage.errors import N_, GarageError
 from garage.shell import console_file, kvm
 from garage.shell.deadline import Deadline
@@ -31,6 +31,7 @@ SLOW_DEADLINE = 60.0
 AGENT_TIMEOUT = 3
 EXECUTED_LOOK = 0.25
 """Seconds between questions whether a script in a guest has ended."""
+UNLESS_LOOK = 0.02
 KEEPALIVE = (5, 3)
 """Seconds between keepalive messages, and how many may stay unanswered before libvirt gives the connection up."""
 LOST_CODES = (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC)
@@ -152,12 +153,13 @@ class LibvirtHypervisor:
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         self._on(machine_id, lambda domain: _write_in_guest(domain, path, data))
 
-    def execute(self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0) -> bool:
+    def execute(
+        self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0, unless: Unless = lambda: False
+    ) -> bool:
         started: list[int] = []
         self._on(machine_id, lambda domain: started.append(_execute(domain, script, data)))
         end = time.monotonic() + wait
-        while time.monotonic() < end:
-            time.sleep(EXECUTED_LOOK)
+        while time.monotonic() < end and not _slept(EXECUTED_LOOK, unless):
             ended: list[int | None] = []
             self._on(machine_id, lambda domain, ended=ended: ended.append(_exit_code(domain, started[0])))  # type: ignore[misc]
             if ended[0] is not None:
@@ -310,6 +312,16 @@ def _exit_code(domain: Any, pid: int) -> int | None:
     """None while it runs; a signal counts as 1."""
     answer = _agent(domain, "guest-exec-status", pid=pid)
     return int(answer.get("exitcode", 1)) if answer["exited"] else None
+
+
+def _slept(seconds: float, unless: Unless) -> bool:
+    """Sleeps; True at once when `unless()`."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if unless():
+            return True
+        time.sleep(min(left, UNLESS_LOOK))
+    return False
 
 
 def _agent(domain: Any, command: str, **arguments: Any) -> Any:

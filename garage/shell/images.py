@@ -49,6 +49,8 @@ class Manifest:
     cmdline: str
     virtual_bytes: int
     built_at: float
+    initrd: str = "garage"
+    """Of the recipe: with "garage" a machine takes its identity from us, also after it has booted."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -204,6 +206,7 @@ def _manifest(recipe: Recipe, release: str, out: Path) -> Manifest:
         cmdline=recipe.kernel_command_line,
         virtual_bytes=recipe.disk_gib << 30,
         built_at=time.time(),
+        initrd=recipe.initrd,
     )
 
 

@@ -39,7 +39,9 @@ until root=$(findfs LABEL=root) 2>/dev/null; do
 done
 mount -t ext4 -o rw,noatime "$root" /root || { echo "garage: the root file system cannot be mounted"; echo c >/proc/sysrq-trigger; }
 if seed=$(findfs LABEL=cidata 2>/dev/null) && mount -t iso9660 -o ro "$seed" /seed; then
-  if [ "$(cat /seed/instance)" != "$(cat /root/var/lib/garage/instance 2>/dev/null)" ]; then
+  given=$(cat /seed/instance); have=$(cat /root/var/lib/garage/instance 2>/dev/null)
+  # "ID spare": the seed with which a machine waited; taken and rebooted by its own hand, it is more than that by now
+  if [ "$given" != "$have" ] && [ "$given" != "$have spare" ]; then
     tar -xf /seed/identity.tar -C /root && mkdir -p /root/var/lib/garage && cp /seed/instance /root/var/lib/garage/instance
   fi
   while read -r address gateway; do

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-INTERVAL = 0.1
+INTERVAL = 0.05
 """Seconds from the end of one try to the next."""
 CONNECT_TIMEOUT = 0.5
 """Shorter than TCP's first retransmission (1 s, RFC 6298): a fresh SYN finds a guest that came up meanwhile sooner."""

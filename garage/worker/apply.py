@@ -40,6 +40,8 @@ class Tools:
     """Who may log in to a machine id."""
     kvm: Callable[[], bool]
     may_act: Callable[[], bool]
+    people_wait: Callable[[], bool]
+    """Machines of people start on this node."""
     """The hold on the node is still sure."""
 
 
@@ -102,12 +104,21 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
 def _on_guest(tools: Tools, machine: Wanted, change: Change) -> None:
     match change:
         case p.Settle():
-            if not tools.hypervisor.execute(machine.id, WARM_UP, wait=SETTLE_SECONDS):
-                raise GarageError("unavailable", N_("{name} is still starting"), name=machine.name)
+            _settle(tools, machine)
         case p.GiveIdentity():
             tools.hypervisor.execute(machine.id, *tools.take(machine.id))
         case _:
             _ON_DOMAIN[type(change)](tools.hypervisor, machine.id)
+
+
+def _settle(tools: Tools, machine: Wanted) -> None:
+    """Makes way at once when somebody waits for a machine of theirs; it is begun again later."""
+    if tools.hypervisor.execute(machine.id, WARM_UP, wait=SETTLE_SECONDS, unless=tools.people_wait):
+        return
+    if tools.people_wait():
+        tools.hypervisor.suspend(machine.id)
+        raise Stale
+    raise GarageError("unavailable", N_("{name} is still starting"), name=machine.name)
 
 
 def _write(tools: Tools, hold: Hold, note: Note) -> None:

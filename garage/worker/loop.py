@@ -39,6 +39,8 @@ GIB = 1 << 30
 MEMORY_STEP = 256
 """MiB; what is available changes all the time, and a new figure is a write."""
 BRINGING_UP = (State.PREPARING, State.BOOTING)
+FIRST_LOGIN = 10.0
+"""Seconds after a machine is ready in which what nobody waits for keeps out of its way."""
 FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable", "config", "internal", "timeout"})
 """Errors by which bringing a machine up fails for good; `hypervisor_away` is waited out."""
 
@@ -107,6 +109,7 @@ class NodeLoop:
         self._work: NodeWork | None = None
         self._look_at = 0.0
         self._stale = True
+        self._people_wait = False
         self._tools = Tools(
             self._config,
             backend.hypervisor,
@@ -117,6 +120,7 @@ class NodeLoop:
             lambda machine_id: work.authorized_keys(ctx, machine_id),
             self._kvm,
             keeper.valid,
+            lambda: self._people_wait,
         )
         self._recorder = recorder
         backend.hypervisor.listen(self._heard)
@@ -256,7 +260,7 @@ class NodeLoop:
         """Plan every machine that nobody works on; returns the seconds until the first has to be looked at again."""
         targets: dict[str, str] = {}
         answered, soonest = self._backend.prober.answered(), FULL_LOOK
-        busy = any(machine.state in BRINGING_UP for machine in load.machines.values())
+        busy = self._people_wait = self._somebody_waits(load)
         network = self._network_version(load)
         for machine in () if load.parked else load.machines.values():
             if machine.id in self._busy:
@@ -269,6 +273,15 @@ class NodeLoop:
             soonest = min(soonest, self._begin(hold, machine, changes))
         self._backend.prober.set_targets(targets)
         return soonest
+
+    def _somebody_waits(self, load: NodeWork) -> bool:
+        """For a machine that starts, or for the first login to one that just did."""
+        now = self._ctx.clock()
+        return any(
+            machine.state in BRINGING_UP
+            or (machine.state is State.READY and 0 <= now - machine.state_since < FIRST_LOGIN)
+            for machine in load.machines.values()
+        )
 
     def _network_version(self, load: NodeWork) -> int:
         """What netd applied, if that was in this boot of the node and its bridge is there."""
@@ -283,7 +296,8 @@ class NodeLoop:
         effects = [c for c in changes if not _is_idle(c, machine)]
         if not effects:
             return wait
-        if (retry := self._retry.get(machine.id)) and retry.at > self._monotonic():
+        makes_way = effects == [p.Suspend()]
+        if not makes_way and (retry := self._retry.get(machine.id)) and retry.at > self._monotonic():
             return retry.at - self._monotonic()
         self._busy.add(machine.id)
         log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))

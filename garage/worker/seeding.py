@@ -21,7 +21,7 @@ def seed_files(ctx: Context, machine_id: str) -> dict[str, bytes]:
 def take(ctx: Context, machine_id: str) -> tuple[str, bytes]:
     """(script, standard input) that make a running pool machine what its row says. Holds secrets."""
     who = _identity(ctx, machine_id)
-    return seed.take_script(who, ctx.clock()), seed.take_input(who, os.urandom(ENTROPY_BYTES))
+    return seed.TAKE, seed.take_input(who, os.urandom(ENTROPY_BYTES), ctx.clock())
 
 
 def _identity(ctx: Context, machine_id: str) -> seed.Identity:

@@ -5,9 +5,25 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import subprocess
 import tarfile
+from pathlib import Path
 
-from garage.core.seed import AUTHORIZED_KEYS, Identity, authorized_keys_text, guest_machine_id, seed_files
+import pytest
+
+from garage.core.seed import (
+    AUTHORIZED_KEYS,
+    INSTANCE,
+    TAKE,
+    WAIT,
+    Identity,
+    Place,
+    authorized_keys_text,
+    guest_machine_id,
+    seed_files,
+    spare_files,
+    take_input,
+)
 
 WHO = Identity(
     machine_id="0123456789abcdef0123",
@@ -96,3 +112,66 @@ def test_the_same_machine_gives_the_same_bytes_and_another_one_others() -> None:
 def test_no_key_means_an_empty_file() -> None:
     assert authorized_keys_text(()) == ""
     assert unpacked(seed_files(dataclasses.replace(WHO, authorized_keys=())))[AUTHORIZED_KEYS.lstrip("/")][1] == ""
+
+
+def taken(root: Path, who: Identity) -> list[str]:
+    """What a pool machine runs when it is taken, in a folder instead of `/`; the programs that it called."""
+    for path in ("etc/ssh/authorized_keys.d", "etc/cloud/cloud.cfg.d", "var/lib/cloud/seed/nocloud", "var/lib/garage"):
+        (root / path).mkdir(parents=True)
+    for path in ("dev", "proc/sys/kernel", "run/cloud-init", "run/garage-ssh.d", "bin"):
+        (root / path).mkdir(parents=True)
+    for name in ("rm", "date", "sleep", "resolvectl", "sync", "systemctl"):
+        (root / "bin" / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{root}/calls\n')
+        (root / "bin" / name).chmod(0o755)
+    (root / "run/sshd.pid").touch()
+    script = take_input(who, b"\1" * 64, 12.5).decode()
+    for place in ("etc", "var", "dev", "proc", "run"):
+        script = script.replace(f" /{place}/", f" {root}/{place}/").replace(f">/{place}/", f">{root}/{place}/")
+    env = {"PATH": f"{root}/bin"}
+    done = subprocess.run(["/bin/dash", "-c", TAKE], input=script, text=True, env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return (root / "calls").read_text().splitlines()
+
+
+def modes(root: Path) -> dict[str, int]:
+    return {str(path.relative_to(root)): path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_taken_machine_becomes_who_the_seed_would_have_made_it(tmp_path: Path) -> None:
+    calls = taken(tmp_path, WHO)
+    for path, (entry, text) in unpacked(seed_files(WHO)).items():
+        if path not in ("etc/machine-id", "etc/cloud/cloud-init.disabled"):  # the pool machine's own, see below
+            assert (tmp_path / path).read_text() == text
+            assert modes(tmp_path)[path] == entry.mode
+    assert (tmp_path / INSTANCE).read_text() == WHO.machine_id
+    assert (tmp_path / WAIT.lstrip("/")).exists(), "sshd goes on"
+    assert calls[0] == "date -s @12.500", "no program starts before that"
+    assert not any("systemctl" in call for call in calls)
+
+
+@pytest.mark.parametrize(
+    "text", ['#cloud-config\nruncmd: ["it\'s $(reboot) `x` \\\\ %s こんにちは"]\n', "#!/bin/sh\nexit 1\n"]
+)
+def test_late_user_data_is_there_as_it_was_given_before_a_login_is_possible(tmp_path: Path, text: str) -> None:
+    calls = taken(tmp_path, dataclasses.replace(WHO, user_data=text))
+    seed = tmp_path / "var/lib/cloud/seed/nocloud"
+    assert (seed / "user-data").read_text() == text
+    assert modes(seed) == {"user-data": 0o600, "meta-data": 0o644}
+    assert json.loads((seed / "meta-data").read_text()) == json.loads(seed_files(WHO)["meta-data"])
+    assert calls[0].startswith("rm -f ")
+    assert calls[0].count("disabled") == 2
+    assert (tmp_path / "run/cloud-init/enabled").exists()
+    assert calls[-1] == "systemctl --no-block start cloud-init.target"
+
+
+def test_a_pool_machine_knows_nothing_that_is_anybodys() -> None:
+    """All of its seed is made of its own number and its place in the network, and the rest it shares with what it will be."""
+    files = spare_files(WHO.machine_id, Place("10.0.0.2", "10.0.0.1", "fd00::2", "fd00::1"))
+    held = {path: text for path, (_, text) in unpacked(files).items()}
+    assert set(held) == {"etc/hostname", "etc/hosts", "etc/machine-id", "etc/cloud/cloud-init.disabled"}
+    later = {path: text for path, (_, text) in unpacked(seed_files(WHO)).items()}
+    for path in ("etc/machine-id", "etc/cloud/cloud-init.disabled"):
+        assert held[path] == later[path]
+    everything = b"".join([*files.values(), *(text.encode() for text in held.values())])
+    for secret in (WHO.host_key_private, WHO.host_key_public, *WHO.authorized_keys, WHO.hostname):
+        assert secret.encode() not in everything

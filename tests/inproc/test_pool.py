@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from garage.core.hypervisor_types import Domain, Power
 from garage.core.pool import Cold
 from garage.db.models import EventRow, Machine, Node
 from garage.errors import GarageError
-from garage.services import images, machines, outlook, pool_views, pools
+from garage.services import demand, images, machines, outlook, pool_views, pools
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.worker.park import park
@@ -76,10 +77,75 @@ def test_who_finds_none_boots_and_is_told_why(rig: Rig) -> None:
     rig.netd()
     rig.until(first.id, "preparing", "booting", "ready")
     filled(rig)
-    early = machines.create(rig.ctx, rig.caller, NewMachine(name="two", user_data="#cloud-config\nbootcmd: [ls]\n"))
-    assert rig.row(early.id).cold_reason == Cold.USER_DATA
+    text = "#cloud-config\nruncmd: [ls]\nbootcmd: [ls]\nmounts: []\n"
+    early = machines.create(rig.ctx, rig.caller, NewMachine(name="two", user_data=text))
+    assert (early.cold_reason, early.cold_detail) == (Cold.USER_DATA, "bootcmd, mounts")
     other = machines.create(rig.ctx, rig.caller, NewMachine(name="three", size="tiny"))
     assert rig.row(other.id).cold_reason == Cold.EMPTY
+
+
+def test_user_data_that_can_come_late_takes_one(rig: Rig) -> None:
+    spare = filled(rig)
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="one", user_data="#cloud-config\nruncmd: [ls]\n"))
+    assert (made.id, made.cold_reason, made.cold_detail) == (spare.id, "", "")
+    rig.until(made.id, "preparing", "ready")
+    assert rig.row(made.id).user_data is not None, "for its next boots"
+
+
+def test_who_finds_none_in_spite_of_late_user_data_is_told_that(rig: Rig) -> None:
+    made = machines.create(rig.ctx, rig.caller, NewMachine(name="one", user_data="#!/bin/sh\n"))
+    assert (made.cold_reason, made.cold_detail) == (Cold.EMPTY, "")
+
+
+def test_an_image_that_learns_who_it_is_at_its_first_boot_only_has_no_pool(rig: Rig, admin: Caller) -> None:
+    images.register(rig.ctx, "plain", "ef" * 32, {"name": "plain", "cmdline": "", "initrd": "debian"})
+    assert pool_views.fix(rig.ctx, admin, "plain", "tiny", 2).wanted == 0
+
+
+@pytest.mark.parametrize("state", ["draining", "maintenance"])
+def test_a_node_that_is_emptied_keeps_none_and_gives_none(rig: Rig, state: str) -> None:
+    spare = filled(rig)
+    with rig.ctx.db.write() as session:
+        session.get_one(Node, NODE).state = state
+    assert outlook.forecast(rig.ctx).waiting == 0
+    with pytest.raises(GarageError, check=lambda error: error.code == "unavailable"):
+        machines.create(rig.ctx, rig.caller, NewMachine(name="one"))
+    rig.pass_time(11)
+    rig.settle()
+    rig.netd()
+    rig.until(spare.id, "deleting", "gone")
+    assert spares(rig) == []
+
+
+def test_nodes_divide_what_is_asked_for(rig: Rig, admin: Caller) -> None:
+    filled(rig)
+    with rig.ctx.db.write() as session:
+        first = session.get_one(Node, NODE)
+        for name in ("node2", "node3"):
+            session.add(Node(name=name, hypervisor="fake://", facts=first.facts))
+        session.get_one(Node, "node3").state = "draining"
+        session.flush()
+        wanted = [
+            pools.wanted_on(session, rig.ctx, name, demand.wants(session, rig.ctx)) for name in (NODE, "node2", "node3")
+        ]
+    small = [sum(count for kind, count in one.items() if kind.size == "small") for one in wanted]
+    assert sorted(small) == [0, 0, 1], "one machine over all nodes"
+    assert wanted[2] == {}
+    fixed = pool_views.fix(rig.ctx, admin, "debian-12", "tiny", 2)
+    assert fixed.wanted == 4, "what an admin fixes is each node's own"
+
+
+def test_one_that_still_settles_is_paused_as_soon_as_somebody_waits(rig: Rig) -> None:
+    rig.fake.settings.boot = 3600.0
+    rig.pass_time(11)
+    for _ in range(2):
+        rig.netd()
+        rig.settle()
+    spare = spares(rig)[0]
+    assert rig.fake.calls[-1] == ("execute", spare.id)
+    machines.create(rig.ctx, rig.caller, NewMachine(name="one", size="tiny"))
+    rig.settle()
+    assert rig.fake.look(spare.id) == Domain(Power.PAUSED), "although it is to be asked again only later"
 
 
 def test_one_whose_agent_is_away_boots_after_all(rig: Rig) -> None:
@@ -93,7 +159,8 @@ def test_one_whose_agent_is_away_boots_after_all(rig: Rig) -> None:
     rig.netd()
     rig.until(made.id, "preparing", "booting", "ready")
     assert rig.row(made.id).cold_reason == Cold.FAILED
-    assert ("destroy", made.id) in rig.fake.calls
+    calls = [call for call, ref in rig.fake.calls if ref == made.id]
+    assert calls[calls.index("destroy") :][:3] == ["destroy", "remove", "disk"], "on a new disk"
 
 
 def test_a_worker_killed_between_resume_and_identity_gives_it_again(rig: Rig) -> None:
@@ -151,7 +218,7 @@ def test_a_node_that_goes_down_takes_none_for_granted(rig: Rig) -> None:
     rig.fake.reboot_node("fake-boot")
     rig.settle()
     assert rig.row(spare.id).state in ("deleting", "gone")
-    assert pools.why_cold(rig.ctx, user_data=False) is Cold.EMPTY
+    assert pools.why_cold(rig.ctx, early=False) is Cold.EMPTY
 
 
 def test_an_admin_fixes_a_pool_and_sees_what_it_costs_and_brings(rig: Rig, admin: Caller) -> None:

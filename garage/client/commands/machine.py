@@ -17,8 +17,8 @@ from garage.client.words import N_, _, state_word
 
 COLD = {
     "": N_("it had been booted already"),
-    "empty": N_("it had to boot: none of its kind was waiting"),
-    "user_data": N_("it had to boot: its user-data is read at the first boot"),
+    "empty": N_("it had to boot: no {image} of size {size} was waiting"),
+    "user_data": N_("it had to boot: its user-data holds what is read at the first boot ({cold_detail})"),
     "pool_failed": N_("it had to boot: the one that was waiting did not answer"),
 }
 MAX_USER_DATA = 65_536
@@ -75,7 +75,7 @@ def _finish(cli: Cli, found: Item) -> None:
     """What to do next, or why it failed (with the exit code of that error)."""
     if found["state"] == "ready":
         if (why := COLD.get(found["cold_reason"])) is not None and not cli.json:
-            click.echo(_(why), err=True)
+            click.echo(_(why).format(**found), err=True)
         output.done(cli, found, f"garage ssh {short(found)}")
         return
     failure = found.get("error") or {"code": "wrong_state", "detail": state_word(found["state"])}
