@@ -24,7 +24,8 @@ from netd.wire import Refusal, Report, SpecError
 log = logging.getLogger(__name__)
 WAIT = 5.0
 """Seconds of one long-poll; between two of them daemons, uplinks and policy files are looked at."""
-REPORT_EVERY = 10.0
+REPORT_EVERY = 4.5
+"""Below `WAIT`: every round reports, so that a controller who has heard nothing for ten seconds has missed two."""
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between tries while the controller is away."""
 NAME_EVERY = 0.25

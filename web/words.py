@@ -85,6 +85,19 @@ EVENTS: dict[str, str] = {
 }
 """What somebody wanted to do when the answer is `wrong_state`."""
 
+NODE_STATES: dict[str, str] = {
+    "active": N_("takes machines"),
+    "draining": N_("is being emptied"),
+    "maintenance": N_("in maintenance"),
+}
+
+NODE_EVENTS: dict[str, str] = {
+    "drain": N_("emptying it"),
+    "drained": N_("ending that"),
+    "maintain": N_("maintenance"),
+    "activate": N_("taking it back"),
+}
+
 AUDIT: dict[str, str] = {
     "machine.create": N_("asked for a machine"),
     "machine.start": N_("started a machine"),
@@ -110,7 +123,14 @@ AUDIT: dict[str, str] = {
     "lease.warn": N_("warned of a lease's end"),
     "lease.end": N_("stopped a machine whose lease ended"),
     "lease.delete": N_("deleted a machine whose lease ended"),
+    "machine.move": N_("moved a machine to another node"),
     "node.park": N_("shut the machines of a node down"),
+    "node.drain": N_("had a node emptied"),
+    "node.drained": N_("emptied a node"),
+    "node.maintain": N_("put a node into maintenance"),
+    "node.activate": N_("took a node back"),
+    "node.silent": N_("heard nothing of a node any more"),
+    "node.back": N_("heard of a node again"),
     "image.register": N_("registered an image"),
     "image.delete": N_("deleted an image"),
     "site.own": N_("made this garage a registry"),
@@ -129,5 +149,10 @@ AUDIT: dict[str, str] = {
     "site.configure": N_("changed the overlay's settings"),
 }
 
-PARAMS: dict[str, dict[str, str]] = {"state": STATES, "event": EVENTS, "what": RESOURCES, "role": ROLES}
+PARAMS: dict[str, dict[str, str]] = {
+    "state": STATES | NODE_STATES,
+    "event": EVENTS | NODE_EVENTS,
+    "what": RESOURCES,
+    "role": ROLES,
+}
 """Fields of error texts whose values are keys, and their words."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from garage.core.domain_xml import DomainSpec
+from garage.core.types import NodeAccess
 
 
 class Power(StrEnum):
@@ -88,7 +89,8 @@ class Hypervisor(Protocol):
 
     def define(self, spec: DomainSpec) -> None: ...
 
-    def start(self, machine_id: str) -> None: ...
+    def start(self, machine_id: str, *, paused: bool = False) -> None:
+        """`paused`: its QEMU is there and holds its disks, and the guest does not run."""
 
     def resume(self, machine_id: str) -> None:
         """Let a paused guest go on."""
@@ -111,6 +113,16 @@ class Hypervisor(Protocol):
     ) -> bool:
         """Have the guest's agent run a shell script (as root) with `data` as its standard input. Waits up to `wait` seconds for its end:
         True when it ended with 0. With 0 seconds it is only begun: True. As soon as `unless()` it is waited for no more: False."""
+
+    def migrate(self, spec: DomainSpec, to: NodeAccess, told: Callable[[int], None]) -> float:
+        """Move the guest `spec.machine_id`, which runs or is paused, to the node `to`, where its image, an overlay disk, its seed and
+        its kernel are in place at the paths of `spec`, which is the domain as that node shall have it. `told` gets percent, 0-100,
+        from this thread. Returns the guest's pause in ms; the domain is then defined there, running or paused as it was, and gone
+        here. An error leaves it as it was here."""
+
+    def cancel_migration(self, machine_id: str) -> None:
+        """End a migration of it away from here that an earlier process may have begun; when this returns, none is under way. It may
+        have been at its end: look where the domain is."""
 
     def console(self, machine_id: str) -> bytes:
         """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.states import Event, State
+from garage.core.types import NodeAccess
 
 ASK_AGAIN = 10.0
 """Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
@@ -20,6 +22,30 @@ YIELD = 1.0
 """Seconds between looks whether the machines that people wait for have started."""
 CONSOLE_LOOK = 3.0
 """Seconds between looks at the console of a machine that boots."""
+
+
+class MoveStep(StrEnum):
+    """How far a move has come, as both nodes' workers tell each other (`core.moves`)."""
+
+    WANTED = ""
+    MOVING = "moving"
+    """libvirt has been asked to."""
+    LEFT = "left"
+    """It does not run on its node any more: has it arrived?"""
+    UNSURE = "unsure"
+    """It is paused on its node, as libvirt leaves it when it does not know: does it run at the other end?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a machine goes."""
+
+    to: NodeAccess
+    step: MoveStep
+    version: int
+    """The target's node spec from which on it has its place in the network there."""
+    spec: DomainSpec | None
+    """The domain as the target shall have it; None until all is in place there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +75,8 @@ class Wanted:
     """A pool machine that has booted and waits, paused."""
     taken: bool = False
     """Out of a pool: it gets its identity while it runs, instead of a boot."""
+    move: Move | None = None
+    """It is on its way to another node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +203,41 @@ class MarkStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """Record that all is in place for a machine that comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartPaused:
+    """Power on without letting the guest run: libvirt copies the disks of domains that are on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrate:
+    """Move the domain with its disk, and record that it has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskTarget:
+    """A migration was interrupted: make sure that none is under way, then ask the other end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Say whether the machine is here."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndMove:
+    """Call a move off, once it is sure that the machine is still here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishMove:
+    """Record that the machine is at the other node."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fire:
     """Record an event of the state table; with a fault, its cause and the console's end too."""
 
@@ -213,6 +276,13 @@ Change = (
     | RemoveFiles
     | PushKeys
     | MarkStarted
+    | Prepared
+    | StartPaused
+    | Migrate
+    | AskTarget
+    | Confirm
+    | EndMove
+    | FinishMove
     | Fire
     | Probe
     | Wait

@@ -361,6 +361,7 @@ def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[
             m,
             owner=owners.get(m.created_by or "", ""),
             node_error=nodes[m.node].hypervisor_error,
+            node_state=nodes[m.node].state,
             virtualisation=nodes[m.node].facts.get("virtualisation", ""),
             site_domain=domain,
         )

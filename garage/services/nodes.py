@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import ipam, names
 from garage.core.placement import Room
 from garage.core.renumber import Prefixes
+from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Node, Project
 from garage.services import capacity, own_site
+from garage.services.contact import heard
 from garage.services.context import Caller, Context
 from garage.services.vault import digest
 from garage.services.views import NodeView
 from netd import wire
 
-SILENT_AFTER = 35.0
-"""Seconds without a report: netd sends one at least every 10 s."""
+SILENT = "silent"
 
 
 def authenticate(ctx: Context, token: str) -> str | None:
@@ -38,16 +39,17 @@ def sealed_spec(ctx: Context, node: str, after: int) -> bytes | None:
 def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
     """What the node's network should be, derived from the machines' rows."""
     query = select(Machine, Project.name).outerjoin(Project, Project.id == Machine.project_id)
-    query = query.where(Machine.node == node.name, Machine.state.not_in([State.GONE.value, State.LOST.value])).order_by(
-        Machine.number
-    )
+    here = or_(Machine.node == node.name, Machine.moving_to == node.name)
+    query = query.where(here, Machine.state.not_in([State.GONE.value, State.LOST.value])).order_by(Machine.number)
     return wire.NodeSpec(
         node=node.name,
         instance=ctx.config.instance,
         version=node.spec_version,
         bridge=_bridge(ctx, own_site.prefixes(session, ctx)),
         domain=own_site.current(session, ctx).site_domain,
-        machines=tuple(_machine_net(machine, project or names.SPARES) for machine, project in session.execute(query)),
+        machines=tuple(
+            _machine_net(machine, project or names.SPARES, node.name) for machine, project in session.execute(query)
+        ),
     )
 
 
@@ -63,7 +65,7 @@ def _bridge(ctx: Context, prefixes: Prefixes) -> wire.Bridge:
     )
 
 
-def _machine_net(machine: Machine, project: str) -> wire.MachineNet:
+def _machine_net(machine: Machine, project: str, node: str) -> wire.MachineNet:
     return wire.MachineNet(
         id=machine.id,
         tap=machine.tap,
@@ -72,6 +74,7 @@ def _machine_net(machine: Machine, project: str) -> wire.MachineNet:
         ipv6=machine.ipv6,
         name=machine.name,
         project=project,
+        arriving=machine.node != node,
     )
 
 
@@ -87,6 +90,7 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
             else None
         )
         row.reported_at, row.boot_id = ctx.clock(), said.boot_id
+        heard(session, ctx, row)
         if said.site and said.domain:
             own_site.rename(session, ctx, node, said.site, said.domain)
         own_site.hear(session, (said.ipv4, said.ipv6) if said.ipv4 and said.ipv6 else None)
@@ -125,6 +129,10 @@ def _view(ctx: Context, node: Node, room: Room | None, machines: int) -> NodeVie
         spec_version=node.spec_version,
         applied_version=node.applied_version,
         reported_at=node.reported_at,
+        state=node.state,
+        state_since=node.state_since,
+        silent_since=node.silent_since,
+        silence=silence(bool(node.hypervisor_error), netd_error(ctx.clock(), node) == SILENT).value,
     )
 
 
@@ -133,5 +141,5 @@ def netd_error(now: float, node: Node) -> str:
     if node.refusal:
         return f"{node.refusal['code']}: {node.refusal['text']}"
     if node.reported_at is None or now - node.reported_at > SILENT_AFTER:
-        return "silent"
+        return SILENT
     return ""

@@ -35,6 +35,11 @@ class MachineView:
     node: str
     node_error: str
     """Why the node cannot be asked at the moment; the state above is then the last one known."""
+    node_state: str
+    """`core.node_states.NodeState`: while its node is "draining" it moves, or stays there off."""
+    moving_to: str
+    """The node to which it is on its way; empty otherwise."""
+    moved_percent: int
     virtualisation: str
     image: str
     size: str
@@ -135,6 +140,13 @@ class NodeView:
     spec_version: int
     applied_version: int
     reported_at: float | None
+    state: str
+    """`core.node_states.NodeState`."""
+    state_since: float
+    silent_since: float | None
+    """Since when neither libvirt nor netd has answered."""
+    silence: str
+    """`core.silence.Silence`: which of the two is silent now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +172,14 @@ def actions(machine: Machine) -> list[str]:
 
 
 def machine_view(
-    config: Config, machine: Machine, *, owner: str, node_error: str, virtualisation: str, site_domain: str
+    config: Config,
+    machine: Machine,
+    *,
+    owner: str,
+    node_error: str,
+    node_state: str,
+    virtualisation: str,
+    site_domain: str,
 ) -> MachineView:
     """`machine` must have its project and image loaded."""
     ended = machine.lease_ended_at or machine.lease_until
@@ -169,6 +188,8 @@ def machine_view(
         project=machine.project.name,
         owner=owner,
         node_error=node_error,
+        node_state=node_state,
+        moving_to=machine.moving_to or "",
         virtualisation=virtualisation,
         image=machine.image.name,
         fqdn=fqdn(machine.name, machine.project.name, site_domain),
@@ -182,6 +203,7 @@ _SAME: tuple[str, ...] = (
     *("id", "name", "state", "step", "state_since", "wants_running", "node", "size", "vcpus", "memory_mib", "disk_gib"),
     *("ipv4", "ipv6", "created_at", "ready_at", "cold_reason", "cold_detail", "lease_until", "lease_warned"),
     *("error", "console_tail"),
+    "moved_percent",
 )
 
 

@@ -9,19 +9,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import ipam
 from garage.core.names import SPARES, fqdn
-from garage.core.plan import Wanted
+from garage.core.node_states import NodeState
+from garage.core.plan import Move, Wanted
 from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess, NodeFacts
-from garage.db.models import EventRow, Image, Machine, Node, Project, Setting
+from garage.db.models import Image, Machine, Node, Project, Setting
 from garage.errors import N_, GarageError
-from garage.services import own_site
+from garage.services import moving, own_site
+from garage.services.contact import heard, publish_node
 from garage.services.context import Context, audit
+from garage.services.moving import MoveNote
 from garage.services.transitions import fire, show_step
 
 PARKED = "parked"
@@ -58,6 +61,11 @@ class NodeWork:
     parked: bool
     hypervisor_error: bool
     """The node is recorded as away."""
+    arriving: dict[str, Wanted] = field(default_factory=dict)
+    """Machines of other nodes that move here."""
+    draining: bool = False
+    leftovers: frozenset[str] = frozenset()
+    """Machines of which something is here that has to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,14 @@ class KeysPushed:
     keys: tuple[str, ...]
 
 
-Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Nothing of this machine, which is at another node or nowhere, is on the node any more."""
+
+    machine: str
+
+
+Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved | Cleaned | MoveNote
 
 
 def nodes(ctx: Context) -> list[NodeAccess]:
@@ -162,17 +177,29 @@ def load(ctx: Context, node: str) -> NodeWork:
     """What is wanted of `node`, in one snapshot."""
     query = select(Machine, Project.name, Image.sha256, Image.manifest)
     query = query.outerjoin(Project, Project.id == Machine.project_id).join(Image, Image.id == Machine.image_id)
-    query = query.where(Machine.node == node, Machine.state.not_in(SETTLED))
+    query = query.where(or_(Machine.node == node, Machine.moving_to == node), Machine.state.not_in(SETTLED))
     with ctx.db.read() as session:
         row = session.get_one(Node, node)
-        machines = {
-            machine.id: _wanted(machine, project, sha256, manifest)
-            for machine, project, sha256, manifest in session.execute(query)
+        found = list(session.execute(query))
+        moves = moving.open_moves(session, [row[0].id for row in found if row[0].moving_to])
+        wanted = {
+            machine.id: _wanted(machine, project, sha256, manifest, moves.get(machine.id))
+            for machine, project, sha256, manifest in found
         }
-        return NodeWork(machines, row.applied_version, row.boot_id, _parked(session), bool(row.hypervisor_error))
+        here = {machine.id for machine, *_ in found if machine.node == node}
+        return NodeWork(
+            {key: value for key, value in wanted.items() if key in here},
+            row.applied_version,
+            row.boot_id,
+            _parked(session),
+            bool(row.hypervisor_error),
+            {key: value for key, value in wanted.items() if key not in here},
+            row.state == NodeState.DRAINING.value,
+            moving.leftovers(session, node),
+        )
 
 
-def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[str, Any]) -> Wanted:
+def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[str, Any], move: Move | None) -> Wanted:
     return Wanted(
         id=machine.id,
         name=machine.name,
@@ -194,6 +221,7 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
         keys_applied=machine.keys_applied,
         warm=machine.warm,
         taken=machine.taken,
+        move=move,
     )
 
 
@@ -205,9 +233,18 @@ def record(ctx: Context, hold: Hold, notes: Sequence[Note]) -> list[bool]:
 
 
 def _note(session: Session, ctx: Context, node: Node, note: Note) -> bool:
+    if isinstance(note, Cleaned):
+        moving.cleaned(session, node.name, note.machine)
+        return True
     machine = session.get(Machine, note.machine)
+    if machine is not None and isinstance(note, MoveNote):
+        return moving.note(session, ctx, node, machine, note)
     if machine is None or machine.node != node.name:
         return False
+    return _note_of(session, ctx, node, machine, note)
+
+
+def _note_of(session: Session, ctx: Context, node: Node, machine: Machine, note: Note) -> bool:
     match note:
         case Step():
             show_step(session, ctx, machine, note.step)
@@ -253,7 +290,8 @@ def record_facts(ctx: Context, hold: Hold, facts: NodeFacts) -> None:
         node = held(session, hold)
         if node.hypervisor_error:
             node.hypervisor_error = ""
-            _publish_node(session, ctx, node)
+            publish_node(session, ctx, node)
+            heard(session, ctx, node)
         node.facts = asdict(facts)
 
 
@@ -263,12 +301,7 @@ def record_away(ctx: Context, hold: Hold, reason: str) -> None:
         node = held(session, hold)
         if node.hypervisor_error != reason[:500]:
             node.hypervisor_error = reason[:500]
-            _publish_node(session, ctx, node)
-
-
-def _publish_node(session: Session, ctx: Context, node: Node) -> None:
-    data = {"hypervisor_error": node.hypervisor_error}
-    session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node.name, data=data))
+            publish_node(session, ctx, node)
 
 
 def set_parked(ctx: Context, parked: bool) -> None:

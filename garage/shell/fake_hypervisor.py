@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts, Listener, Power, Reason, Unless
+from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
 from garage.shell.fake_store import Store
 
@@ -45,6 +47,8 @@ class Settings:
     vcpus: int = 8
     memory_mib: int = 16384
     disk_gib: int = 200
+    migration: float = 0.0
+    """For which a guest travels, before its pause."""
     boot_id: str = "fake-boot"
 
 
@@ -62,6 +66,16 @@ class Faults:
     """Nothing can be written in guests."""
     mute: bool = False
     """Guests never open port 22."""
+    migration_refused: str = ""
+    """Why nothing moves away from here."""
+    migration_outlives: bool = False
+    """A migration goes on when who asked for it dies, as libvirt's do."""
+
+
+_by_uri: weakref.WeakValueDictionary[str, FakeHypervisor] = weakref.WeakValueDictionary()
+"""Those of this process that have an address: between them guests move."""
+PAUSE_MS = 20.0
+STEPS = 4
 
 
 class FakeHypervisor:
@@ -90,7 +104,9 @@ class FakeHypervisor:
                 raise GarageError(
                     "config", N_("{uri} has a setting that is not known: {error}"), uri=uri, error=key
                 ) from None
-        return cls(settings, path=Path(parts.path) if parts.path.strip("/") else None)
+        made = cls(settings, path=Path(parts.path) if parts.path.strip("/") else None)
+        _by_uri[uri] = made
+        return made
 
     # --- Hypervisor ----------------------------------------------------------------------------------------------
 
@@ -113,14 +129,14 @@ class FakeHypervisor:
         with self._changing("define", spec.machine_id):
             self._guests.setdefault(spec.machine_id, _Guest())
 
-    def start(self, machine_id: str) -> None:
+    def start(self, machine_id: str, *, paused: bool = False) -> None:
         time.sleep(self.settings.start)
         with self._changing("start", machine_id):
             guest = self._guest(machine_id)
             if self.faults.start_refused:
                 raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=self.faults.start_refused)
             if not self._now(guest).active:
-                guest.domain, guest.started_at, guest.stops_at = RUNNING, time.monotonic(), None
+                guest.domain, guest.started_at, guest.stops_at = PAUSED if paused else RUNNING, time.monotonic(), None
                 guest.console = b"booting\r\n"
 
     def resume(self, machine_id: str) -> None:
@@ -176,6 +192,45 @@ class FakeHypervisor:
             guest.files[script] = data
             booted = time.monotonic() - guest.started_at >= self.settings.boot
         return not wait or (booted and not unless())
+
+    def migrate(self, spec: DomainSpec, to: NodeAccess, told: Callable[[int], None]) -> float:
+        self._check()
+        target = _by_uri.get(to.hypervisor)
+        if target is None or target is self or target.faults.away or self.faults.migration_refused:
+            reason = self.faults.migration_refused or f"{to.name} does not answer"
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=reason)
+        try:
+            for step in range(STEPS):
+                told(step * 100 // STEPS)
+                time.sleep(self.settings.migration / STEPS)
+        except BaseException:
+            if self.faults.migration_outlives:
+                self._hand_over(spec.machine_id, target)
+            raise
+        self._hand_over(spec.machine_id, target)
+        told(100)
+        return PAUSE_MS
+
+    def _hand_over(self, machine_id: str, target: FakeHypervisor) -> None:
+        """Paused here, then at the other end, then gone here: at no moment does it run at both. Neither lock is held for the other."""
+        with self._changing("migrate", machine_id):
+            guest = self._guest(machine_id)
+            if not self._now(guest).active:
+                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="domain is not running")
+            leaving, guest.domain = replace(guest), PAUSED
+        target.receive(machine_id, leaving, self.files_of(machine_id))
+        with self._changing("left", machine_id):
+            self._guests.pop(machine_id, None)
+
+    def cancel_migration(self, machine_id: str) -> None:  # noqa: ARG002
+        """A simulated one ends with its process."""
+        self._check()
+
+    def receive(self, machine_id: str, guest: _Guest, disk: frozenset[str]) -> None:
+        """A guest of another one arrives, with what is on its disk."""
+        with self._changing("arrive", machine_id):
+            self._guests[machine_id] = guest
+            self.files.setdefault(machine_id, set()).update(disk)
 
     def read_file(self, machine_id: str, path: str) -> bytes:
         """What the guest has there; for tests."""

@@ -18,6 +18,7 @@ import libvirt_qemu
 from garage.core import names
 from garage.core.domain_xml import DomainSpec, render
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
+from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
 from garage.shell import console_file, kvm
 from garage.shell.deadline import Deadline
@@ -29,6 +30,8 @@ DEADLINE = 15.0
 SLOW_DEADLINE = 60.0
 """Of define and start: the first of them after an upgrade of QEMU waits for libvirt to ask QEMU what it can (8-16 s on 2 cores)."""
 AGENT_TIMEOUT = 3
+JOB_LOOK = 0.1
+"""Seconds between looks whether a migration that was called off has ended."""
 EXECUTED_LOOK = 0.25
 """Seconds between questions whether a script in a guest has ended."""
 UNLESS_LOOK = 0.02
@@ -113,8 +116,14 @@ class LibvirtHypervisor:
         console_file.prepare(spec.console_log)
         self._call(lambda connection: connection.defineXML(xml), seconds=SLOW_DEADLINE)
 
-    def start(self, machine_id: str) -> None:
-        self._on(machine_id, lambda domain: None if domain.isActive() else domain.create(), seconds=SLOW_DEADLINE)
+    def start(self, machine_id: str, *, paused: bool = False) -> None:
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
+
+        def work(domain: Any) -> None:
+            if not domain.isActive():
+                domain.createWithFlags(flags)
+
+        self._on(machine_id, work, seconds=SLOW_DEADLINE)
         console_file.keep_readable(self._log(machine_id))
 
     def resume(self, machine_id: str) -> None:
@@ -165,6 +174,25 @@ class LibvirtHypervisor:
             if ended[0] is not None:
                 return ended[0] == 0
         return not wait
+
+    def migrate(self, spec: DomainSpec, to: NodeAccess, told: Callable[[int], None]) -> float:  # noqa: ARG002
+        raise GarageError(
+            "unavailable",
+            N_("this garage does not move machines to {node} yet"),
+            hint=N_("stop it, and make a new one there"),
+            node=to.name,
+        )
+
+    def cancel_migration(self, machine_id: str) -> None:
+        def work(connection: Any) -> None:
+            domain = self._find(connection, machine_id)
+            with contextlib.suppress(_Missing), _missing_is_gone():
+                while domain and domain.isActive() and domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE:
+                    with contextlib.suppress(libvirt.libvirtError):  # it may end this very moment
+                        domain.abortJob()
+                    time.sleep(JOB_LOOK)
+
+        self._call(work, seconds=SLOW_DEADLINE)
 
     def console(self, machine_id: str) -> bytes:
         return console_file.tail(self._log(machine_id))

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from garage.config import Config
-from garage.core import names
 from garage.core import plan as p
 from garage.core.console import tail
-from garage.core.domain_xml import DomainSpec
-from garage.core.hypervisor_types import Disks, Hypervisor
+from garage.core.hypervisor_types import Hypervisor
 from garage.core.plan import Change, Fault, Wanted
 from garage.core.seed import AUTHORIZED_KEYS, WARM_UP, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError
 from garage.services.work import BootedAnew, Hold, KeysPushed, Moved, Note, Started, Step, Warm
-from garage.worker import failpoint
-from garage.worker.recorder import Recorder
+from garage.worker import failpoint, moving
+from garage.worker.errands import Stale, Tools, domain_spec, write
 
 SETTLE_SECONDS = 45.0
 """That a guest may take to say whether it has started, and to rehearse a login."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What effects work with on one node."""
-
-    config: Config
-    hypervisor: Hypervisor
-    disks: Disks
-    recorder: Recorder
-    seed_files: Callable[[str], dict[str, bytes]]
-    """The seed of a machine id; reads secrets, so nothing keeps it."""
-    take: Callable[[str], tuple[str, bytes]]
-    """(script, its input) by which a taken machine gets its identity; secrets, too."""
-    keys: Callable[[str], tuple[str, ...]]
-    """Who may log in to a machine id."""
-    kvm: Callable[[], bool]
-    may_act: Callable[[], bool]
-    people_wait: Callable[[], bool]
-    """Machines of people start on this node."""
-    """The hold on the node is still sure."""
-
-
-class Stale(Exception):
-    """The machine's row moved on while its changes were carried out: plan again."""
 
 
 def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> None:
@@ -55,12 +27,16 @@ def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> N
         failpoint.step()
         if not tools.may_act():
             raise Stale
-        _apply_one(tools, hold, machine, change)
+        if isinstance(change, moving.CHANGES) and machine.move is not None:
+            moving.apply(tools, hold, machine, machine.move, change)
+        else:
+            _apply_one(tools, hold, machine, change)
     failpoint.step()
 
 
 _ON_DOMAIN: dict[type, Callable[[Hypervisor, str], None]] = {
     p.Start: lambda hypervisor, machine_id: hypervisor.start(machine_id),
+    p.StartPaused: lambda hypervisor, machine_id: hypervisor.start(machine_id, paused=True),
     p.Suspend: lambda hypervisor, machine_id: hypervisor.suspend(machine_id),
     p.Resume: lambda hypervisor, machine_id: hypervisor.resume(machine_id),
     p.Shutdown: lambda hypervisor, machine_id: hypervisor.shutdown(machine_id),
@@ -90,11 +66,11 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
         case p.PushKeys():
             keys = tools.keys(machine.id)
             tools.hypervisor.write_file(machine.id, AUTHORIZED_KEYS, authorized_keys_text(keys).encode())
-            _write(tools, hold, KeysPushed(machine.id, keys))
+            write(tools, hold, KeysPushed(machine.id, keys))
         case p.Fire(event, fault):
-            _write(tools, hold, _moved(tools, machine, event, fault))
+            write(tools, hold, _moved(tools, machine, event, fault))
         case p.MarkStarted() | p.MarkWarm() | p.BootAnew():
-            _write(tools, hold, _MARKS[type(change)](machine.id))
+            write(tools, hold, _MARKS[type(change)](machine.id))
         case p.Probe() | p.Wait():
             pass
         case _:
@@ -119,11 +95,6 @@ def _settle(tools: Tools, machine: Wanted) -> None:
         tools.hypervisor.suspend(machine.id)
         raise Stale
     raise GarageError("unavailable", N_("{name} is still starting"), name=machine.name)
-
-
-def _write(tools: Tools, hold: Hold, note: Note) -> None:
-    if not tools.recorder.put(hold, note).result():
-        raise Stale
 
 
 def _moved(tools: Tools, machine: Wanted, event: Event, fault: Fault | None) -> Moved:
@@ -152,31 +123,3 @@ def _error(config: Config, fault: Fault) -> GarageError:
 def failed(machine: Wanted, error: GarageError) -> Moved:
     """What is recorded when bringing a machine up was refused for good."""
     return Moved(machine.id, machine.state, machine.state_since, Event.ERROR, error=error.as_dict())
-
-
-def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
-    """What a machine's domain is made of now; puts the kernel that it boots in place."""
-    instance = tools.config.instance
-    kernel, initrd = tools.disks.copy_kernel(machine.id, machine.image)
-    return DomainSpec(
-        instance=instance,
-        machine_id=machine.id,
-        title=f"{machine.name}.{machine.project}",
-        vcpus=machine.vcpus,
-        memory_mib=machine.memory_mib,
-        kvm=tools.kvm(),
-        image_disk=tools.disks.image_path(machine.image) / "disk.qcow2",
-        kernel=kernel,
-        initrd=initrd,
-        cmdline=machine.cmdline,
-        disk=tools.disks.disk_path(machine.id),
-        seed=tools.disks.seed_path(machine.id),
-        bridge=names.bridge(instance),
-        tap=machine.tap,
-        mac=machine.mac,
-        console_log=console_path(tools.config.home, machine.id),
-    )
-
-
-def console_path(home: Path, machine_id: str) -> Path:
-    return home / "console" / f"{machine_id}.log"

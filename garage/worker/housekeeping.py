@@ -1,11 +1,11 @@
-"""What nobody waits for: old events are removed once in a while."""
+"""What nobody waits for: old events and moves are removed once in a while."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from garage.services import events
+from garage.services import events, moving
 from garage.services.context import Context
 
 EVERY = 3600.0
@@ -22,3 +22,4 @@ class Housekeeper:
         if self._monotonic() >= self._next:
             self._next = self._monotonic() + EVERY
             events.prune(self._ctx)
+            moving.prune(self._ctx)

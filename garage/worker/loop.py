@@ -12,20 +12,24 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from garage.config import Config
-from garage.core import names
+from garage.core import moves, names
 from garage.core import plan as p
 from garage.core.hypervisor_types import Disks, Domain, HostFacts, Hypervisor, Prober
 from garage.core.plan import Change, Limits, Wanted, plan
+from garage.core.silence import Verdict
 from garage.core.states import State
 from garage.core.types import NodeFacts
 from garage.errors import GarageError
-from garage.services import leasing, pools, work
+from garage.services import draining, leasing, pools, silencing, work
 from garage.services.context import Context
 from garage.services.work import Hold, NodeWork
-from garage.worker.apply import Stale, Tools, apply, failed
+from garage.worker import moving
+from garage.worker.apply import apply, failed
+from garage.worker.errands import Stale, Tools
 from garage.worker.observe import Observer
 from garage.worker.ownership import RENEW, Keeper
 from garage.worker.recorder import Recorder
+from garage.worker.watchman import NOTHING
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,7 +53,7 @@ FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable"
 class Done:
     """A machine's changes were carried out, or not."""
 
-    machine: Wanted
+    machine_id: str
     changes: list[Change]
     looked: bool
     domain: Domain | None
@@ -91,11 +95,13 @@ class NodeLoop:
         take: Callable[[str], tuple[str, bytes]],
         *,
         bell: threading.Event | None = None,
+        verdict: Callable[[], Verdict] = lambda: NOTHING,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ctx, self._node, self._keeper, self._backend = ctx, node, keeper, backend
         self._config: Config = ctx.config
         self._monotonic = monotonic
+        self._verdict = verdict
         self._bell = bell or threading.Event()
         self._dirty: SimpleQueue[str] = SimpleQueue()
         self._done: SimpleQueue[Done] = SimpleQueue()
@@ -178,26 +184,29 @@ class NodeLoop:
         try:
             self._collect()
             self._look(hold)
+            load = self._load(hold)
         except GarageError as error:
             if error.code not in ("hypervisor_away", "hypervisor_error"):
                 raise
             return self._away(hold, error)
-        seconds = self._plan_all(hold, self._load())
+        seconds = self._plan_all(hold, load)
         return max(0.0, min(seconds, self._look_at - self._monotonic(), RENEW))
 
     def _away(self, hold: Hold, error: GarageError) -> float:
-        """Machines keep their state; a full look follows as soon as there is an answer."""
+        """Machines keep their state while netd still reports; a full look follows as soon as there is an answer."""
         self._look_at = 0.0
         work.record_away(self._ctx, hold, str(error.params.get("reason", error)))
+        if self._node in (verdict := self._verdict()).silent:
+            silencing.record_silent(self._ctx, hold, lost=verdict.lost(self._node))
         return AWAY_RETRY
 
     def _collect(self) -> None:
         """Take in what effects left and what the hypervisor told."""
         for done in _drain(self._done):
-            self._busy.discard(done.machine.id)
+            self._busy.discard(done.machine_id)
             self._stale = True
             if done.looked:
-                self._observer.note(done.machine.id, done.domain)
+                self._observer.note(done.machine_id, done.domain)
             self._settle(done)
         for machine_id in set(_drain(self._dirty)):
             if machine_id:
@@ -209,7 +218,7 @@ class NodeLoop:
 
     def _settle(self, done: Done) -> None:
         """Remember a question asked, or when to try again after a failure."""
-        machine_id = done.machine.id
+        machine_id = done.machine_id
         if done.error is None:
             self._retry.pop(machine_id, None)
             if p.Shutdown() in done.changes or p.GiveIdentity() in done.changes:
@@ -232,6 +241,7 @@ class NodeLoop:
         self._record_facts(hold, self._facts)
         leasing.run(self._ctx, hold)
         pools.tend(self._ctx, hold)
+        self._stale |= self._work is not None and self._work.draining
         self._look_at = now + FULL_LOOK
 
     def _record_facts(self, hold: Hold, facts: HostFacts) -> None:
@@ -247,14 +257,32 @@ class NodeLoop:
     def _was_away(self) -> bool:
         return self._work is None or self._work.hypervisor_error
 
-    def _load(self) -> NodeWork:
+    def _load(self, hold: Hold) -> NodeWork:
         if not self._stale and self._work is not None:
             return self._work
         self._stale = False
-        self._work = load = work.load(self._ctx, self._node)
-        self._observer.forget_all_but(set(load.machines))
-        self._retry = {key: value for key, value in self._retry.items() if key in load.machines}
+        try:
+            load = work.load(self._ctx, self._node)
+            if load.draining and not load.parked and draining.tend(self._ctx, hold):
+                load = work.load(self._ctx, self._node)
+            self._look_at_new(load)
+        except GarageError:
+            self._stale = True
+            raise
+        self._work = load
+        known = load.machines.keys() | load.arriving.keys() | load.leftovers
+        self._observer.forget_all_but(set(known))
+        self._retry = {key: value for key, value in self._retry.items() if key in known}
         return load
+
+    def _look_at_new(self, load: NodeWork) -> None:
+        """What came from another node may have come after the last look: it would be taken for gone."""
+        if self._work is None:
+            self._observer.domains = self._backend.hypervisor.observe()
+            return
+        for machine_id in load.machines.keys() - self._work.machines.keys():
+            if load.machines[machine_id].state is not State.PREPARING:
+                self._observer.note(machine_id, self._backend.hypervisor.look(machine_id))
 
     def _plan_all(self, hold: Hold, load: NodeWork) -> float:
         """Plan every machine that nobody works on; returns the seconds until the first has to be looked at again."""
@@ -267,11 +295,22 @@ class NodeLoop:
                 continue
             key = _probe_key(machine)
             seen = self._observer.seen(machine, network, answered=key in answered, busy=busy)
-            changes = plan(machine, seen, self._limits)
+            changes = moves.depart(machine, machine.move, seen) if machine.move else plan(machine, seen, self._limits)
             if p.Probe() in changes:
                 targets[key] = machine.ipv4
             soonest = min(soonest, self._begin(hold, machine, changes))
         self._backend.prober.set_targets(targets)
+        return min(soonest, FULL_LOOK if load.parked else self._plan_others(hold, load, network))
+
+    def _plan_others(self, hold: Hold, load: NodeWork, network: int) -> float:
+        """What comes here from other nodes, and what is left of machines that are not here."""
+        soonest = FULL_LOOK
+        for machine in load.arriving.values():
+            if machine.id not in self._busy and machine.id not in load.leftovers and machine.move:
+                changes = moves.arrive(machine, machine.move, self._observer.seen(machine, network, answered=False))
+                soonest = min(soonest, self._begin(hold, machine, changes))
+        for machine_id in load.leftovers - load.machines.keys() - self._busy:
+            soonest = min(soonest, self._clean(hold, machine_id))
         return soonest
 
     def _somebody_waits(self, load: NodeWork) -> bool:
@@ -282,6 +321,14 @@ class NodeLoop:
             or (machine.state is State.READY and 0 <= now - machine.state_since < FIRST_LOGIN)
             for machine in load.machines.values()
         )
+
+    def _clean(self, hold: Hold, machine_id: str) -> float:
+        if (retry := self._retry.get(machine_id)) and retry.at > self._monotonic():
+            return retry.at - self._monotonic()
+        self._busy.add(machine_id)
+        log.info("%s: remove what is left of it", machine_id)
+        self._pool.submit(self._clean_up, hold, machine_id)
+        return FULL_LOOK
 
     def _network_version(self, load: NodeWork) -> int:
         """What netd applied, if that was in this boot of the node and its bridge is there."""
@@ -321,15 +368,46 @@ class NodeLoop:
         self._finish(hold, machine, changes, error)
 
     def _finish(self, hold: Hold, machine: Wanted, changes: list[Change], error: GarageError | None) -> None:
+        try:
+            if error and error.code in FINAL and self._give_up(hold, machine, error):
+                error = None
+        except Stale:
+            error = None
+        except GarageError as raised:
+            error = raised
+        self._leave(machine.id, changes, error)
+
+    def _give_up(self, hold: Hold, machine: Wanted, error: GarageError) -> bool:
+        """Record that what was tried has failed for good; False when it is tried again."""
+        if machine.move is not None:
+            moving.refused(self._tools, hold, machine, machine.move, error)
+            return True
+        if machine.state in BRINGING_UP and not machine.taken:
+            return self._recorder.put(hold, failed(machine, error)).result() or True
+        return False
+
+    def _clean_up(self, hold: Hold, machine_id: str) -> None:
+        error: GarageError | None = None
+        try:
+            moving.clean(self._tools, hold, machine_id)
+        except Stale:
+            pass
+        except GarageError as raised:
+            error = raised
+            log.warning("%s: %s", machine_id, raised)
+        except Exception:
+            error = GarageError("internal", "unexpected")
+            log.exception("%s: an error of ours", machine_id)
+        self._leave(machine_id, [], error)
+
+    def _leave(self, machine_id: str, changes: list[Change], error: GarageError | None) -> None:
+        """Tell the node's thread, with a fresh look."""
         looked, domain = True, None
         try:
-            if error and error.code in FINAL and machine.state in BRINGING_UP and not machine.taken:
-                self._recorder.put(hold, failed(machine, error)).result()
-                error = None
-            domain = self._backend.hypervisor.look(machine.id)
+            domain = self._backend.hypervisor.look(machine_id)
         except GarageError as raised:
             looked, error = False, error or raised
-        self._done.put(Done(machine, changes, looked, domain, error))
+        self._done.put(Done(machine_id, changes, looked, domain, error))
         self.wake()
 
     def _kvm(self) -> bool:

@@ -19,6 +19,7 @@ from garage.worker.loop import Backend, NodeLoop
 from garage.worker.ownership import Keeper, ServerLock
 from garage.worker.recorder import Recorder
 from garage.worker.seeding import seed_files, take
+from garage.worker.watchman import Watchman
 
 log = logging.getLogger(__name__)
 POLL = 0.05
@@ -34,11 +35,12 @@ def run(
     lock.take()
     recorder = Recorder(ctx)
     work.set_parked(ctx, False)
-    nodes = [_node(ctx, config, access, lock, recorder, open_backend) for access in work.nodes(ctx)]
+    watchman = Watchman(ctx)
+    nodes = [_node(ctx, config, access, lock, recorder, watchman, open_backend) for access in work.nodes(ctx)]
     threads = [threading.Thread(target=loop.run, args=(stop,), name=f"node-{name}") for name, loop, _ in nodes]
     for thread in threads:
         thread.start()
-    _watch(ctx, [loop for _, loop, _ in nodes], stop)
+    _watch(ctx, [loop for _, loop, _ in nodes], watchman, stop)
     for thread in threads:
         thread.join()
     for _, _, backend in nodes:
@@ -54,18 +56,29 @@ def _node(
     access: NodeAccess,
     lock: ServerLock,
     recorder: Recorder,
+    watchman: Watchman,
     open_backend: OpenBackend,
 ) -> tuple[str, NodeLoop, Backend]:
     bell = threading.Event()  # the prober rings it, and exists before the loop does
     backend = open_backend(access, config, bell.set)
     name = access.name
     keeper = Keeper(ctx, name, lock, time.monotonic)
-    loop = NodeLoop(ctx, name, keeper, backend, recorder, partial(seed_files, ctx), partial(take, ctx), bell=bell)
+    loop = NodeLoop(
+        ctx,
+        name,
+        keeper,
+        backend,
+        recorder,
+        partial(seed_files, ctx),
+        partial(take, ctx),
+        bell=bell,
+        verdict=lambda: watchman.verdict,
+    )
     return name, loop, backend
 
 
-def _watch(ctx: Context, loops: list[NodeLoop], stop: threading.Event) -> None:
-    """Wake all nodes when anybody committed, until `stop`."""
+def _watch(ctx: Context, loops: list[NodeLoop], watchman: Watchman, stop: threading.Event) -> None:
+    """Wake all nodes when anybody committed, and look for their signs of life, until `stop`."""
     watch: ChangeWatch | None = None
     housekeeper = Housekeeper(ctx)
     while not stop.wait(POLL):
@@ -74,6 +87,7 @@ def _watch(ctx: Context, loops: list[NodeLoop], stop: threading.Event) -> None:
             if watch.changed():
                 for loop in loops:
                     loop.changed()
+            watchman.turn()
             housekeeper.turn()
         except Exception as error:  # noqa: BLE001  (a database that is away must not end the worker)
             log.warning("the database does not answer: %s", error)

@@ -58,7 +58,8 @@ class Observer:
 
     def seen(self, machine: Wanted, network_version: int, *, answered: bool, busy: bool = False) -> Seen:
         stay, now = self._stay(machine), self._monotonic()
-        disk, seed = self._disks.present(machine.id) if machine.state in NEEDS_FILES else (True, True)
+        looked = machine.state in NEEDS_FILES or machine.move is not None
+        disk, seed = self._disks.present(machine.id) if looked else (True, True)
         return Seen(
             domain=self.domains.get(machine.id),
             disk=disk,

@@ -162,7 +162,10 @@ def _addresses(wanted: Desired, seen: Observed) -> list[str]:
 
 
 def _routes(wanted: Desired) -> frozenset[str]:
-    return frozenset(_plain(address) for m in wanted.spec.machines for address in (m.ipv4, m.ipv6))
+    """Of machines that are here. A route for one that is still elsewhere would take it off the network, and tell the site's other
+    nodes to send to us."""
+    here = (m for m in wanted.spec.machines if not m.arriving)
+    return frozenset(_plain(address) for m in here for address in (m.ipv4, m.ipv6))
 
 
 def _neighbours(wanted: Desired) -> frozenset[tuple[str, str]]:

@@ -23,8 +23,9 @@ class Bridge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     site_ipv6: Prefix6
 
 
-class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A machine's place in the network of its node; complete before it boots."""
+class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A machine's place in the network of its node; complete before it boots. What is as usual is not sent, so that a netd which knows
+    nothing of it goes on understanding its specs."""
 
     id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}\Z")]
     tap: IfName
@@ -33,6 +34,9 @@ class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     ipv6: Ipv6
     name: Label
     project: Label
+    arriving: bool = False
+    """It runs on another node and is about to come: rules, DHCP and names stand, but nothing is sent to it here yet, and no other node is
+    told that it is here."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

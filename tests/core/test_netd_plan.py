@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,3 +166,26 @@ def test_nothing_of_another_instance_is_spoken_of() -> None:
 def test_the_link_local_address_is_the_one_that_guests_make() -> None:
     assert link_local("52:67:00:00:00:01") == "fe80::5067:ff:fe00:1"
     assert link_local("00:16:3e:aa:bb:cc") == "fe80::216:3eff:feaa:bbcc"
+
+
+def test_a_machine_that_is_about_to_come_has_rules_and_no_route() -> None:
+    """A host route would take it off the network where it still runs, and be told to the site's other nodes."""
+    coming = msgspec.structs.replace(machine(16), arriving=True)
+    before, here = desired(), desired(16)
+    wanted = dataclasses.replace(here, spec=msgspec.structs.replace(here.spec, machines=(coming,)))
+    assert nft_text.elements(wanted.spec.machines) == nft_text.elements(here.spec.machines)
+    lines = texts(plan(wanted, after(before), STATE), "ip")
+    assert [line for line in lines if "neigh replace" in line]
+    assert [line for line in lines if "route" in line] == []
+    arrived = plan(here, after(wanted), STATE)
+    assert [change.text for change in arrived] == [
+        "route replace 10.31.0.16 dev gbtst",
+        "route replace fd31:4:5::10 dev gbtst",
+    ], "when it has come, two routes are all that is missing"
+    gone = texts(plan(before, after(here), STATE), "ip")
+    assert "route del 10.31.0.16 dev gbtst" in gone
+
+
+def test_a_netd_that_knows_nothing_of_arrivals_understands_the_specs_of_a_node_where_nothing_arrives() -> None:
+    assert b"arriving" not in msgspec.json.encode(desired(16).spec)
+    assert msgspec.json.decode(msgspec.json.encode(desired(16).spec), type=NodeSpec) == desired(16).spec

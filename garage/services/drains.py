@@ -1,0 +1,94 @@
+"""What an admin says of a node: empty it, work on it, take it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from garage.core import node_states
+from garage.core.drain import RUNS
+from garage.core.node_states import NodeEvent, NodeState
+from garage.core.states import COUNTED
+from garage.db.models import Machine, Node
+from garage.errors import N_, GarageError
+from garage.services.context import Caller, Context, audit
+from garage.services.drain_views import DrainView, drain_view
+from garage.services.draining import set_state
+from garage.services.rights import require_admin
+
+
+def preview(ctx: Context, caller: Caller, name: str) -> DrainView:
+    """What a drain of the node would do, or does at this moment. Changes nothing."""
+    require_admin(caller)
+    with ctx.db.read() as session:
+        return drain_view(session, ctx, _node(session, name))
+
+
+def drain(ctx: Context, caller: Caller, name: str) -> DrainView:
+    """The node takes nothing more and gives its machines away; what was refused before is tried again at once."""
+    return _say(ctx, caller, name, NodeEvent.DRAIN)
+
+
+def activate(ctx: Context, caller: Caller, name: str) -> DrainView:
+    """The node takes machines again. A machine that is on its way goes on; no other follows it."""
+    return _say(ctx, caller, name, NodeEvent.ACTIVATE)
+
+
+def maintain(ctx: Context, caller: Caller, name: str) -> DrainView:
+    """The node may be switched off; refused (`in_use`) while anything runs there or is on its way."""
+    return _say(ctx, caller, name, NodeEvent.MAINTAIN)
+
+
+def _say(ctx: Context, caller: Caller, name: str, event: NodeEvent) -> DrainView:
+    require_admin(caller)
+    with ctx.db.write() as session:
+        node = _node(session, name)
+        state = node_states.after(NodeState(node.state), event, name=node.name)
+        if event is NodeEvent.MAINTAIN:
+            check_idle(session, node)
+        set_state(session, ctx, node, state)
+        audit(session, ctx, caller.name, f"node.{event.value}", node.name)
+        session.flush()
+        return drain_view(session, ctx, node)
+
+
+def check_idle(session: Session, node: Node) -> None:
+    """Raises `in_use` while a machine runs on the node, or moves from or to it."""
+    running = _count(session, node, [state.value for state in RUNS])
+    if running:
+        raise GarageError(
+            "in_use",
+            N_("{count} machines run on {node}"),
+            hint=N_("empty it first: garage node drain {node}"),
+            node=node.name,
+            count=running,
+        )
+
+
+def check_empty(session: Session, node: Node) -> None:
+    """Raises `in_use` while any machine, running or not, has its disk on the node: what must hold before it is removed."""
+    check_idle(session, node)
+    if left := _count(session, node, [state.value for state in COUNTED]):
+        raise GarageError(
+            "in_use",
+            N_("{count} machines that are off have their disks on {node}"),
+            hint=N_("garage node drain {node} shows which and why they did not move"),
+            node=node.name,
+            count=left,
+        )
+
+
+def _count(session: Session, node: Node, states: Sequence[str]) -> int:
+    here = select(func.count()).where(Machine.node == node.name, Machine.state.in_(states))
+    coming = select(func.count()).where(Machine.moving_to == node.name)
+    return (session.scalar(here) or 0) + (session.scalar(coming) or 0)
+
+
+def _node(session: Session, name: str) -> Node:
+    if (node := session.get(Node, name)) is not None:
+        return node
+    raise GarageError(
+        "not_found", N_("there is no node {name}"), hint=N_("“garage node list” shows them"), name=name[:64]
+    )

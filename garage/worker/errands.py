@@ -1,0 +1,73 @@
+"""What the carrying out of changes needs on one node, whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from garage.config import Config
+from garage.core import names
+from garage.core.domain_xml import DomainSpec
+from garage.core.hypervisor_types import Disks, Hypervisor
+from garage.core.plan import Wanted
+from garage.services.work import Hold, Note
+from garage.worker.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What effects work with on one node."""
+
+    config: Config
+    hypervisor: Hypervisor
+    disks: Disks
+    recorder: Recorder
+    seed_files: Callable[[str], dict[str, bytes]]
+    """The seed of a machine id; reads secrets, so nothing keeps it."""
+    take: Callable[[str], tuple[str, bytes]]
+    """(script, its input) by which a taken machine gets its identity; secrets, too."""
+    keys: Callable[[str], tuple[str, ...]]
+    """Who may log in to a machine id."""
+    kvm: Callable[[], bool]
+    may_act: Callable[[], bool]
+    """The hold on the node is still sure."""
+    people_wait: Callable[[], bool]
+    """Machines of people start on this node."""
+
+
+class Stale(Exception):
+    """The machine's row moved on while its changes were carried out: plan again."""
+
+
+def write(tools: Tools, hold: Hold, note: Note) -> None:
+    if not tools.recorder.put(hold, note).result():
+        raise Stale
+
+
+def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
+    """What a machine's domain is made of now; puts the kernel that it boots in place."""
+    instance = tools.config.instance
+    kernel, initrd = tools.disks.copy_kernel(machine.id, machine.image)
+    return DomainSpec(
+        instance=instance,
+        machine_id=machine.id,
+        title=f"{machine.name}.{machine.project}",
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        kvm=tools.kvm(),
+        image_disk=tools.disks.image_path(machine.image) / "disk.qcow2",
+        kernel=kernel,
+        initrd=initrd,
+        cmdline=machine.cmdline,
+        disk=tools.disks.disk_path(machine.id),
+        seed=tools.disks.seed_path(machine.id),
+        bridge=names.bridge(instance),
+        tap=machine.tap,
+        mac=machine.mac,
+        console_log=console_path(tools.config.home, machine.id),
+    )
+
+
+def console_path(home: Path, machine_id: str) -> Path:
+    return home / "console" / f"{machine_id}.log"

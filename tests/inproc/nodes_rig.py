@@ -1,0 +1,203 @@
+"""Several nodes with fake hypervisors and one database, each with a worker whose turns and clocks are moved by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from garage.core.hypervisor_types import Domain, Power
+from garage.db.models import Leftover, Machine, MoveRow, Node
+from garage.services import machines, nodes
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
+from garage.worker.loop import Backend, NodeLoop
+from garage.worker.ownership import Keeper, ServerLock
+from garage.worker.recorder import Recorder
+from garage.worker.watchman import Watchman
+from netd import wire
+from tests.conftest import Clock
+from tests.inproc.rig import Monotonic
+
+
+@dataclass
+class Server:
+    """A node: its hypervisor and its files outlive its worker."""
+
+    name: str
+    uri: str
+    fake: FakeHypervisor
+    disks: FakeDisks
+    loop: NodeLoop | None = None
+    recorder: Recorder | None = None
+    prober: FakeProber | None = None
+
+
+@dataclass
+class Nodes:
+    ctx: Context
+    clock: Clock
+    caller: Caller
+    lock: ServerLock
+    servers: dict[str, Server]
+    monotonic: Monotonic = field(default_factory=Monotonic)
+    deaf: set[str] = field(default_factory=set)
+    """Nodes whose netd says nothing."""
+
+    def begin(self) -> None:
+        """New worker processes, as far as memory is concerned."""
+        self.watchman = Watchman(self.ctx, self.monotonic)
+        for server in self.servers.values():
+            server.recorder = Recorder(self.ctx)
+            server.prober = FakeProber(server.fake, lambda: None)
+            keeper = Keeper(self.ctx, server.name, self.lock, self.monotonic)
+            server.loop = NodeLoop(
+                self.ctx,
+                server.name,
+                keeper,
+                Backend(server.fake, server.disks, server.prober, lambda _: True),
+                server.recorder,
+                lambda _: {"meta-data": b""},
+                lambda machine_id: ("take", machine_id.encode()),
+                verdict=lambda: self.watchman.verdict,
+                monotonic=self.monotonic,
+            )
+
+    def end(self) -> None:
+        for server in self.servers.values():
+            if server.loop and server.recorder and server.prober:
+                server.loop.close()
+                server.recorder.close()
+                server.prober.close()
+
+    def abandon(self) -> None:
+        """The workers died: nothing is released, and what they were doing stays as it is."""
+        for server in self.servers.values():
+            if server.loop and server.recorder and server.prober:
+                server.loop._pool.shutdown(wait=True, cancel_futures=True)
+                server.recorder.close()
+                server.prober.close()
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.forward(seconds)
+        self.monotonic.now += seconds
+
+    def turn(self, *, netd: bool = True) -> None:
+        """One turn of each node's worker, and each netd follows its spec."""
+        self.watchman.turn()
+        for server in self.servers.values():
+            if netd and server.name not in self.deaf:
+                self.report(server.name)
+            if server.loop:
+                server.loop.changed()
+                server.loop.turn()
+
+    def wait(self, seconds: float) -> None:
+        """Time passes, a second at a time."""
+        for _ in range(round(seconds)):
+            self.pass_time(1.0)
+            self.turn()
+            time.sleep(0.003)
+
+    def settle(self, turns: int = 25, *, netd: bool = True) -> None:
+        for _ in range(turns):
+            self.turn(netd=netd)
+            time.sleep(0.004)
+
+    def empty(self, source: str, unless: Callable[[], bool] = lambda: False) -> None:
+        """Turns until nothing is left on `source`, nor to do, or `unless`."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end and not unless():
+            self.turn()
+            if self.node(source).state == "maintenance" and not self.leftovers():
+                return
+            time.sleep(0.002)
+        assert unless(), f"{source} is not empty: {self.moves()[-1:]} {self.leftovers()}"
+
+    def off(self, ref: str) -> None:
+        """Turns until the domain that a cold move left paused is off."""
+        fake = self.servers[self.row(ref).node].fake
+        end = time.monotonic() + 10
+        while time.monotonic() < end and fake.look(ref) != Domain(Power.OFF):
+            self.turn()
+            time.sleep(0.002)
+
+    def leftovers(self) -> list[tuple[str, str]]:
+        with self.ctx.db.read() as session:
+            return [(row.node, row.machine_id) for row in session.scalars(select(Leftover))]
+
+    def report(self, name: str) -> None:
+        said = wire.Report(node=name, applied_version=self.node(name).spec_version, boot_id="fake-boot")
+        nodes.report(self.ctx, name, said)
+
+    def row(self, ref: str) -> Machine:
+        with self.ctx.db.read() as session:
+            return session.get_one(Machine, ref)
+
+    def node(self, name: str) -> Node:
+        with self.ctx.db.read() as session:
+            return session.get_one(Node, name)
+
+    def spec(self, name: str) -> wire.NodeSpec:
+        """What the node's netd is told now."""
+        with self.ctx.db.read() as session:
+            return nodes.build_spec(session, self.ctx, session.get_one(Node, name))
+
+    def moves(self) -> list[MoveRow]:
+        with self.ctx.db.read() as session:
+            return list(session.scalars(select(MoveRow).order_by(MoveRow.id)))
+
+    def ready(self, name: str, size: str = "tiny") -> str:
+        """A machine whose guest has written to its disk."""
+        made = machines.create(self.ctx, self.caller, NewMachine(name=name, size=size))
+        self.until(made.id, "ready")
+        server = self.servers[self.row(made.id).node]
+        server.fake.files[made.id].add("work")
+        return made.id
+
+    def until(self, ref: str, state: str) -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if self.row(ref).state == state:
+                return
+            self.turn()
+            time.sleep(0.004)
+        calls = {name: server.fake.calls for name, server in self.servers.items()}
+        raise AssertionError(f"{ref} is {self.row(ref).state}, never {state}; {calls}")
+
+    def where(self, ref: str) -> list[str]:
+        """Nodes that have anything of the machine: a domain or files."""
+        return [
+            name
+            for name, server in self.servers.items()
+            if server.fake.look(ref) is not None or server.fake.files.get(ref)
+        ]
+
+
+@contextmanager
+def nodes_rigged(
+    ctx: Context, clock: Clock, caller: Caller, names: tuple[str, ...] = ("node1", "node2")
+) -> Iterator[Nodes]:
+    lock = ServerLock(ctx.config.home / "run" / "worker.lock")
+    lock.take()
+    servers = {}
+    with ctx.db.write() as session:
+        facts = session.get_one(Node, ctx.config.node).facts
+        for name in names:
+            uri = f"fake:///{ctx.config.home}/{name}.json"
+            fake = FakeHypervisor.from_uri(uri)
+            servers[name] = Server(name, uri, fake, FakeDisks(fake))
+            if (row := session.get(Node, name)) is None:
+                session.add(Node(name=name, hypervisor=uri, facts=facts))
+            else:
+                row.hypervisor = uri
+    made = Nodes(ctx, clock, caller, lock, servers)
+    made.begin()
+    made.turn()
+    yield made
+    made.end()
+    lock.drop()

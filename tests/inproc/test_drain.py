@@ -1,0 +1,268 @@
+"""A node is emptied: on fake hypervisors, with a worker per node whose turns are taken by hand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from garage.core.hypervisor_types import Domain, Power
+from garage.db.models import Leftover, Project
+from garage.errors import GarageError
+from garage.services import capacity, drains, events, machines, nodes
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from garage.worker import failpoint
+from tests.conftest import Clock
+from tests.inproc.nodes_rig import Nodes, nodes_rigged
+
+
+@pytest.fixture
+def two(ctx: Context, clock: Clock, alice: Caller) -> Iterator[Nodes]:
+    with nodes_rigged(ctx, clock, alice) as made:
+        yield made
+
+
+def test_machines_move_one_at_a_time_and_nothing_is_lost(two: Nodes, admin: Caller) -> None:
+    refs = [two.ready(f"m{number}") for number in range(4)]
+    source = two.row(refs[0]).node
+    here = [ref for ref in refs if two.row(ref).node == source]
+    drains.drain(two.ctx, admin, source)
+    most = 0
+    while two.node(source).state != "maintenance":
+        two.turn()
+        most = max(most, sum(two.row(ref).moving_to is not None for ref in refs))
+    two.empty(source)
+    assert most == 1
+    assert two.node(source).state == "maintenance"
+    for ref in refs:
+        assert two.row(ref).state == "ready"
+        assert two.where(ref) == [two.row(ref).node] != [source]
+        fake = two.servers[two.row(ref).node].fake
+        assert fake.look(ref) == Domain(Power.RUNNING)
+        assert "work" in fake.files[ref]
+    assert [(move.machine_id, move.way, move.error) for move in two.moves()] == [(ref, "live", None) for ref in here]
+    assert all(move.pause_ms for move in two.moves())
+
+
+class Death(BaseException):
+    """Of a worker, in the middle of an effect."""
+
+
+class Deaths:
+    """`failpoint.step` that ends the workers before their N-th step from `order(N)` on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left, self.dead = 0, False
+        monkeypatch.setattr(failpoint, "step", self._step)
+
+    def order(self, number: int) -> None:
+        self.left, self.dead = number, False
+
+    def _step(self) -> None:
+        if self.left and not self.dead:
+            self.left -= 1
+            self.dead = not self.left
+        if self.dead:
+            raise Death
+
+
+@pytest.mark.parametrize("outlives", [False, True], ids=["migration ends, too", "migration goes on"])
+@pytest.mark.parametrize("way", ["live", "cold"])
+def test_killed_anywhere_it_is_at_one_node(
+    two: Nodes, admin: Caller, monkeypatch: pytest.MonkeyPatch, way: str, outlives: bool
+) -> None:
+    deaths = Deaths(monkeypatch)
+    for server in two.servers.values():
+        server.fake.faults.migration_outlives = outlives
+    ref = two.ready("m")
+    if way == "cold":
+        machines.stop(two.ctx, two.caller, ref)
+        two.until(ref, "stopped")
+    left: list[object] = []
+    for point in itertools.count(1):
+        source = two.row(ref).node
+        deaths.order(point)
+        drains.drain(two.ctx, admin, source)
+        two.empty(source, unless=lambda: deaths.dead)
+        died, deaths.left = deaths.dead, 0
+        if died:
+            two.abandon()
+            deaths.dead = False
+            row = two.moves()[-1]
+            left.append((row.step, row.spec is not None, row.ended_at is not None, len(two.where(ref))))
+            two.begin()
+        two.empty(source)
+        if way == "cold":
+            two.off(ref)
+        row = two.row(ref)
+        assert row.node != source, f"killed before step {point}: {left[-1:]}"
+        assert row.moving_to is None
+        assert two.where(ref) == [row.node], f"killed before step {point}: {left[-1:]}"
+        fake = two.servers[row.node].fake
+        assert "work" in fake.files[ref]
+        assert row.state == ("ready" if way == "live" else "stopped")
+        assert fake.look(ref) == Domain(Power.RUNNING if way == "live" else Power.OFF)
+        starts = sum(call == ("start", ref) for server in two.servers.values() for call in server.fake.calls)
+        assert starts == 1 or way == "cold", "the guest never boots again"
+        drains.activate(two.ctx, admin, source)
+        if not died:
+            break
+    assert len(set(left)) >= 5, left
+
+
+def test_what_is_refused_is_named_tried_again_and_left_as_the_admin_wishes(two: Nodes, admin: Caller) -> None:
+    ref = two.ready("m")
+    source = two.row(ref).node
+    fake = two.servers[source].fake
+    fake.faults.migration_refused = "the disk is busy"
+    drains.drain(two.ctx, admin, source)
+    two.settle(15)
+    (machine,) = drains.preview(two.ctx, admin, source).machines
+    assert machine.reason is not None
+    assert machine.reason["params"] == {"reason": "the disk is busy"}
+    assert (two.row(ref).node, two.row(ref).state, two.where(ref)) == (source, "ready", [source])
+    assert len(two.moves()) == 1, "not again at once"
+    two.pass_time(61)
+    two.settle(15)
+    assert len(two.moves()) == 2, "but after a while"
+    fake.faults.migration_refused = ""
+    drains.activate(two.ctx, admin, source)
+    two.pass_time(61)
+    two.settle(10)
+    assert len(two.moves()) == 2, "it is left where it is"
+    drains.drain(two.ctx, admin, source)
+    drains.drain(two.ctx, admin, source)
+    two.empty(source)
+    assert two.row(ref).node != source
+
+
+def test_a_target_that_cannot_prepare_is_a_reason_and_leaves_nothing(two: Nodes, admin: Caller) -> None:
+    ref = two.ready("m")
+    source = two.row(ref).node
+    (target,) = {*two.servers} - {source}
+    two.servers[target].fake.faults.disk_full = True
+    drains.drain(two.ctx, admin, source)
+    two.settle(15)
+    (move,) = two.moves()
+    assert move.error is not None
+    assert move.error["code"] == "disk_full"
+    assert two.where(ref) == [source]
+    assert two.row(ref).state == "ready"
+
+
+def test_no_room_and_only_one_node(two: Nodes, admin: Caller) -> None:
+    ref = two.ready("m")
+    source = two.row(ref).node
+    (target,) = {*two.servers} - {source}
+    drains.maintain(two.ctx, admin, target)
+    drains.drain(two.ctx, admin, source)
+    two.settle(8)
+    (machine,) = drains.preview(two.ctx, admin, source).machines
+    assert machine.way == "stays"
+    assert two.node(source).state == "draining", "it runs, so the node is not empty"
+    with pytest.raises(GarageError, match="no server takes machines"):
+        machines.create(two.ctx, two.caller, NewMachine(name="other"))
+    machines.stop(two.ctx, two.caller, ref)
+    two.until(ref, "stopped")
+    two.settle(5)
+    assert two.node(source).state == "maintenance", "what is off and cannot move is left, and named"
+    assert [one.way for one in drains.preview(two.ctx, admin, source).machines] == ["stays"]
+    drains.activate(two.ctx, admin, target)
+    drains.drain(two.ctx, admin, source)
+    two.empty(source)
+    assert two.where(ref) == [target]
+
+
+def test_a_machine_that_boots_moves_when_it_is_ready(two: Nodes, admin: Caller) -> None:
+    for server in two.servers.values():
+        server.fake.faults.mute = True
+    ref = machines.create(two.ctx, two.caller, NewMachine(name="m", size="tiny")).id
+    two.until(ref, "booting")
+    source = two.row(ref).node
+    drains.drain(two.ctx, admin, source)
+    two.settle(8)
+    (machine,) = drains.preview(two.ctx, admin, source).machines
+    assert machine.way == "waits"
+    assert two.row(ref).node == source
+    for server in two.servers.values():
+        server.fake.faults.mute = False
+    two.empty(source)
+    assert (two.row(ref).state, two.where(ref) == [source]) == ("ready", False)
+
+
+@pytest.mark.parametrize("action", ["stop", "reboot", "delete"])
+def test_what_an_owner_asks_for_while_it_moves_comes_first_or_next(two: Nodes, admin: Caller, action: str) -> None:
+    ref = two.ready("m")
+    source = two.row(ref).node
+    drains.drain(two.ctx, admin, source)
+    while two.row(ref).moving_to is None:
+        two.turn()
+    getattr(machines, action)(two.ctx, two.caller, ref)
+    two.until(ref, {"stop": "stopped", "reboot": "booting", "delete": "gone"}[action])
+    two.pass_time(11)
+    two.empty(source)
+    assert two.where(ref) == ([] if action == "delete" else [two.row(ref).node])
+    assert two.row(ref).moving_to is None
+
+
+def test_owners_are_told_and_only_admins_may(two: Nodes, admin: Caller) -> None:
+    ref = two.ready("m")
+    source = two.row(ref).node
+    before = events.latest(two.ctx)
+    drains.drain(two.ctx, admin, source)
+    view = machines.get(two.ctx, two.caller, ref)
+    assert (view.node_state, view.moving_to) == ("draining", "")
+    told = [(event.kind, event.subject) for event in events.after(two.ctx, two.caller, before)]
+    assert told == [("node", source), ("machine", ref)]
+    for act in (drains.preview, drains.drain, drains.activate, drains.maintain):
+        with pytest.raises(GarageError, match="only an admin"):
+            act(two.ctx, two.caller, source)
+        with pytest.raises(GarageError, match="no node nowhere"):
+            act(two.ctx, admin, "nowhere")
+
+
+def test_a_moving_machine_counts_once_in_the_quota_and_on_both_nodes(two: Nodes, admin: Caller) -> None:
+    ref = two.ready("m")
+    source = two.row(ref).node
+    used = {view.name: view.free_memory_mib for view in nodes.listing(two.ctx, admin)}
+    drains.drain(two.ctx, admin, source)
+    while two.row(ref).moving_to is None:
+        two.turn()
+    with two.ctx.db.read() as session:
+        project = session.get_one(Project, two.row(ref).project_id)
+        assert capacity.usage(session, project).used["machines"] == 1
+    (target,) = {*two.servers} - {source}
+    free = {view.name: view.free_memory_mib for view in nodes.listing(two.ctx, admin)}
+    assert used[target] - free[target] == 512
+    specs = {name: two.spec(name).machines for name in two.servers}
+    assert [(machine.id, machine.arriving) for machine in specs[source]] == [(ref, False)]
+    assert [(machine.id, machine.arriving) for machine in specs[target]] == [(ref, True)]
+    two.empty(source)
+    assert [(machine.id, machine.arriving) for machine in two.spec(target).machines] == [(ref, False)]
+    assert two.spec(source).machines == ()
+
+
+def test_taps_and_macs_are_no_other_nodes(two: Nodes) -> None:
+    refs = [two.ready(f"m{number}") for number in range(4)]
+    assert len({two.row(ref).node for ref in refs}) == 2
+    assert len({two.row(ref).tap for ref in refs}) == len({two.row(ref).mac for ref in refs}) == 4
+
+
+def test_a_guest_that_runs_is_never_removed_as_a_leftover(two: Nodes, admin: Caller) -> None:
+    ref = two.ready("m")
+    source = two.row(ref).node
+    drains.drain(two.ctx, admin, source)
+    two.empty(source)
+    (target,) = {*two.servers} - {source}
+    with two.ctx.db.write() as session:
+        session.merge(Leftover(node=source, machine_id=ref))
+    two.servers[source].fake.receive(ref, replace(two.servers[target].fake._guests[ref]), frozenset({"disk"}))
+    two.settle(5)
+    assert two.servers[source].fake.look(ref) == Domain(Power.RUNNING)
+    two.servers[source].fake.happen(ref, Domain(Power.OFF))
+    two.pass_time(60)
+    two.settle(8)
+    assert two.where(ref) == [target]
