@@ -85,11 +85,13 @@ class Config:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:
-    """The Config of `$GARAGE_HOME/garage.toml` (may be absent), overridden by GARAGE_DATABASE_URL and GARAGE_LISTEN."""
+    """The Config of `$GARAGE_HOME/garage.toml` (may be absent), overridden by GARAGE_DATABASE_URL and GARAGE_LISTEN. Where the former is
+    not said it is what the services have, so that `garage-server` by hand never works on another database than they do."""
     home = Path(environ.get("GARAGE_HOME", DEFAULT_HOME))
     values = _read(home / "garage.toml")
+    said = {**_services(home / "service.env"), **{key: value for key, value in environ.items() if value}}
     for key in ("database_url", "listen"):
-        if value := environ.get(f"GARAGE_{key.upper()}"):
+        if value := said.get(f"GARAGE_{key.upper()}"):
             values[key] = value
     _check_policy(values, str(home / "garage.toml"))
     try:
@@ -110,6 +112,16 @@ def _check_policy(values: Mapping[str, object], path: str) -> None:
             N_("{path}: placement_policy is one of {allowed}, not {policy}"),
             path=path, allowed=", ".join(POLICIES), policy=str(policy)[:40],
         )  # fmt: skip
+
+
+def _services(path: Path) -> dict[str, str]:
+    """What set-up wrote for our services, `KEY='VALUE'` by line; nothing where it may not be read: they have it in their environment."""
+    try:
+        text = path.read_text()
+    except (FileNotFoundError, PermissionError):
+        return {}
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {key: value.removeprefix("'").removesuffix("'") for key, _, value in pairs if key == "GARAGE_DATABASE_URL"}
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -15,13 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from garage.config import Config
 from garage.db import loads
 from garage.db.migrate import migrate
-from garage.db.models import Node
+from garage.db.models import Base, Node
 from garage.db.session import Database
 from garage.services import accounts, images, setup
 from garage.services.context import Caller, Context
 from garage.services.vault import Vault
 from tests import completeness
 from tests.leftovers import Run
+from tests.postgres import Cluster, Reused
+from tests.postgres import start as start_postgres
 
 NOON = 1_800_000_000.0
 NODE_TOKEN = "node-token-of-the-tests"
@@ -66,11 +68,53 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server, started for the first test that needs one."""
+    cluster = start_postgres()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres: Cluster) -> Iterator[Reused]:
+    """A migrated database in it."""
+    database = Database(postgres.create("garage"))
+    migrate(database)
+    database.close()
+    reused = Reused(postgres, "garage")
+    yield reused
+    reused.close()
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def engine(request: pytest.FixtureRequest) -> str:
+    """Which database `ctx` has: "sqlite" or "postgres"; tests/inproc/conftest.py says which tests run with both."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """As in `Config`: empty for the SQLite file in GARAGE_HOME."""
+    if engine == "sqlite":
+        yield ""
+        return
+    reused: Reused = request.getfixturevalue("postgres_database")
+    yield reused.url
+    reused.clear()
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str) -> Config:
     site = {"site_ipv4": "10.31.0.0/20", "site_ipv6": "fd31:4:5::/48"}
     return Config(
-        home=tmp_path, instance="tst", hypervisor="fake://", ram_reserve_mib=1024, disk_reserve_mib=1024, **site
+        home=tmp_path,
+        database_url=database_url,
+        instance="tst",
+        hypervisor="fake://",
+        ram_reserve_mib=1024,
+        disk_reserve_mib=1024,
+        **site,
     )
 
 
@@ -107,6 +151,16 @@ def admin(ctx: Context) -> Caller:
     with ctx.db.write() as session:
         session.get_one(Node, ctx.config.node).facts = facts
     return who
+
+
+def on_disk(ctx: Context) -> bytes:
+    """All that the database has on its disk (SQLite), or in its rows (PostgreSQL)."""
+    if ctx.db.is_sqlite:
+        ctx.db.engine.dispose()
+        return b"".join(path.read_bytes() for path in (ctx.config.home / "db").iterdir())
+    with ctx.db.read() as session:
+        rows = [row for table in Base.metadata.sorted_tables for row in session.execute(table.select())]
+    return b"\0".join(value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row)
 
 
 def member(ctx: Context, admin: Caller, name: str) -> Caller:

@@ -96,10 +96,18 @@ def _respond(given: idempotency.Answer) -> Response:
 
 def check_query() -> None:
     """Before a route of `/api/v1`: one that declares no `query` takes none; those that do refuse what they don't know by their model."""
+    check_values(request.args.items())
     if request.args and request.endpoint and request.path.startswith("/api/v1/"):
         view = current_app.view_functions[request.endpoint]
         if "query" not in inspect.signature(view).parameters:
             raise unknown_field(next(iter(request.args)))
+
+
+def check_values(query: Iterable[tuple[str, str]]) -> None:
+    """A database keeps no NUL, and what holds one names nothing."""
+    for name, value in query:
+        if "\0" in value:
+            raise _complaint("nul", [name])
 
 
 def unknown_field(name: str) -> GarageError:
@@ -148,6 +156,7 @@ _COMPLAINTS: dict[str, tuple[str, str]] = {
     "greater_than": (N_("{field} must be more than {limit}"), _DESCRIBED),
     "greater_than_equal": (N_("{field} must be {limit} or more"), _DESCRIBED),
     "less_than_equal": (N_("{field} must be {limit} or less"), _DESCRIBED),
+    "nul": (N_("{field} must be text"), N_("leave control characters out")),
     "literal_error": _ONE_OF,
     "enum": _ONE_OF,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
-from pydantic_core import PydanticKnownError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from garage.core.states import State
 from garage.services.idempotency import MAX_KEY
@@ -22,7 +22,17 @@ Time = Annotated[
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-NameIn = Annotated[str, Field(max_length=64, examples=["arm-test"])]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL keeps no NUL; what holds one names nothing."""
+    if "\0" in text:
+        raise PydanticCustomError("nul", "NUL")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+NameIn = Annotated[Text, Field(max_length=64, examples=["arm-test"])]
 
 
 def _digits(given: Any) -> Any:
@@ -105,7 +115,7 @@ class KeyIn(In):
 
 
 class LoginIn(In):
-    name: str = Field(max_length=64)
+    name: Text = Field(max_length=64)
     password: str = Field(max_length=1024)
     token_name: str = Field("cli", max_length=64)
 

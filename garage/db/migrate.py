@@ -13,9 +13,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from garage.db import loads
-from garage.db.session import Database
+from garage.db.session import BUSY_TIMEOUT_MS, Database
+from garage.errors import N_, GarageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+PATIENCE_MS = 600_000
+"""How long one set-up waits for another's migration; a large database takes longer than a writer's patience."""
 
 
 def _config() -> AlembicConfig:
@@ -25,9 +28,9 @@ def _config() -> AlembicConfig:
 
 
 def current(database: Database) -> str | None:
-    """The revision of the database, None for an empty one."""
-    with database.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    """The revision of the database, None for an empty one. Raises `unavailable` where it does not answer."""
+    with database.read() as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
 
 
 def head() -> str | None:
@@ -35,33 +38,69 @@ def head() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def known(revision: str) -> bool:
+    """Whether this code knows how to get from that revision to its own."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def migrate(database: Database) -> tuple[str | None, str | None]:
-    """Upgrade to head in one transaction; returns (revision before, revision after). Harmless when nothing is to do."""
+    """Upgrade to head in one transaction; returns (revision before, revision after). Harmless when nothing is to do, and when others do
+    the same at this moment. A migration that fails leaves the database as it was, and raises `config`."""
     before, after = current(database), head()
+    if before is not None and not known(before):
+        raise GarageError(
+            "config",
+            N_("the database is of another version than this program ({revision})"),
+            hint=N_("run the newer program again, or restore a backup"),
+            revision=before,
+        )
     if before != after:
-        config = _config()
-        with database.engine.connect() as connection, _rebuilding(connection), connection.begin():
+        _upgrade(database)
+    return before, after
+
+
+def _upgrade(database: Database) -> None:
+    config = _config()
+    try:
+        with database.engine.connect() as connection, _prepared(connection), connection.begin():
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             loads.install(connection)
             _check_references(connection)
-    return before, after
+    except GarageError:
+        raise
+    except Exception as error:
+        text = N_("the database could not be brought to this version, and is as it was before: {reason}")
+        hint = N_("the program of before still works with it; mend the cause, then run “garage-server migrate”")
+        raise GarageError("config", text, hint=hint, reason=str(getattr(error, "orig", error))[:500]) from error
+
+
+_SETTINGS = {
+    "sqlite": (
+        ("PRAGMA foreign_keys=OFF", f"PRAGMA busy_timeout={PATIENCE_MS}"),
+        ("PRAGMA foreign_keys=ON", f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}"),
+    ),
+    "postgresql": ((f"SET lock_timeout={PATIENCE_MS}",), ("RESET lock_timeout",)),
+}
+"""What a migrating connection says first, and in the end. SQLite changes a table by making another and dropping the old one: with
+foreign keys enforced that fails where rows refer to it, or takes them along; it can only be switched outside of a transaction
+(sqlite.org/lang_altertable.html, “otheralter”)."""
 
 
 @contextmanager
-def _rebuilding(connection: Connection) -> Iterator[None]:
-    """SQLite changes a table by making another and dropping the old one. With foreign keys enforced that fails where rows refer to
-    it, or takes them along; it can only be switched outside of a transaction (sqlite.org/lang_altertable.html, “otheralter”)."""
-    if connection.dialect.name != "sqlite":
-        yield
-        return
-    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-    connection.commit()
+def _prepared(connection: Connection) -> Iterator[None]:
+    before, after = _SETTINGS[connection.dialect.name]
+    _say(connection, *before)
     try:
         yield
     finally:
-        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-        connection.commit()
+        _say(connection, *after)
+
+
+def _say(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.exec_driver_sql(statement)
+    connection.commit()
 
 
 def _check_references(connection: Connection) -> None:

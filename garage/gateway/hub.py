@@ -123,12 +123,13 @@ class Hub:
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """The thread. A database that does not answer counts as changed once it does again."""
         watch: ChangeWatch | None = None
-        while not self._stop.wait(POLL_SECONDS):
+        while not self._stop.is_set():
             try:
                 if watch is None:
                     watch = ChangeWatch(self._ctx.db)
                     changed = True
                 else:
+                    watch.wait(POLL_SECONDS)
                     changed = watch.changed()
             except Exception:  # noqa: BLE001  (whatever the driver raises, the next round tries again)
                 watch = None

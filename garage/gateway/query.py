@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
-from garage.api.base import unknown_field
+from garage.api.base import check_values, unknown_field
 
 
 def check_query(connection: HTTPConnection, *known: str) -> None:
@@ -12,3 +12,4 @@ def check_query(connection: HTTPConnection, *known: str) -> None:
     for name in connection.query_params:
         if name not in known:
             raise unknown_field(name)
+    check_values(connection.query_params.items())

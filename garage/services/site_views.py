@@ -200,7 +200,7 @@ def link_views(session: Session, rows: Sequence[Link]) -> list[LinkView]:
     named = select(SiteNode.id, Site.name, SiteNode.name).join(Site, Site.id == SiteNode.site_id)
     names = {row[0]: (row[1], row[2]) for row in session.execute(named)}
     ends: dict[int, list[LinkEnd]] = defaultdict(list)
-    query = select(LinkEnd)
+    query = select(LinkEnd).order_by(LinkEnd.number, LinkEnd.node_id)
     if len(rows) < 500:
         query = query.where(LinkEnd.number.in_([row.number for row in rows]))
     for end in session.scalars(query):
@@ -212,7 +212,7 @@ def link_views(session: Session, rows: Sequence[Link]) -> list[LinkView]:
 def _link_view(
     link: Link, names: dict[str, tuple[str, str]], ends: list[LinkEnd], measured: measurements.Latest | None
 ) -> LinkView:
-    latest = max(ends, key=lambda end: end.since, default=None)
+    latest = max(ends, key=lambda end: (end.since, end.state != "up"), default=None)
     said = max(ends, key=lambda end: (end.rtt_ms is not None, end.at), default=None)
     state = latest.state if latest else "waiting"
     return LinkView(

@@ -13,6 +13,8 @@ RECIPE = CHECKOUT / "images" / "debian-12.toml"
 HOME = re.compile(r"(/[A-Za-z0-9._+-]+){2,}")
 """Units and scripts take it as it is; and a folder of the root folder is never removed."""
 MIRROR = re.compile(r"(https?://|file:///)\S+")
+DATABASE = re.compile(r"sqlite:////\S+|(postgresql(\+psycopg)?|postgres)://\S*/\S+")
+"""Both may say more (`garage.db.session.parse_url`); which server answers is found out by `garage-server init`."""
 OTHERS = frozenset({"lost+found"})
 """What a folder of its own may hold, where it is a disk of its own."""
 
@@ -49,8 +51,8 @@ def _check_environment(place: Place) -> None:
         raise SetupError(
             f"GARAGE_DEBIAN_MIRROR={mirror} is no mirror's address", hint="e.g. http://deb.debian.org/debian"
         )
-    if (url := place.environ.get("GARAGE_DATABASE_URL", "")) and not url.startswith("sqlite:////"):
-        hint = "unset it, or give sqlite:////PATH: this version keeps its database in SQLite"
+    if (url := place.environ.get("GARAGE_DATABASE_URL", "")) and not DATABASE.fullmatch(url):
+        hint = "unset it, or give sqlite:////PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
         raise SetupError("GARAGE_DATABASE_URL names a database that cannot be used", hint=hint)
 
 

@@ -283,7 +283,9 @@ def test_a_folder_that_units_and_scripts_cannot_name_is_refused(home: str) -> No
         ("GARAGE_LISTEN", "127.0.0.1:0", "is not ADDRESS:PORT"),
         ("GARAGE_LISTEN", "203.0.113.9:8080", "cannot be listened on"),
         ("GARAGE_DEBIAN_MIRROR", "nonsense", "is no mirror's address"),
-        ("GARAGE_DATABASE_URL", "postgresql://garage:secret@db/garage", "cannot be used"),
+        ("GARAGE_DATABASE_URL", "mysql://garage:secret@db/garage", "cannot be used"),
+        ("GARAGE_DATABASE_URL", "postgresql:garage:secret@db", "cannot be used"),
+        ("GARAGE_DATABASE_URL", "sqlite://garage:secret.db", "cannot be used"),
     ],
 )
 def test_what_the_environment_says_is_checked_first(tmp_path: Path, key: str, value: str, text: str) -> None:
@@ -292,6 +294,15 @@ def test_what_the_environment_says_is_checked_first(tmp_path: Path, key: str, va
     assert caught.value.hint
     assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////srv/db", "postgresql://garage:secret@db:5433/garage", "postgres:///g?host=/run"]
+)
+def test_databases_that_can_be_used(tmp_path: Path, url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    check(_place(tmp_path / "garage", GARAGE_DATABASE_URL=url, GARAGE_LISTEN=f"127.0.0.1:{port}"))
 
 
 def test_an_occupied_port_is_told_with_another_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import threading
+import time
 from itertools import combinations
 
 import pytest
@@ -17,8 +18,9 @@ from garage.metrics import render
 from garage.services import invitations, overlay_reports, registry, sites, tending
 from garage.services.context import Caller, Context
 from netd import wire
-from tests.conftest import Clock
+from tests.conftest import Clock, on_disk
 from tests.inproc.overlay_nodes import FakeNode, agree, invite, key, member, request
+from tests.inproc.served import wait_until
 
 
 def refused(code: str) -> pytest.RaisesExc[GarageError]:
@@ -138,10 +140,10 @@ def test_no_secret_is_stored_in_clear(ctx: Context, admin: Caller) -> None:
     other = member(ctx, admin, "other", 2)
     answer = registry.join(ctx, request(ctx, token.secret, 1))
     other.poll()
-    ctx.db.engine.dispose()
-    stored = b"".join(path.read_bytes() for path in (ctx.config.home / "db").iterdir())
+    kept = on_disk(ctx)
+    assert b"tsukuba" in kept
     for secret in (token.secret, answer.credential, other.spec.links[0].psk):
-        assert secret.encode() not in stored
+        assert secret.encode() not in kept
 
 
 @pytest.mark.parametrize(("off", "word"), [(61, "ahead"), (-61, "behind"), (-4e8, "behind")])
@@ -493,10 +495,11 @@ def test_a_report_without_news_writes_nothing(ctx: Context, admin: Caller, clock
     watch = ChangeWatch(ctx.db)
     clock.forward(10)
     one.report()
+    time.sleep(0.05)  # PostgreSQL's news take a moment
     assert not watch.changed()
     clock.forward(20)
     one.report()
-    assert watch.changed()
+    wait_until(watch.changed)
     watch.close()
 
 
