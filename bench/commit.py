@@ -107,7 +107,8 @@ def commit_sqlite() -> Figure:
     tenth = len(done.batches) // 10
     p95 = 1000 * quantiles(done.singles, n=20)[-1]
     note = (
-        f"{NODES} nodes, {MACHINES} machines of {PROJECTS} projects in requests of {BATCH}: the first tenth {done.rate(slice(tenth)):.0f}/s, "
+        f"{NODES} nodes, {MACHINES} machines of {PROJECTS} projects in requests of {BATCH}: "
+        f"the first tenth {done.rate(slice(tenth)):.0f}/s, "
         f"all {done.rate():.0f}/s; then {SINGLE} requests for one each: {SINGLE / sum(done.singles):.0f}/s, p95 {p95:.1f} ms; {spread}"
     )
     return Figure("fleet.commit_sqlite", done.rate(slice(-tenth, None)), "machines/s", MACHINES, note)
