@@ -221,6 +221,11 @@ class Servers:
     def __getitem__(self, name: str) -> Server:
         return self.servers[name]
 
+    @property
+    def network(self) -> str:
+        """The namespace of the gateway, from which all are reached."""
+        return f"/proc/{self._switch_pid}/ns/net"
+
     def close(self) -> None:
         for server in self.servers.values():
             server.close()

@@ -91,7 +91,7 @@ def _processor(root: ET.Element, spec: DomainSpec) -> None:
     _add(features, "acpi")
     _add(features, "apic")
     if spec.kvm:
-        _add(root, "cpu", mode="host-passthrough", migratable="on")
+        _add(root, "cpu", mode="host-model")
     else:
         _add(_add(features, "tcg"), "tb-cache", str(TB_CACHE_MIB), unit="MiB")
         _add(root, "cpu", mode="maximum")

@@ -38,7 +38,7 @@ class LocalDisks:
         image = self.image_path(image_sha256) / "disk.qcow2"
         with self._making(self.disk_path(machine_id)) as path:
             if not image.exists():
-                raise _not_here(image_sha256)
+                raise not_here(image_sha256)
             size = max(size_gib << 30, virtual_size(image))
             run(
                 ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(path), str(size)],
@@ -53,7 +53,7 @@ class LocalDisks:
     def copy_kernel(self, machine_id: str, image_sha256: str) -> tuple[Path, Path | None]:
         made = [self._copy(self.image_path(image_sha256) / name, self._folder(machine_id) / name) for name in BOOT]
         if made[0] is None:
-            raise _not_here(image_sha256)
+            raise not_here(image_sha256)
         return made[0], made[1]
 
     def _copy(self, source: Path, target: Path) -> Path | None:
@@ -80,10 +80,10 @@ class LocalDisks:
         return self._folder(machine_id) / "seed.iso"
 
     def image_path(self, image_sha256: str) -> Path:
-        return self._images / _checked(SHA256, image_sha256)
+        return self._images / checked(SHA256, image_sha256)
 
     def _folder(self, machine_id: str) -> Path:
-        return self._machines / _checked(MACHINE_ID, machine_id)
+        return self._machines / checked(MACHINE_ID, machine_id)
 
     @contextlib.contextmanager
     def _making(self, path: Path, *, lasting: bool = True) -> Iterator[Path]:
@@ -103,7 +103,7 @@ class LocalDisks:
             raise _translated(error, path) from None
 
 
-def _not_here(image_sha256: str) -> GarageError:
+def not_here(image_sha256: str) -> GarageError:
     return GarageError(
         "unavailable",
         N_("the image {image} is not on this node"),
@@ -134,7 +134,7 @@ def _remove_drafts(path: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked(pattern: re.Pattern[str], text: str) -> str:
+def checked(pattern: re.Pattern[str], text: str) -> str:
     """`text` as part of a path."""
     if pattern.fullmatch(text):
         return text
@@ -152,14 +152,18 @@ def _sync(path: Path) -> None:
 def _translated(error: OSError | GarageError, path: Path) -> GarageError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT) if isinstance(error, OSError) else _says_full(error)
     if full:
-        return GarageError(
-            "disk_full",
-            N_("the node has no disk space left"),
-            hint=N_("delete machines or images that nobody needs"),
-        )
+        return disk_is_full()
     if isinstance(error, GarageError):
         return error
     return GarageError("tool_failed", N_("{path} cannot be written: {reason}"), path=str(path), reason=str(error))
+
+
+def disk_is_full() -> GarageError:
+    return GarageError(
+        "disk_full",
+        N_("the node has no disk space left"),
+        hint=N_("delete machines or images that nobody needs"),
+    )
 
 
 def _says_full(error: GarageError) -> bool:

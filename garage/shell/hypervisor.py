@@ -20,8 +20,9 @@ from garage.core.domain_xml import DomainSpec, render
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
-from garage.shell import console_file, kvm
+from garage.shell import migration
 from garage.shell.deadline import Deadline
+from garage.shell.ways import Ways
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,14 +30,17 @@ DEADLINE = 15.0
 """Seconds that a call may take."""
 SLOW_DEADLINE = 60.0
 """Of define and start: the first of them after an upgrade of QEMU waits for libvirt to ask QEMU what it can (8-16 s on 2 cores)."""
+CONNECT_DEADLINE = 10.0
+"""Of connecting to another server."""
 AGENT_TIMEOUT = 3
 JOB_LOOK = 0.1
 """Seconds between looks whether a migration that was called off has ended."""
 EXECUTED_LOOK = 0.25
 """Seconds between questions whether a script in a guest has ended."""
 UNLESS_LOOK = 0.02
-KEEPALIVE = (5, 3)
-"""Seconds between keepalive messages, and how many may stay unanswered before libvirt gives the connection up."""
+KEEPALIVE = (4, 2)
+"""Seconds between keepalive messages, and how many may stay unanswered: libvirt gives the connection up 4 * (2 + 1) = 12 s after the last
+word (virConnectSetKeepAlive), so that a silent node is noticed within 15."""
 LOST_CODES = (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC)
 
 _STATES: dict[int, Power] = {
@@ -68,12 +72,26 @@ def domain_of(state: int, reason: int) -> Domain:
 class LibvirtHypervisor:
     """`core.hypervisor_types.Hypervisor` at a libvirt URI. Connects when first needed, and again after a loss."""
 
-    def __init__(self, uri: str, *, instance: str, home: Path, deadline: float = DEADLINE) -> None:
-        self._uri, self._instance, self._console = uri, instance, home / "console"
+    def __init__(
+        self,
+        node: str | NodeAccess,
+        *,
+        instance: str,
+        home: Path,
+        deadline: float = DEADLINE,
+        ways: Ways | None = None,
+    ) -> None:
+        """`node`: a URI alone where libvirt runs on this server. `home`: GARAGE_HOME on the node. `ways`: to it and to others."""
+        self._node = node if isinstance(node, NodeAccess) else NodeAccess("", node)
+        self._uri, self._instance, self._console = self._node.hypervisor, instance, home / "console"
+        self._ways = ways or Ways(home)
+        self._host = self._ways.host(self._node)
         self._prefix = names.domain(instance, "")
         self._deadline, self._seconds = Deadline(), deadline
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._silent = False
+        """Its keepalive stayed unanswered: whoever asks next is told so, before it is tried again."""
         self._listener: Listener = lambda _id: None
         _start_events()
 
@@ -81,13 +99,13 @@ class LibvirtHypervisor:
 
     def facts(self) -> HostFacts:
         info, (memory, available) = self._call(lambda connection: (connection.getInfo(), _memory_mib(connection)))
-        works = self._uri.startswith("qemu:") and kvm.works()
-        if self._uri.startswith("qemu:///") and kvm.open_to_qemu():
-            log.info("/dev/kvm could not be opened by QEMU: its mode is 0666 now")
-        return HostFacts(int(info[2]), memory, "kvm" if works else "tcg", _boot_id(), available)
+        virtualisation = self._host.virtualisation() if self._uri.startswith("qemu") else "tcg"
+        return HostFacts(int(info[2]), memory, virtualisation, self._host.boot_id(), available)
 
     def observe(self) -> dict[str, Domain]:
-        return self._call(self._observe)
+        found = self._call(self._observe)
+        self._host.keep_consoles([self._log(machine_id) for machine_id in found])
+        return found
 
     def _observe(self, connection: Any) -> dict[str, Domain]:
         found = {}
@@ -96,8 +114,6 @@ class LibvirtHypervisor:
             if name.startswith(self._prefix):
                 with contextlib.suppress(_Missing), _missing_is_gone():
                     found[name.removeprefix(self._prefix)] = domain_of(*domain.state())
-        for machine_id in found:
-            console_file.keep_readable(self._log(machine_id))
         return found
 
     def look(self, machine_id: str) -> Domain | None:
@@ -113,7 +129,7 @@ class LibvirtHypervisor:
 
     def define(self, spec: DomainSpec) -> None:
         xml = render(spec, driver="test" if self._uri.startswith("test:") else "")
-        console_file.prepare(spec.console_log)
+        self._host.prepare_console(spec.console_log)
         self._call(lambda connection: connection.defineXML(xml), seconds=SLOW_DEADLINE)
 
     def start(self, machine_id: str, *, paused: bool = False) -> None:
@@ -124,7 +140,7 @@ class LibvirtHypervisor:
                 domain.createWithFlags(flags)
 
         self._on(machine_id, work, seconds=SLOW_DEADLINE)
-        console_file.keep_readable(self._log(machine_id))
+        self._host.keep_consoles([self._log(machine_id)])
 
     def resume(self, machine_id: str) -> None:
         def work(domain: Any) -> None:
@@ -175,13 +191,23 @@ class LibvirtHypervisor:
                 return ended[0] == 0
         return not wait
 
-    def migrate(self, spec: DomainSpec, to: NodeAccess, told: Callable[[int], None]) -> float:  # noqa: ARG002
-        raise GarageError(
-            "unavailable",
-            N_("this garage does not move machines to {node} yet"),
-            hint=N_("stop it, and make a new one there"),
-            node=to.name,
-        )
+    def migrate(self, spec: DomainSpec, to: NodeAccess, told: Callable[[int], None]) -> float:
+        """QEMU to QEMU in TLS; the source's libvirt never reaches the target's, both are led from here."""
+        address = self._ways.address(to, seen_from=self._node)
+        self._host.check_reach(to.name, address, migration.FIRST_PORT)
+        self._ways.host(to).prepare_console(spec.console_log)
+        journey = migration.Journey(spec, to.name, address, told, migration.STALL, migration.LIMIT)
+        return self._send(journey, self._dial(to, CONNECT_DEADLINE))  # never closed by us: libvirt may still be at it
+
+    def _send(self, journey: migration.Journey, there: Any) -> float:
+        here = self._connected()
+        try:
+            return journey.go(here.lookupByName(journey.spec.name), there)
+        except libvirt.libvirtError as error:
+            if self._is_lost(here, error):
+                self._lose(here)
+                raise _away(str(error)) from None
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=str(error)[:400]) from None
 
     def cancel_migration(self, machine_id: str) -> None:
         def work(connection: Any) -> None:
@@ -195,10 +221,10 @@ class LibvirtHypervisor:
         self._call(work, seconds=SLOW_DEADLINE)
 
     def console(self, machine_id: str) -> bytes:
-        return console_file.tail(self._log(machine_id))
+        return self._host.console(self._log(machine_id))
 
     def forget_console(self, machine_id: str) -> None:
-        console_file.remove(self._log(machine_id))
+        self._host.forget_console(self._log(machine_id))
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener
@@ -207,8 +233,12 @@ class LibvirtHypervisor:
         with self._lock:
             connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(TimeoutError, libvirt.libvirtError):
-                self._deadline.run(connection.close, 2.0)
+            self._hang_up(connection)
+        self._ways.close()
+
+    def _hang_up(self, connection: Any) -> None:
+        with contextlib.suppress(TimeoutError, libvirt.libvirtError):
+            self._deadline.run(connection.close, 2.0)
 
     # --- how it is reached ---------------------------------------------------------------------------------------
 
@@ -255,27 +285,41 @@ class LibvirtHypervisor:
         with self._lock:
             if self._connection is not None:
                 return self._connection
-        try:
-            connection = self._deadline.run(self._open, self._seconds)
-        except TimeoutError:
-            raise _away(f"no connection within {self._seconds:g} s") from None
-        except libvirt.libvirtError as error:
-            raise _away(str(error)) from None
+            silent, self._silent = self._silent, False
+        if silent:
+            raise _away(f"no answer within {KEEPALIVE[0] * (KEEPALIVE[1] + 1)} s")
+        connection = self._dial(
+            self._node, min(self._seconds, CONNECT_DEADLINE) if self._node.address else self._seconds
+        )
         with self._lock:
-            self._connection = self._connection or connection
+            if self._connection is None:
+                self._connection = connection
             return self._connection
 
-    def _open(self) -> Any:
-        connection = libvirt.open(self._uri)
+    def _dial(self, node: NodeAccess, seconds: float) -> Any:
+        """A new connection to a node; events are heard of our own alone."""
+        try:
+            return self._deadline.run(lambda: self._open(node), seconds)
+        except TimeoutError:
+            raise _away(f"no connection within {seconds:g} s") from None
+        except libvirt.libvirtError as error:
+            raise _away(str(error)) from None
+
+    def _open(self, node: NodeAccess) -> Any:
+        connection = libvirt.open(self._ways.uri(node))
         with contextlib.suppress(libvirt.libvirtError):  # drivers without a daemon have no keepalive
             connection.setKeepAlive(*KEEPALIVE)
+        if node is self._node:
+            self._subscribe(connection)
+        return connection
+
+    def _subscribe(self, connection: Any) -> None:
         connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
         with contextlib.suppress(libvirt.libvirtError):  # not every driver has guest agents
             agent = libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
             connection.domainEventRegisterAny(None, agent, self._on_lifecycle, None)
         with contextlib.suppress(libvirt.libvirtError):
             connection.registerCloseCallback(self._on_close, None)
-        return connection
 
     def _lose(self, connection: Any) -> None:
         """Forget a connection that failed; it is not closed here, because closing may hang as well."""
@@ -288,8 +332,9 @@ class LibvirtHypervisor:
         if name.startswith(self._prefix):
             self._listener(name.removeprefix(self._prefix))
 
-    def _on_close(self, connection: Any, _reason: int, _opaque: Any) -> None:
+    def _on_close(self, connection: Any, reason: int, _opaque: Any) -> None:
         self._lose(connection)
+        self._silent = reason == libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE
         self._listener("")
 
 
@@ -375,10 +420,6 @@ def _memory_mib(connection: Any) -> tuple[int, int | None]:
         return int(stats["total"]) // 1024, sum(int(stats[key]) for key in ("free", "buffers", "cached")) // 1024
     except (libvirt.libvirtError, KeyError):
         return int(connection.getInfo()[1]), None
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 _events_lock = threading.Lock()

@@ -34,8 +34,25 @@ def open_backend(access: NodeAccess, config: Config, notify: Callable[[], None])
     from garage.shell.probe import SshProber
     from garage.shell.seed import write_seed
 
+    if access.address:
+        return _remote(access, config, notify)
     hypervisor = open_hypervisor(uri, config)
     return Backend(hypervisor, LocalDisks(config.home, write_seed), SshProber(notify), bridge_there)
+
+
+def _remote(access: NodeAccess, config: Config, notify: Callable[[], None]) -> Backend:
+    """A node that is not the controller's server. GARAGE_HOME has the same path on all nodes; whether the bridge is there, netd says by
+    the version that it has applied in this boot. Machines' SSH is asked from here, through the overlay's routes."""
+    from garage.shell.hypervisor import LibvirtHypervisor
+    from garage.shell.probe import SshProber
+    from garage.shell.remote_disks import RemoteDisks
+    from garage.shell.seed import write_seed
+    from garage.shell.ways import Ways
+
+    ways = Ways(config.home)
+    hypervisor = LibvirtHypervisor(access, instance=config.instance, home=config.home, ways=ways)
+    disks = RemoteDisks(ways.shell(access), config.home, write_seed)
+    return Backend(hypervisor, disks, SshProber(notify), lambda _bridge: True)
 
 
 def bridge_there(name: str) -> bool:

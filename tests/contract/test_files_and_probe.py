@@ -1,4 +1,4 @@
-"""Disks with the real qemu-img, consoles as virtlogd leaves them, and the SSH probe against real sockets."""
+"""Disks with the real qemu-img, here and over SSH, consoles as virtlogd leaves them, and the SSH probe against real sockets."""
 
 from __future__ import annotations
 
@@ -13,24 +13,32 @@ from pathlib import Path
 
 import pytest
 
+from garage.core.hypervisor_types import Disks
 from garage.errors import GarageError
 from garage.shell import console_file, kvm
 from garage.shell.disks import LocalDisks, virtual_size
+from garage.shell.node_shell import NodeShell
 from garage.shell.probe import SshProber
+from garage.shell.remote_disks import RemoteDisks
 from garage.shell.seed import write_seed
+from tests.sshserver import ssh_server
 
 ONE, IMAGE = "1" * 20, "ab" * 32
 
 
-@pytest.fixture
-def disks(tmp_path: Path) -> LocalDisks:
+@pytest.fixture(params=["here", pytest.param("over SSH", marks=pytest.mark.kernel)])
+def disks(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Disks]:
     folder = tmp_path / "images" / IMAGE
     folder.mkdir(parents=True)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(folder / "disk.qcow2"), "1G"], check=True)
-    return LocalDisks(tmp_path, write_seed)
+    if request.param == "here":
+        yield LocalDisks(tmp_path, write_seed)
+        return
+    with ssh_server(tmp_path / "ssh") as server, NodeShell(server.access, server.key) as shell:
+        yield RemoteDisks(shell, tmp_path, write_seed)
 
 
-def test_an_overlay_names_its_image_and_formats(disks: LocalDisks) -> None:
+def test_an_overlay_names_its_image_and_formats(disks: Disks) -> None:
     assert disks.present(ONE) == (False, False)
     disks.make_disk(ONE, IMAGE, 5)
     info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", str(disks.disk_path(ONE))]))
@@ -43,12 +51,12 @@ def test_an_overlay_names_its_image_and_formats(disks: LocalDisks) -> None:
     assert disks.present(ONE) == (False, False)
 
 
-def test_it_is_never_smaller_than_its_image(disks: LocalDisks) -> None:
+def test_it_is_never_smaller_than_its_image(disks: Disks) -> None:
     disks.make_disk(ONE, IMAGE, 0)
     assert virtual_size(disks.disk_path(ONE)) == 1 << 30
 
 
-def test_a_machine_boots_copies_of_its_own_made_anew(disks: LocalDisks) -> None:
+def test_a_machine_boots_copies_of_its_own_made_anew(disks: Disks) -> None:
     image = disks.image_path(IMAGE)
     with pytest.raises(GarageError, check=lambda error: error.code == "unavailable"):
         disks.copy_kernel(ONE, IMAGE)
@@ -64,7 +72,7 @@ def test_a_machine_boots_copies_of_its_own_made_anew(disks: LocalDisks) -> None:
     assert kernel.stat().st_ino != (image / "vmlinuz").stat().st_ino
 
 
-def test_what_a_killed_worker_left_is_replaced(disks: LocalDisks) -> None:
+def test_what_a_killed_worker_left_is_replaced(disks: Disks) -> None:
     folder = disks.seed_path(ONE).parent
     (folder / ".seed-abc").mkdir(parents=True)
     (folder / ".seed-abc" / "meta-data").write_text("secret")
@@ -74,20 +82,20 @@ def test_what_a_killed_worker_left_is_replaced(disks: LocalDisks) -> None:
     assert disks.seed_path(ONE).stat().st_mode & 0o777 == 0o600
 
 
-def test_an_image_that_is_missing(disks: LocalDisks) -> None:
+def test_an_image_that_is_missing(disks: Disks) -> None:
     with pytest.raises(GarageError, check=lambda error: error.code == "unavailable"):
         disks.make_disk(ONE, "cd" * 32, 5)
     assert list(disks.disk_path(ONE).parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("evil", ["../../etc", "", "1" * 19, "1" * 20 + "\n"])
-def test_an_id_is_no_path(disks: LocalDisks, evil: str) -> None:
+def test_an_id_is_no_path(disks: Disks, evil: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
         disks.remove(evil)
 
 
 @pytest.mark.kernel
-def test_a_full_disk_is_said_so_and_leaves_nothing(disks: LocalDisks, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_so_and_leaves_nothing(disks: Disks, tmp_path: Path) -> None:
     small = tmp_path / "machines"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False).returncode:

@@ -1,0 +1,196 @@
+"""libvirt on other servers, over SSH and over TLS: the contract of test_hypervisor.py, guests that move, a node that falls silent."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from garage.core.hypervisor_types import Domain, Power, Reason
+from garage.core.types import NodeAccess
+from garage.errors import GarageError
+from garage.shell import migration
+from garage.shell.hypervisor import LibvirtHypervisor
+from tests.contract.test_hypervisor import (  # noqa: F401  (collected here, with the fixtures below)
+    ONE,
+    RUNNING,
+    Subject,
+    spec_in,
+    test_a_guest_without_an_agent_executes_nothing,
+    test_a_whole_life,
+    test_facts,
+    test_what_is_not_there,
+)
+from tests.remotelab import INSTANCE, RemoteLab, remote_lab
+from tests.servers import HOME
+
+pytestmark = pytest.mark.machine
+
+PORTS = "49152-49215"
+"""Where libvirt has QEMU wait for a guest and its disks (qemu.conf, migration_port_min and _max)."""
+SPEC = spec_in(HOME, INSTANCE)(ONE)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteLab]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with remote_lab(tmp_path_factory.mktemp("controller")) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def cleared(lab: RemoteLab) -> Iterator[None]:
+    yield
+    lab.clear()
+
+
+@pytest.fixture(params=["qemu+ssh", "qemu+tls"])
+def subject(request: pytest.FixtureRequest, lab: RemoteLab) -> Subject:
+    lab.files("one", ONE)
+    return Subject("qemu", lab.hypervisor("one", request.param), spec_in(HOME, INSTANCE), HOME)
+
+
+def _running(lab: RemoteLab, scheme: str = "qemu+ssh") -> Subject:
+    """The guest on node one, and what it needs on node two."""
+    for name in ("one", "two"):
+        lab.files(name, ONE)
+    found = Subject("qemu", lab.hypervisor("one", scheme), spec_in(HOME, INSTANCE), HOME)
+    found.hypervisor.define(SPEC)
+    found.hypervisor.start(ONE)
+    return found
+
+
+def _console(subject: Subject, text: bytes) -> bytes:
+    end = time.monotonic() + 10
+    while text not in (said := subject.hypervisor.console(ONE)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return said
+
+
+@pytest.mark.parametrize("scheme", ["qemu+ssh", "qemu+tls"])
+def test_a_guest_moves_and_goes_on_there(lab: RemoteLab, scheme: str) -> None:
+    one = _running(lab, scheme)
+    assert b"tiny guest" in _console(one, b"tiny guest")
+    two = Subject("qemu", lab.hypervisor("two", scheme), spec_in(HOME, INSTANCE), HOME)
+    heard, told = threading.Event(), list[int]()
+    two.hypervisor.listen(lambda machine_id: heard.set() if machine_id == ONE else None)
+    assert two.hypervisor.observe() == {}
+    pause = one.hypervisor.migrate(SPEC, lab.node("two", scheme), told.append)
+    assert 0 < pause < 5000
+    assert told == sorted(told)
+    assert told[-1] == 100
+    assert one.hypervisor.observe() == {}
+    assert two.hypervisor.observe() == {ONE: RUNNING}
+    assert heard.wait(5)
+    two.hypervisor.shutdown(ONE)  # it obeys: it is the same guest, still polling its power button
+    two.settles(ONE, Domain(Power.OFF, Reason.GUEST))
+    two.hypervisor.start(ONE)
+    assert b"tiny guest" in _console(two, b"tiny guest")
+    assert (lab.home / "console" / f"{ONE}.log").read_bytes() == two.hypervisor.console(ONE), "for the web process"
+
+
+def test_what_cannot_move_says_why_and_goes_on(lab: RemoteLab) -> None:
+    one = _running(lab)
+    lab.disks("two").remove(ONE)
+    with pytest.raises(GarageError, match="storage") as refused:
+        one.hypervisor.migrate(SPEC, lab.node("two"), lambda _percent: None)
+    assert refused.value.code == "hypervisor_error"
+    nobody = NodeAccess("three", "qemu+ssh://x/system", "192.168.90.99", lab.node("two").ssh_host_key)
+    with pytest.raises(GarageError, match="one does not reach three"):
+        one.hypervisor.migrate(SPEC, nobody, lambda _percent: None)
+    other = NodeAccess("other", *[getattr(lab.node("two"), key) for key in ("hypervisor", "address", "ssh_host_key")])
+    lab.files("two", ONE)
+    with pytest.raises(GarageError, match=r"[Cc]ertificate"):
+        one.hypervisor.migrate(SPEC, other, lambda _percent: None)
+    assert one.hypervisor.observe() == {ONE: RUNNING}
+    assert lab.hypervisor("two").observe() == {}
+
+
+def test_a_move_that_does_not_get_on_is_ended(lab: RemoteLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is cut while the disk travels; when it is back, the guest is here alone, and moves."""
+    monkeypatch.setattr(migration, "STALL", 2.0)
+    monkeypatch.setattr(migration, "ENDING", 2.0)
+    for name in ("one", "two"):
+        lab.files(name, ONE)
+    lab.servers["one"].run(f"qemu-io -f qcow2 -c 'write -P 7 0 300M' {SPEC.disk}")
+    one, server = lab.hypervisor("one"), lab.servers["two"]
+    one.define(SPEC)
+    one.start(ONE)
+    cut = f"nft 'table inet cut {{ chain in {{ type filter hook input priority 0; tcp dport {PORTS} drop; }}; }}'"
+    done = list[str]()
+    try:
+        with pytest.raises(GarageError) as ended:
+            one.migrate(
+                SPEC, lab.node("two"), lambda percent: done.append(server.run(cut)) if percent and not done else None
+            )
+        assert done, "it was cut while it moved"
+        assert ended.value.code in ("timeout", "hypervisor_error")
+        assert one.observe() == {ONE: RUNNING}
+        with pytest.raises(GarageError, match="port 49152"):
+            one.migrate(SPEC, lab.node("two"), lambda _percent: None)
+    finally:
+        server.run("nft delete table inet cut")
+    two = Subject("qemu", lab.hypervisor("two"), spec_in(HOME, INSTANCE), HOME)
+    two.settles(ONE, None)
+    assert _until_done(lambda: one.migrate(SPEC, lab.node("two"), lambda _percent: None)) > 0
+    assert two.hypervisor.observe() == {ONE: RUNNING}
+
+
+def _until_done(act: Callable[[], float]) -> float:
+    """libvirt may need a moment to give the first attempt up."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return act()
+        except GarageError:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+
+
+def test_a_silent_node_is_noticed_within_15_s_and_found_again(lab: RemoteLab) -> None:
+    server, noticed = lab.servers["two"], list[threading.Event]()
+    hypervisors = [lab.hypervisor("two", scheme) for scheme in ("qemu+ssh", "qemu+tls")]
+    for hypervisor in hypervisors:
+        noticed.append(closed := threading.Event())
+        hypervisor.listen(lambda machine_id, closed=closed: None if machine_id else closed.set())  # type: ignore[misc]
+        assert hypervisor.observe() == {}
+    server.run("nft 'table inet cut { chain in { type filter hook input priority 0; policy drop; }; }'")
+    began = time.monotonic()
+    try:
+        for hypervisor, closed in zip(hypervisors, noticed, strict=True):
+            assert closed.wait(15), "libvirt tells by itself"
+            with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_away"):
+                hypervisor.observe()
+        assert time.monotonic() - began < 15
+    finally:
+        server.run("nft delete table inet cut")
+    assert [_found_again(hypervisor.observe) for hypervisor in hypervisors] == [{}, {}]
+
+
+def _found_again(observe: Callable[[], dict[str, Domain]]) -> dict[str, Domain]:
+    end = time.monotonic() + 15
+    while True:
+        try:
+            return observe()
+        except GarageError as error:
+            assert error.code == "hypervisor_away"
+            assert time.monotonic() < end, error
+            time.sleep(0.2)
+
+
+def test_another_host_key_lets_nobody_in(lab: RemoteLab) -> None:
+    assert lab.node("one").ssh_host_key != lab.node("two").ssh_host_key
+    node = lab.node("one")
+    wrong = NodeAccess(node.name, node.hypervisor, node.address, lab.node("two").ssh_host_key)
+    ways = lab.ways()
+    try:
+        with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_away"):
+            LibvirtHypervisor(wrong, instance=INSTANCE, home=HOME, ways=ways).observe()
+        with pytest.raises(GarageError, match="host key"):
+            ways.shell(wrong).ask("true")
+    finally:
+        ways.close()
