@@ -75,6 +75,14 @@ ORIGINS: dict[str, str] = {
 }
 """How a machine began, by `cold_reason`; nothing is said where pools are off."""
 
+PARTS: dict[str, str] = {
+    "pool": N_("a machine waited there"),
+    "image": N_("the system was there already"),
+    "spread": N_("memory left free"),
+    "pack": N_("memory in use"),
+}
+"""What counts when a node is chosen."""
+
 EVENTS: dict[str, str] = {
     "start": N_("starting it"),
     "stop": N_("stopping it"),
@@ -124,6 +132,7 @@ AUDIT: dict[str, str] = {
     "lease.end": N_("stopped a machine whose lease ended"),
     "lease.delete": N_("deleted a machine whose lease ended"),
     "machine.move": N_("moved a machine to another node"),
+    "node.label": N_("labelled a node"),
     "node.park": N_("shut the machines of a node down"),
     "node.drain": N_("had a node emptied"),
     "node.drained": N_("emptied a node"),

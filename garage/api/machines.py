@@ -45,11 +45,19 @@ def list_machines(query: s.MachineQuery) -> dict[str, Any]:
     return {"items": [shown(view) for view in page.items], "cursor": page.cursor}
 
 
-@api.post("", responses={201: s.MachineOut})
+@api.post("", responses={201: s.MachineMade})
 def create_machine(header: s.MutationHeader, body: s.MachineIn) -> Response:  # noqa: ARG001  (documents the header)
-    """Ask for a machine; it is yours at once and `ready` when its SSH answers."""
-    who, wanted = caller(), machines.NewMachine(**body.model_dump())
-    return mutate(201, lambda ctx: shown(machines.create(ctx, who, wanted)))
+    """Ask for a machine, or for several at once; it is yours at once and `ready` when its SSH answers."""
+    who, count = caller(), body.count
+    wanted = machines.NewMachine(**body.model_dump(exclude={"count"}))
+    if count is None:
+        return mutate(201, lambda ctx: shown(machines.create(ctx, who, wanted)))
+
+    def several(ctx: Context) -> dict[str, Any]:
+        made = machines.create_many(ctx, who, wanted, count)
+        return {"items": [shown(view) for view in made], "cursor": None}
+
+    return mutate(201, several)
 
 
 @api.get("/<ref>", responses={200: s.MachineOut})

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    RootModel,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from garage.core.states import State
@@ -96,6 +105,12 @@ class MutationHeader(BaseModel):
     )
 
 
+Labels = Annotated[
+    dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "maxLength": 48}})
+]
+"""Checked by `core.labels`, which points at the whole."""
+
+
 class MachineIn(In):
     name: NameIn = Field("", description="A DNS label; made up when empty.")
     project: NameIn | None = Field(None, description="Default: your personal project.")
@@ -103,6 +118,26 @@ class MachineIn(In):
     size: NameIn = "small"
     lease_days: float | None = Field(None, gt=0, le=3650, description="Default: the garage's lease.")
     user_data: str | None = Field(None, max_length=65_536, description="cloud-init user-data.")
+    apart: NameIn = Field("", description="Machines of the project with the same word go to different nodes.")
+    node_labels: Labels = Field({}, description="Labels that its node must have.", examples=[{"gpu": "rtx3090"}])
+    count: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="So many at once, all or none, named NAME-1, NAME-2, …; the answer is a list then.",
+    )
+
+
+class LabelsIn(In):
+    labels: Labels = Field(description="An empty value removes a label; others stay.", examples=[{"gpu": "rtx3090"}])
+
+
+class PlacementQuery(NoQuery):
+    project: str | None = Field(None, max_length=64)
+    image: str = Field("debian-12", max_length=64)
+    size: str = Field("small", max_length=64)
+    apart: str = Field("", max_length=64)
+    node_label: list[str] = Field([], description="KEY=VALUE; may be given several times.")
 
 
 class RenewIn(In):
@@ -165,6 +200,8 @@ class MachineOut(Out):
     node: str
     node_error: str = Field(description="Why the node cannot be asked now; the state is then the last one known.")
     virtualisation: str
+    apart: str
+    node_labels: dict[str, str]
     image: str
     size: str
     vcpus: int
@@ -191,6 +228,57 @@ class MachineOut(Out):
 class MachineList(BaseModel):
     items: list[MachineOut]
     cursor: str | None = None
+
+
+class MachineMade(RootModel[MachineOut | MachineList]):
+    """One machine, or a list where `count` was given."""
+
+
+class LackOut(Out):
+    what: Literal["state", "silent", "away", "unknown", "labels", "apart", "disk", "promised", "memory", "vcpus"]
+    needed: str | float
+    found: str | float
+    text: str = Field(description="In the caller's language.")
+
+
+class NodeVerdictOut(Out):
+    node: str
+    here: bool = Field(description="The machine is on it.")
+    fits: bool
+    score: float = Field(description="The highest that fits is chosen; of equal ones the first by name.")
+    parts: dict[str, float] = Field(
+        description="Summands: pool (one that waits), image (it is there), spread or pack (share of RAM)."
+    )
+    lacks: list[LackOut]
+
+
+class OutlookOut(Out):
+    policy: Literal["spread", "pack"]
+    node: str | None = Field(description="What would be chosen.")
+    nodes: list[NodeVerdictOut] = Field(description="At most 50, the best first, then those that lack least.")
+    total: int
+    fitting: int
+    lacking: dict[str, int] = Field(description="Nodes by what they lack.")
+
+
+class SecondOut(Out):
+    node: str
+    parts: dict[str, float]
+
+
+class PlacedOut(Out):
+    policy: str
+    fitting: int = Field(description="Nodes that fitted.")
+    parts: dict[str, float]
+    second: SecondOut | None = Field(None, description="Where it would have gone otherwise.")
+
+
+class ExplanationOut(Out):
+    name: str
+    node: str
+    placed_at: Time
+    then: PlacedOut | None = Field(description="What was true when it was placed; null where nobody knows.")
+    now: OutlookOut | None = Field(description="Where it would go if it were not there yet; null for one that is gone.")
 
 
 class KeyOut(Out):
@@ -266,6 +354,7 @@ class ImageOut(Out):
 
 class NodeOut(Out):
     name: str
+    labels: dict[str, str]
     virtualisation: str
     vcpus: int
     memory_mib: int

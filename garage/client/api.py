@@ -53,6 +53,9 @@ class Api:
         token: str = self._answer("POST", "/login", keyed=False, json=body).json()["token"]
         return token
 
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        return self._send("PATCH", path, json=body)
+
     def put(self, path: str, body: dict[str, Any]) -> Any:
         return self._send("PUT", path, json=body)
 

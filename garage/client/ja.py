@@ -27,6 +27,43 @@ STATES: dict[str, str] = {
 }
 
 HELP: dict[str, str] = {
+    "Why a machine is where it is; without NAME: where one would go, and what each node lacks.": (
+        "機械がなぜそのノードにあるかを説明します。NAME を省くと、作るとしたらどこに置かれ、ほかのノードには何が足りないかを表示します。"
+    ),
+    "Not on a node with another machine of the project with this word.": (
+        "同じプロジェクトで同じ言葉を付けた機械とは、別のノードに置きます。"
+    ),
+    "A label that its node must have.": "ノードに付いていなければならないラベル。",
+    "So many at once, all or none, named NAME-1, NAME-2, …": (
+        "この台数をまとめて作ります（すべて作れなければ一台も作りません）。名前は NAME-1、NAME-2、… になります。"
+    ),
+    "Label a node; KEY= removes one (admin).": "ノードにラベルを付けます。KEY= で外します（管理者）。",
+    "a label is KEY=VALUE": "ラベルは KEY=VALUE の形で書いてください",
+    "give the name of a machine, or say what one would be like": "機械の名前か、作る機械の条件か、どちらか一方を指定してください",
+    "one waits there": "待機中の機械がある",
+    "the image is there": "イメージがある",
+    "memory left free": "残るメモリ",
+    "memory used": "使うメモリ",
+    "take no machines": "台は機械を受け入れていません",
+    "do not answer": "台は応答がありません",
+    "have a hypervisor that does not answer": "台はハイパーバイザーが応答しません",
+    "have not been looked at": "台はまだ調べていません",
+    "have not the labels": "台にはラベルがありません",
+    "have one of those that are kept apart": "台には別々に置く機械がすでにあります",
+    "have too little free disk": "台は空きディスクが足りません",
+    "have promised too much disk": "台は割り当てられるディスクが足りません",
+    "have too little memory": "台はメモリが足りません",
+    "have too few vCPUs": "台は vCPU が足りません",
+    "{name} is on {node} since {time}.": "{name} は {time} から {node} にあります。",
+    "Then {fitting} nodes had room; {node} was best: {why}.": "そのとき空きのあったノードは {fitting} 台で、{node} が最適でした（{why}）。",
+    "Next best was {node}: {why}.": "次点は {node} でした（{why}）。",
+    "Why it was placed there is not known.": "なぜそこに置かれたかの記録はありません。",
+    "If it were placed now:": "今あらためて置くとしたら:",
+    "there are no nodes": "ノードがありません",
+    "{fitting} of {total} nodes have room; it would go to {node}.": "{total} 台のうち {fitting} 台に空きがあり、{node} に置かれます。",
+    "None of {total} nodes can take it.": "{total} 台のどのノードにも置けません。",
+    "Of all nodes: {counts}.": "全ノードのうち: {counts}。",
+    "no labels": "ラベルなし",
     "pools of machines that wait (admin)": "待機中の機械（管理者）",
     "For admins.": "管理者のためのコマンド。",
     "Machines that are booted in advance.": "あらかじめ起動しておく機械。",
@@ -192,6 +229,12 @@ HELP: dict[str, str] = {
 }
 
 TABLES: dict[str, str] = {
+    "NODE": "ノード",
+    "SCORE": "点数",
+    "WHY": "理由",
+    "LABELS": "ラベル",
+    "its node must have": "ノードの条件",
+    "kept apart by": "別々に置く言葉",
     "NAME": "名前",
     "NOW": "今",
     "THEN": "付け替えたあと",

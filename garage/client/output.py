@@ -111,6 +111,10 @@ def left(text: str, now: datetime) -> str:
     return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)
 
 
+def labels(given: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(given.items()))
+
+
 def gib(mib: int) -> str:
     return f"{mib / 1024:g} GiB"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from garage.core import names
 from garage.errors import N_, GarageError
@@ -14,23 +14,45 @@ MOST = 16
 """Labels of one node or machine."""
 
 
-def check(labels: Mapping[str, str], *, removing: bool = False) -> dict[str, str]:
+def check(labels: Mapping[str, object], *, removing: bool = False, pointer: str = "/labels") -> dict[str, str]:
     """`labels` if all can be; an empty value is taken only where it removes one. Raises `invalid_field`."""
     if len(labels) > MOST:
         raise GarageError(
             "invalid_field",
             N_("at most {limit} labels are possible"),
-            hint=N_("remove one with KEY="), pointer="/labels", limit=MOST,
+            hint=N_("remove one with KEY="), pointer=pointer, limit=MOST,
         )  # fmt: skip
+    found = {}
     for key, value in labels.items():
-        if not KEY.fullmatch(key) or not (VALUE.fullmatch(value) or (removing and not value)):
-            raise GarageError(
-                "invalid_field",
-                N_("“{label}” cannot be a label"),
-                hint=N_("a label is KEY=VALUE in letters, digits, dots and hyphens, e.g. gpu=rtx3090"),
-                pointer="/labels", label=f"{key}={value}"[:80],
-            )  # fmt: skip
-    return dict(labels)
+        if (
+            not isinstance(value, str)
+            or not KEY.fullmatch(key)
+            or not (VALUE.fullmatch(value) or (removing and not value))
+        ):
+            raise _bad(f"{key}={value}", pointer)
+        found[key] = value
+    return found
+
+
+def parse(texts: Iterable[str], *, pointer: str = "/labels") -> dict[str, str]:
+    """ "KEY=VALUE" texts as labels."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise _bad(text, pointer)
+        found[key] = value
+    return check(found, pointer=pointer)
+
+
+def _bad(label: str, pointer: str) -> GarageError:
+    return GarageError(
+        "invalid_field",
+        N_("“{label}” cannot be a label"),
+        hint=N_("a label is KEY=VALUE in letters, digits, dots and hyphens, e.g. gpu=rtx3090"),
+        pointer=pointer,
+        label=label[:80],
+    )
 
 
 def check_apart(word: str) -> str:

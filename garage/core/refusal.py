@@ -11,6 +11,26 @@ from garage.errors import N_, GarageError
 _EXPLAIN = N_("“garage machine explain” with the same options shows what each server lacks")
 
 
+REASONS: dict[str, str] = {
+    "state": N_("takes no machines: {found}"),
+    "silent": N_("does not answer"),
+    "away": N_("its hypervisor does not answer"),
+    "unknown": N_("has not been looked at yet"),
+    "labels": N_("has not the label {needed}"),
+    "apart": N_("has a machine that is kept apart by “{needed}”"),
+    "disk": N_("{found} GiB of disk left, {needed} GiB stay free"),
+    "promised": N_("{found} GiB of disk can still be promised, {needed} GiB needed"),
+    "memory": N_("{found} MiB of RAM free, {needed} MiB needed"),
+    "vcpus": N_("{found} vCPUs free, {needed} needed"),
+}
+"""What each of `placement.LACKS` says about a node."""
+
+
+def reason(lack: Lack) -> GarageError:
+    """One lack as a text that is translated like an error's; nobody raises it."""
+    return GarageError("no_capacity", REASONS[lack.what], needed=lack.needed, found=lack.found)
+
+
 def refusal(rooms: Sequence[Room], ask: Ask, *, stoppable: Sequence[str] = ()) -> GarageError:
     """`no_capacity`, `disk_full` or `unavailable`, about the node that lacks least."""
     verdicts = {room.name: judge(room, ask, "spread") for room in rooms}

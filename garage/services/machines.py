@@ -44,7 +44,8 @@ class NewMachine:
     lease_days: float | None = None
     user_data: str | None = None
     apart: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    node_labels: Mapping[str, Any] = field(default_factory=dict)
+    """What its node must be labelled with; checked like everything else here."""
 
 
 def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
@@ -73,7 +74,7 @@ def _named(ctx: Context, name: str) -> str:
 def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]) -> list[MachineView]:
     user_data = check_user_data(wanted.user_data) if wanted.user_data else None
     early = late.early(user_data) if user_data else ()
-    apart, labelled = labels.check_apart(wanted.apart), labels.check(wanted.labels)
+    apart, labelled = labels.check_apart(wanted.apart), labels.check(wanted.node_labels, pointer="/node_labels")
     lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days, "/lease_days")
     own = [_of_its_own(ctx, name, user_data) for name in named]
     with ctx.db.write() as session:

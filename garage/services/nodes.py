@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from garage.core import ipam, names
+from garage.core import ipam, labels, names
 from garage.core.placement import Room
 from garage.core.renumber import Prefixes
 from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Node, Project
+from garage.errors import N_, GarageError
 from garage.services import capacity, own_site
 from garage.services.contact import heard
-from garage.services.context import Caller, Context
+from garage.services.context import Caller, Context, audit
+from garage.services.rights import require_admin
 from garage.services.vault import digest
 from garage.services.views import NodeView
 from netd import wire
@@ -112,10 +116,27 @@ def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
         ]
 
 
+def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]) -> NodeView:
+    """Set labels of a node; an empty value removes one. Machines that are there stay, whatever they asked for (admin)."""
+    require_admin(caller)
+    wanted = labels.check(changes, removing=True)
+    with ctx.db.write() as session:
+        node = session.get(Node, name)
+        if node is None:
+            raise GarageError(
+                "not_found", N_("there is no node {name}"), hint=N_("“garage node list” shows them"), name=name[:64]
+            )
+        merged = {key: value for key, value in {**node.labels, **wanted}.items() if value}
+        node.labels = labels.check(merged)
+        audit(session, ctx, caller.name, "node.label", name, labels=merged)
+    return next(view for view in listing(ctx, caller) if view.name == name)
+
+
 def _view(ctx: Context, node: Node, room: Room | None, machines: int) -> NodeView:
     facts = node.facts
     return NodeView(
         name=node.name,
+        labels=node.labels,
         virtualisation=facts.get("virtualisation", ""),
         vcpus=facts.get("vcpus", 0),
         memory_mib=facts.get("memory_mib", 0),

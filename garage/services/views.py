@@ -42,6 +42,12 @@ class MachineView:
     moved_percent: int
     virtualisation: str
     image: str
+    apart: str
+    """Machines of the project with the same word are on other nodes."""
+    node_labels: Mapping[str, str]
+    """What was asked of its node."""
+    placement: Mapping[str, Any]
+    """Why it was placed where it is (`services.placing.record`)."""
     size: str
     vcpus: int
     memory_mib: int
@@ -127,6 +133,7 @@ class ImageView:
 @dataclass(frozen=True, slots=True)
 class NodeView:
     name: str
+    labels: Mapping[str, str]
     virtualisation: str
     vcpus: int
     memory_mib: int
@@ -201,7 +208,19 @@ def machine_view(
 
 _SAME: tuple[str, ...] = (
     *("id", "name", "state", "step", "state_since", "wants_running", "node", "size", "vcpus", "memory_mib", "disk_gib"),
-    *("ipv4", "ipv6", "created_at", "ready_at", "cold_reason", "cold_detail", "lease_until", "lease_warned"),
+    *(
+        "apart",
+        "placement",
+        "node_labels",
+        "ipv4",
+        "ipv6",
+        "created_at",
+        "ready_at",
+        "cold_reason",
+        "cold_detail",
+        "lease_until",
+        "lease_warned",
+    ),
     *("error", "console_tail"),
     "moved_percent",
 )

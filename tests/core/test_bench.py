@@ -13,7 +13,7 @@ from bench.workplace import workplace
 NAMES = {
     *("machine.cold_to_ssh", "memory.idle", "make_up.again"),
     *("overlay.throughput", "overlay.join", "overlay.failover_fast", "overlay.failover_default"),
-    *("overlay.topology_1000", "overlay.poll", "memory.netd"),
+    *("overlay.topology_1000", "overlay.poll", "memory.netd", "fleet.commit_sqlite"),
 }
 
 

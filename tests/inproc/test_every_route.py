@@ -143,6 +143,7 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         "projects": projects.create(ctx, alice, "arms").id,
         "site-invitations": invitations.invite(ctx, admin, "nagoya")[0].id,
         "sites": "one",
+        "nodes": ctx.config.node,
         "measurements": throughput.measure(ctx, admin, "one", "two").id,
     }
     given = {"site": "origin", "domain": "garage.internal", "ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
@@ -179,11 +180,16 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("PUT", "/overlay"): lambda _: {"bfd_ms": 300},
     ("PUT", "/pools/{image}/{size}"): lambda _: {"fixed": 2},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
+    ("PATCH", "/nodes/{ref}/labels"): lambda _: {"labels": {"gpu": "rtx3090", "room": ""}},
 }
 """A body that is taken, for every route that has one; in this order: renumbering waits for machines that are on their way."""
 
 FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
-    ("POST", "/machines"): {"name": ("",), "project": (None,), "lease_days": (None, 1.5), "user_data": (None, "")},
+    ("POST", "/machines"): {
+        **{"name": ("",), "project": (None,), "lease_days": (None, 1.5), "user_data": (None, "")},
+        **{"apart": ("",), "node_labels": ({},), "count": (None,)},
+    },
+    ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
     ("POST", "/login"): {"token_name": PRINTABLE},
     ("POST", "/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
@@ -205,7 +211,7 @@ FINE_QUERIES = {"search": HOSTILE_TEXT, **dict.fromkeys(("limit", "cursor", "hou
 
 ONES_OWN = {
     *(("GET", path) for path in ("/me", "/keys", "/tokens", "/projects", "/machines", "/audit")),
-    *(("GET", path) for path in ("/sizes", "/images", "/nodes", "/status")),
+    *(("GET", path) for path in ("/sizes", "/images", "/nodes", "/status", "/placement")),
     *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects")),
     ("GET", "/events"),
 }

@@ -95,7 +95,9 @@ MEMBER_PAGES = ("/machines", "/keys", "/projects", "/projects/alice", "/nodes", 
 ADMIN_PAGES = ("/users",)
 
 
-@pytest.mark.parametrize("path", [*MEMBER_PAGES, *ADMIN_PAGES, "/machines/arm-test", "/machines/arm-test/delete"])
+@pytest.mark.parametrize(
+    "path", [*MEMBER_PAGES, *ADMIN_PAGES, "/machines/arm-test", "/machines/arm-test/delete", "/machines/arm-test/why"]
+)
 def test_every_page_for_every_role(path: str, app: Flask, cookies: dict[str, str], machine: str) -> None:
     expected = {"root-admin": 200, "alice": 403 if path in ADMIN_PAGES else 200, "bob": 200}
     if path in ADMIN_PAGES:
@@ -113,7 +115,7 @@ def test_every_page_for_every_role(path: str, app: Flask, cookies: dict[str, str
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("path", [*MEMBER_PAGES, "/machines/arm-test", "/nothing"])
+@pytest.mark.parametrize("path", [*MEMBER_PAGES, "/machines/arm-test", "/machines/arm-test/why", "/nothing"])
 def test_pages_speak_one_language(path: str, language: str, as_alice: Browser, machine: str) -> None:
     text = as_alice.get(path, Accept_Language=language).text
     assert f'<html lang="{language}"' in text

@@ -55,7 +55,7 @@ def shuffle(ctx: Context, rng: random.Random, nodes: list[str]) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_the_best_few_are_as_good_as_all(ctx: Context, admin: Caller, policy: str, seed: int) -> None:
     rng = random.Random(seed)
     config = replace(ctx.config, site_ipv4=fleet.PREFIX4, placement_policy=policy)
@@ -72,7 +72,7 @@ def test_the_best_few_are_as_good_as_all(ctx: Context, admin: Caller, policy: st
             for apart in ("", "db"):
                 for count in (1, 3, 30):
                     size = session.get_one(Size, rng.choice(["tiny", "small"]))
-                    order = placing.Order(project, image, size, labels, apart, pool=rng.random() < 0.7)
+                    order = placing.Order(project, image, size, labels, apart, early=rng.choice([(), (), ("bootcmd",)]))
                     few, fitting = placing.candidates(session, config, order, count)
                     every = placing.every_room(session, ctx, order)
                     chosen = [each.chosen for each in place(few, order.ask, policy, count)]
@@ -133,12 +133,12 @@ def test_apart_means_different_nodes_and_labels_are_kept(ctx: Context, admin: Ca
     assert len({view.node for view in pair}) == 3
     with refused("no_capacity"):
         machines.create(ctx, alice, NewMachine(size="tiny", apart="db"))
-    wanted = NewMachine(size="tiny", labels={"gpu": "rtx3090"})
+    wanted = NewMachine(size="tiny", node_labels={"gpu": "rtx3090"})
     assert machines.create(ctx, alice, wanted).node == nodes[0]
     with refused("no_capacity"):
-        machines.create(ctx, alice, replace(wanted, labels={"gpu": "h100"}))
+        machines.create(ctx, alice, replace(wanted, node_labels={"gpu": "h100"}))
     with refused("invalid_field"):
-        machines.create(ctx, alice, replace(wanted, labels={"GPU": "x"}))
+        machines.create(ctx, alice, replace(wanted, node_labels={"GPU": "x"}))
 
 
 def test_of_a_crowd_that_asks_for_several_each_only_those_in_the_quota_win(

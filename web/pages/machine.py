@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from flask import Response
 
+from garage.core.refusal import reason
 from garage.errors import GarageError
-from garage.services import machines
+from garage.services import explaining, machines
 from garage.services.history import last_boot
 from garage.services.views import MachineView
 from web import forms
@@ -31,6 +32,18 @@ def machine_page(ref: str) -> Response:
     view = machines.get(ctx(), who, ref)
     why = told(GarageError.from_dict(view.error)) if view.error else None
     return page("machines/page.html", machine=view, why=why, steps=last_boot(ctx(), who, view.id))
+
+
+@bp.get("/machines/<ref>/why")
+def machine_why(ref: str) -> Response:
+    """Why it is on its node, and what each node would say now."""
+    found = explaining.explain(ctx(), caller(), forms.reference(ref))
+    lacks = (
+        {each.node: [told(reason(lack)).message for lack in each.lacks] for each in found.now.nodes}
+        if found.now
+        else {}
+    )
+    return page("machines/why.html", found=found, lacks=lacks, ref=ref)
 
 
 @bp.get("/machines/<ref>/row")

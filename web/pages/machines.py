@@ -97,6 +97,7 @@ def _create_once(who: Caller) -> dict[str, Any]:
         size=forms.text("size") or machines.DEFAULT_SIZE,
         lease_days=forms.number("lease_days"),
         user_data=forms.lines("user_data") or None,
+        apart=forms.text("apart"),
     )
     key = forms.text("once") or secrets.token_urlsafe(12)
     fingerprint = hashlib.sha256(repr(wanted).encode()).hexdigest()

@@ -7,6 +7,7 @@ import json
 import click
 
 from garage.client import output
+from garage.client.commands.explain import label
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
 from garage.client.words import _
@@ -47,8 +48,12 @@ def node_list(cli: Cli) -> None:
         (_("FREE MEMORY"), lambda item: f"{item['free_memory_mib'] / 1024:.1f} / {item['memory_mib'] / 1024:.1f} GiB"),
         (_("FREE DISK"), lambda item: f"{item['disk_free_gib']:.0f} / {item['disk_total_gib']:.0f} GiB"),
         (_("RUNS"), lambda item: item["virtualisation"]),
+        (_("LABELS"), lambda item: output.labels(item["labels"])),
     )
     output.show_list(cli, cli.api().get("/nodes")["items"], columns)
+
+
+node.add_command(label)
 
 
 def _node_state(item: Item) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from garage.client import keys, lease, output, progress
+from garage.client.commands.explain import explain, labels
 from garage.client.commands.ssh import ssh
 from garage.client.errors import ClientError, local_error
 from garage.client.output import Item, local_time, short
@@ -21,6 +22,7 @@ COLD = {
     "user_data": N_("it had to boot: its user-data holds what is read at the first boot ({cold_detail})"),
     "pool_failed": N_("it had to boot: the one that was waiting did not answer"),
 }
+_SETTLED = ("ready", "failed", "stopped", "lost")
 MAX_USER_DATA = 65_536
 """Bytes, the API's own limit."""
 
@@ -39,6 +41,11 @@ def machine() -> None:
 @click.option(
     "--user-data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=_("cloud-init user-data.")
 )
+@click.option("--apart", metavar="WORD", help=_("Not on a node with another machine of the project with this word."))
+@click.option(
+    "--label", "wanted_labels", metavar="KEY=VALUE", multiple=True, help=_("A label that its node must have.")
+)
+@click.option("--count", type=click.IntRange(1, 100), help=_("So many at once, all or none, named NAME-1, NAME-2, …"))
 @click.option("--no-wait", is_flag=True, help=_("Do not wait."))
 @pass_cli
 def create(
@@ -49,19 +56,43 @@ def create(
     project: str | None,
     days: float | None,
     user_data: Path | None,
+    apart: str | None,
+    wanted_labels: tuple[str, ...],
+    count: int | None,
     no_wait: bool,
 ) -> None:
-    wanted: dict[str, Any] = {"name": name, "size": size, "image": image, "project": project, "lease_days": days}
+    wanted: dict[str, Any] = {
+        **{"name": name, "size": size, "image": image, "project": project, "lease_days": days},
+        **{"apart": apart, "node_labels": labels(wanted_labels), "count": count},
+    }
     if user_data:
         wanted["user_data"] = _user_data(user_data)
     api = cli.api()
     keys.ensure(api)  # before the request, so that the machine knows this computer from its first boot on
     made = api.post("/machines", {key: value for key, value in wanted.items() if value})
+    if count:
+        _several(cli, made["items"], wait=not no_wait)
+        return
     if no_wait:
         output.done(cli, made, _("{name}: {state}").format(name=made["name"], state=state_word(made["state"])))
         return
-    found = progress.wait(api, made, ("ready", "failed", "stopped", "lost"), quiet=cli.json)
+    found = progress.wait(api, made, _SETTLED, quiet=cli.json)
     _finish(cli, found)
+
+
+def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
+    """Each with its ssh line when it is ready; in the end the first that failed decides on the exit code."""
+    found = []
+    for item in made:
+        found.append(progress.wait(cli.api(), item, _SETTLED, quiet=True) if wait else item)
+        if not cli.json:
+            ready = found[-1]["state"] == "ready"
+            click.echo(f"garage ssh {short(item)}" if ready else f"{short(item)}: {state_word(found[-1]['state'])}")
+    if cli.json:
+        output.print_json({"items": found})
+    for item in found if wait else []:
+        if item["state"] != "ready":
+            _finish(cli, item)
 
 
 def _user_data(path: Path) -> str:
@@ -135,6 +166,8 @@ def show_machine(cli: Cli, item: Item) -> None:
             (_("size"), lambda item: _size(item)),
             (_("image"), lambda item: item["image"]),
             (_("node"), lambda item: f"{item['node']} ({item['virtualisation']})"),
+            (_("its node must have"), lambda item: output.labels(item["node_labels"])),
+            (_("kept apart by"), lambda item: item["apart"]),
             (_("lease"), lambda item: f"{local_time(item['lease_until'])} ({output.left(item['lease_until'], now)})"),
             ("ssh", lambda item: f"garage ssh {short(item)}" if item["state"] == "ready" else None),
         ),
@@ -228,4 +261,5 @@ def console(cli: Cli, name: str, kib: int) -> None:
         click.echo(text, nl=not text.endswith("\n"))
 
 
+machine.add_command(explain, "explain")
 machine.add_command(ssh, "ssh")
