@@ -104,8 +104,8 @@ def start(settings: dict[str, str] | None = None) -> Cluster:
     if os.geteuid() == 0:
         os.chown(folder, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
     data, log = folder / "data", folder / "log"
-    making = ["initdb", "--pgdata", data, "--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8"]
-    subprocess.run(as_server(*making, "--locale", "C.UTF-8"), cwd=folder, capture_output=True, check=True)
+    making = ["--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C.UTF-8"]
+    subprocess.run(as_server("initdb", "--pgdata", data, *making), cwd=folder, capture_output=True, check=True)
     return Cluster(folder, launch(folder, data, log, settings or {}))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from garage.core import ipam, names
@@ -30,31 +30,36 @@ def take_numbers(session: Session, count: int) -> range:
     return range(first, first + count)
 
 
-def allot(session: Session, ctx: Context, node: Node) -> dict[str, object]:
+def raise_specs(session: Session, nodes: Collection[str]) -> dict[str, int]:
+    """The nodes' specs have news: their new versions."""
+    where = Node.name.in_(sorted(nodes))
+    session.execute(update(Node).where(where).values(spec_version=Node.spec_version + 1))
+    return dict(session.execute(select(Node.name, Node.spec_version).where(where)).all())
+
+
+def allot(session: Session, ctx: Context, node: str) -> dict[str, object]:
     """Number, addresses, MAC and tap of a new machine on `node`; the node's spec gets a new version with them."""
-    return allot_many(session, ctx, [node])[0]
+    return allot_many(session, ctx, [node], raise_specs(session, [node]))[0]
 
 
-def allot_many(session: Session, ctx: Context, nodes: Sequence[Node]) -> list[dict[str, object]]:
-    """The same for several machines, on these nodes; those on one node come with the same version of its spec."""
-    pairs = _free(session, ctx, len(nodes))
-    for node in {node.name: node for node in nodes}.values():
-        node.spec_version += 1
-    numbers = take_numbers(session, len(nodes))
-    return [_place(ctx, *each) for each in zip(nodes, numbers, pairs, strict=True)]
-
-
-def _place(ctx: Context, node: Node, number: int, pair: tuple[str, str]) -> dict[str, object]:
-    (ipv4, ipv6), instance = pair, ctx.config.instance
-    return {
-        "node": node.name,
-        "number": number,
-        "ipv4": ipv4,
-        "ipv6": ipv6,
-        "mac": names.mac(instance, number),
-        "tap": names.tap(instance, number),
-        "spec_version": node.spec_version,
-    }
+def allot_many(
+    session: Session, ctx: Context, nodes: Sequence[str], versions: Mapping[str, int]
+) -> list[dict[str, object]]:
+    """The same for several machines, on these nodes, whose specs have these new versions."""
+    pairs, numbers = _free(session, ctx, len(nodes)), take_numbers(session, len(nodes))
+    instance = ctx.config.instance
+    return [
+        {
+            "node": node,
+            "number": number,
+            "ipv4": ipv4,
+            "ipv6": ipv6,
+            "mac": names.mac(instance, number),
+            "tap": names.tap(instance, number),
+            "spec_version": versions[node],
+        }
+        for node, number, (ipv4, ipv6) in zip(nodes, numbers, pairs, strict=True)
+    ]
 
 
 def _free(session: Session, ctx: Context, count: int) -> list[tuple[str, str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from garage.config import Config
@@ -59,10 +60,32 @@ def audit(
     )
 
 
+def audit_each(
+    session: Session,
+    ctx: Context,
+    actor: str,
+    action: str,
+    project_id: str | None,
+    subjects: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
+    """The same for several (subject, detail) at once: one statement, whatever their number."""
+    shared = {"at": ctx.clock(), "actor": actor, "action": action, "project_id": project_id}
+    session.execute(insert(Audit), [{**shared, "subject": subject, "detail": detail} for subject, detail in subjects])
+
+
 def publish_machine(session: Session, ctx: Context, machine: Machine) -> None:
     """An event row with what a watcher needs to redraw the machine; nobody watches one that is nobody's."""
-    if machine.project_id is None:
-        return
+    if machine.project_id is not None:
+        session.add(EventRow(**_event(ctx, machine)))
+
+
+def publish_machines(session: Session, ctx: Context, machines: Iterable[Machine]) -> None:
+    """The same for several at once."""
+    if rows := [_event(ctx, machine) for machine in machines if machine.project_id is not None]:
+        session.execute(insert(EventRow), rows)
+
+
+def _event(ctx: Context, machine: Machine) -> dict[str, Any]:
     data = {
         "id": machine.id,
         "name": machine.name,
@@ -70,4 +93,10 @@ def publish_machine(session: Session, ctx: Context, machine: Machine) -> None:
         "step": machine.step,
         "state_since": machine.state_since,
     }
-    session.add(EventRow(at=ctx.clock(), kind="machine", project_id=machine.project_id, subject=machine.id, data=data))
+    return {
+        "at": ctx.clock(),
+        "kind": "machine",
+        "project_id": machine.project_id,
+        "subject": machine.id,
+        "data": data,
+    }

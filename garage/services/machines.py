@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from garage.core import labels, late, names, sshkeys
 from garage.core.placement import shortfall
@@ -19,10 +20,10 @@ from garage.core.userdata import check_user_data
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
 from garage.services import addresses, capacity, keys, own_site, placing, pools
-from garage.services.context import Caller, Context, audit, publish_machine
+from garage.services.context import Caller, Context, audit, audit_each, publish_machine
 from garage.services.rights import machine_for, project_for, visible
 from garage.services.sorting import cursor_after, ordered
-from garage.services.transitions import fire
+from garage.services.transitions import fire, fire_each
 from garage.services.views import MachineView, Page, machine_view
 
 DEFAULT_IMAGE = "debian-12"
@@ -93,11 +94,12 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
             "node_labels": labelled,
         }
         machines = _placed(session, ctx, order, [shared | each for each in own])
+        said = []
         for machine in machines:
-            machine.project, machine.image = project, image
-            detail = {"id": machine.id, "size": size.name, "image": image.name}
-            audit(session, ctx, caller.name, "machine.create", _subject(machine), project_id=project.id, **detail)
-        session.flush()
+            set_committed_value(machine, "project", project)
+            set_committed_value(machine, "image", image)
+            said.append((_subject(machine), {"id": machine.id, "size": size.name, "image": image.name}))
+        audit_each(session, ctx, caller.name, "machine.create", project.id, said)
         return _views(session, ctx, machines)
 
 
@@ -116,40 +118,42 @@ def _of_its_own(ctx: Context, name: str, user_data: str | None) -> dict[str, Any
 def _placed(session: Session, ctx: Context, order: placing.Order, owned: Sequence[dict[str, Any]]) -> list[Machine]:
     """A machine for each of `owned`: one that waited where there is one, a new one elsewhere."""
     places = placing.choose(session, ctx, order, len(owned))
-    query = select(Node).where(Node.name.in_({place.node for place in places})).order_by(Node.name)
-    nodes = {node.name: node for node in session.scalars(query.with_for_update())}
-    made, cold = [], []
+    versions = addresses.raise_specs(session, {place.node for place in places})
+    made, cold = list[Machine](), list[tuple[str, dict[str, Any]]]()
     for place, fields in zip(places, owned, strict=True):
         spare = pools.take(session, order.image, order.size, place.node) if place.warm else None
         if spare is not None:
-            made.append(_taken(session, ctx, spare, nodes[place.node], fields | {"placement": place.why}))
+            made.append(_taken(session, ctx, spare, fields | {"placement": place.why}))
         else:
-            cold.append((nodes[place.node], fields | {"placement": place.why}))
+            cold.append((place.node, fields | {"placement": place.why}))
     if cold:
-        made += _new(session, ctx, order, cold)
-    pools.make_room(session, ctx, nodes)
+        made += _new(session, ctx, order, cold, versions)
+    pools.make_room(session, ctx, versions)
     order_of = {fields["name"]: number for number, fields in enumerate(owned)}
     return sorted(made, key=lambda machine: order_of[machine.name])
 
 
-def _taken(session: Session, ctx: Context, machine: Machine, node: Node, owned: dict[str, Any]) -> Machine:
-    """A machine that waited becomes this one: it keeps its id, its disk and its addresses."""
+def _taken(session: Session, ctx: Context, machine: Machine, owned: dict[str, Any]) -> Machine:
+    """A machine that waited becomes this one: it keeps its id, its disk and its addresses; its node's spec gets its name."""
     for name, value in owned.items():
         setattr(machine, name, value)
     machine.warm, machine.taken, machine.cold_reason = False, True, ""
-    node.spec_version += 1  # its name
     fire(session, ctx, machine, Event.TAKEN)
     return machine
 
 
 def _new(
-    session: Session, ctx: Context, order: placing.Order, wanted: Sequence[tuple[Node, dict[str, Any]]]
+    session: Session,
+    ctx: Context,
+    order: placing.Order,
+    wanted: Sequence[tuple[str, dict[str, Any]]],
+    versions: Mapping[str, int],
 ) -> list[Machine]:
     """Machines that boot."""
     size, now = order.size, ctx.clock()
     cold = pools.why_cold(ctx, early=bool(order.early))
     detail = ", ".join(order.early)[:200] if cold is Cold.USER_DATA else ""
-    places = addresses.allot_many(session, ctx, [node for node, _ in wanted])
+    places = addresses.allot_many(session, ctx, [node for node, _ in wanted], versions)
     machines = [
         Machine(
             id=ctx.new_id(),
@@ -168,8 +172,7 @@ def _new(
         for place, (_, owned) in zip(places, wanted, strict=True)
     ]
     session.add_all(machines)
-    for machine in machines:
-        fire(session, ctx, machine, Event.PLACED)
+    fire_each(session, ctx, machines, Event.PLACED)
     return machines
 
 

@@ -139,8 +139,7 @@ def _held(session: Session, node: str) -> int:
 
 def _make(session: Session, ctx: Context, node_name: str, kind: Kind) -> bool:
     image = session.scalars(select(Image).where(Image.sha256 == kind.image)).one()
-    size, node = session.get_one(Size, kind.size), session.get_one(Node, node_name)
-    place = addresses.allot(session, ctx, node)
+    size, place = session.get_one(Size, kind.size), addresses.allot(session, ctx, node_name)
     now = ctx.clock()
     machine = Machine(
         id=ctx.new_id(),

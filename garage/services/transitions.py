@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
 from garage.core.states import Event, State, after
 from garage.db.models import Machine
 from garage.errors import GarageError
-from garage.services.context import Context, publish_machine
+from garage.services.context import Context, publish_machine, publish_machines
 
 
 def fire(
     session: Session, ctx: Context, machine: Machine, event: Event, *, step: str = "", error: GarageError | None = None
 ) -> State:
     """Move `machine` along the table (raises `wrong_state`), stamp the time and publish it."""
+    state = _move(ctx, machine, event, step=step, error=error)
+    publish_machine(session, ctx, machine)
+    return state
+
+
+def fire_each(session: Session, ctx: Context, machines: Sequence[Machine], event: Event) -> None:
+    """The same for several at once."""
+    for machine in machines:
+        _move(ctx, machine, event)
+    publish_machines(session, ctx, machines)
+
+
+def _move(ctx: Context, machine: Machine, event: Event, *, step: str = "", error: GarageError | None = None) -> State:
     state = after(State(machine.state), event, name=machine.name)
     machine.state, machine.state_since, machine.step = state.value, ctx.clock(), step
     machine.error = error.as_dict() if error else (machine.error if state is State.FAILED else None)
@@ -21,7 +36,6 @@ def fire(
         machine.console_tail = ""
     if state is State.BOOTING:
         machine.started = event is not Event.START
-    publish_machine(session, ctx, machine)
     return state
 
 
