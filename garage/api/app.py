@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from werkzeug.exceptions import HTTPException
 
 from garage import __version__, metrics
-from garage.api import asyncdoc, info, machines, measurements, people, placement, renumbering, sites
+from garage.api import asyncdoc, drains, info, machines, measurements, people, placement, renumbering, sites
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, check_query, context, invalid, locale
 from garage.api.problem import NAMED, Translate, in_english, problem
@@ -48,7 +48,8 @@ def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
     app.json = StrictJson(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions["garage"], app.extensions["garage_translate"] = ctx, translate
-    for part in (machines.api, people.api, info.api, sites.api, measurements.api, renumbering.api, placement.api):
+    parts = (machines, people, info, drains, sites, measurements, renumbering, placement)
+    for part in (each.api for each in parts):
         app.register_api(part)
     app.register_error_handler(GarageError, _refused)
     app.register_error_handler(HTTPException, _http)

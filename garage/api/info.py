@@ -10,7 +10,7 @@ from flask import Response
 from garage import __version__
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate
-from garage.services import audits, images, machines, nodes, outlook, own_site, pool_views
+from garage.services import audits, images, machines, nodes, outlook, own_site, pool_views, silencing
 
 api = blueprint("info", "garage")
 
@@ -68,4 +68,5 @@ def status() -> dict[str, Any]:
         "parts": asdict(health),
         "forecast": answer(s.ForecastOut, outlook.forecast(ctx)),
         "machines": sum(machines.counts(ctx).values()),
+        "fault_ours": silencing.fault_is_ours(ctx),
     }

@@ -17,6 +17,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from garage.core.drain import Way
+from garage.core.node_states import NodeState
+from garage.core.silence import Silence
 from garage.core.states import State
 from garage.services.idempotency import MAX_KEY
 
@@ -199,6 +202,9 @@ class MachineOut(Out):
     wants_running: bool
     node: str
     node_error: str = Field(description="Why the node cannot be asked now; the state is then the last one known.")
+    node_state: NodeState = Field(description="While its node is draining the machine moves to another one.")
+    moving_to: str = Field(description="The node to which it is on its way; empty otherwise.")
+    moved_percent: int
     virtualisation: str
     apart: str
     node_labels: dict[str, str]
@@ -368,6 +374,50 @@ class NodeOut(Out):
     spec_version: int
     applied_version: int
     reported_at: Time | None
+    state: NodeState
+    state_since: Time
+    silent_since: Time | None = Field(description="Since when neither libvirt nor netd has answered.")
+    silence: Silence = Field(description="Which of the two is silent now.")
+
+
+class PassageOut(Out):
+    id: str
+    name: str
+    project: str = Field(description="Empty for a pool machine.")
+    owner: str
+    state: State
+    way: Way = Field(
+        description="live: it moves while it runs; cold: it is off, and its disk is copied; ends: nobody's; "
+        "waits: it moves when it is up, or off; stays: it cannot move."
+    )
+    target: str
+    moving: bool
+    percent: int
+    reason: FailureOut | None = None
+
+
+class MoveOut(Out):
+    id: int
+    machine: str
+    name: str
+    project: str
+    owner: str
+    target: str
+    way: Way
+    began_at: Time
+    ended_at: Time
+    pause_ms: float | None = Field(description="For how long the guest stood still.")
+    arrived: bool
+    reason: FailureOut | None = None
+
+
+class DrainOut(Out):
+    node: str
+    state: NodeState
+    state_since: Time
+    ours: bool = Field(description="So many nodes are silent that the fault must be ours: nothing moves.")
+    machines: list[PassageOut]
+    moves: list[MoveOut] = Field(description="Those that have ended, the newest first.")
 
 
 class AuditOut(Out):
@@ -404,6 +454,7 @@ class StatusOut(BaseModel):
     parts: dict[str, bool]
     forecast: ForecastOut
     machines: int
+    fault_ours: bool = Field(description="So many nodes are silent at once that nothing is moved or declared lost.")
 
 
 class PoolOut(Out):

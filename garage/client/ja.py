@@ -65,6 +65,63 @@ HELP: dict[str, str] = {
     "Of all nodes: {counts}.": "全ノードのうち: {counts}。",
     "no labels": "ラベルなし",
     "pools of machines that wait (admin)": "待機中の機械（管理者）",
+    "Empty a server: show what would move where, ask, then move one machine at a time.": (
+        "サーバーを空にします。何がどこへ移るかを示し、確認してから 1 台ずつ移します。"
+    ),
+    "Only show what would happen.": "何が起こるかを示すだけにします。",
+    "Let a server take machines again.": "サーバーがまた機械を受け入れるようにします。",
+    "Say that a server on which nothing runs may be switched off.": (
+        "何も動いていないサーバーを、電源を切ってもよい状態にします。"
+    ),
+    "moves to {target} while it runs": "動いたまま {target} へ移ります",
+    "moves to {target}, off as it is": "止まったまま {target} へ移ります",
+    "ends": "終わります",
+    "moves when it is up, or off": "起動か停止が済んだら移ります",
+    "stays": "残ります",
+    "takes machines": "機械を受け入れます",
+    "is being emptied": "空にしています",
+    "in maintenance": "整備中",
+    "{node} is being emptied": "{node} を空にしています",
+    "Empty {node}? {moving} machines move, {staying} stay; their owners are told.": (
+        "{node} を空にしますか。{moving} 台が移り、{staying} 台が残ります。所有者に知らせます。"
+    ),
+    "So many nodes are silent at once that the fault must be on this side: nothing moves now.": (
+        "一度に多くのノードから応答が途絶えたため、原因はこちら側とみられます。いまは何も移しません。"
+    ),
+    "so many nodes are silent at once that the fault must be on this side: nothing is moved or declared lost": (
+        "一度に多くのノードから応答が途絶えたため、原因はこちら側とみられます。何も移さず、失われたともみなしません"
+    ),
+    "MACHINE": "機械",
+    "OWNER": "所有者",
+    "WHAT HAPPENS": "どうなるか",
+    "WHY": "理由",
+    "there is no machine on {node}": "{node} に機械はありません",
+    "moves to {target}: {percent} %": "{target} へ移っています: {percent} %",
+    "{node} is empty: nothing runs on it": "{node} は空です。何も動いていません",
+    "These are off and have their disks there:": "次の機械は止まっていて、ディスクがそこに残っています:",
+    "what was refused is tried again every minute; garage node activate {node} takes the server back": (
+        "移せなかった機械は 1 分ごとにもう一度試します。garage node activate {node} でサーバーを元に戻せます"
+    ),
+    "{count} machines could not leave {node}": "{node} から移せない機械が {count} 台あります",
+    "its owner wants something else first": "先に所有者の操作を行います",
+    "{name} did not move: {why}": "{name} は移りませんでした: {why}",
+    "{name} is on {target} now": "{name} は {target} に移りました",
+    "{name} runs on {target} now; it stood still for {pause} ms": (
+        "{name} は {target} で動いています（止まっていた時間 {pause} ミリ秒）"
+    ),
+    "{name} moves to {target}": "{name} を {target} へ移しています",
+    "emptying {node}": "{node} を空にしています",
+    "its libvirt does not answer": "libvirt が応答しません",
+    "its netd does not answer": "netd が応答しません",
+    "its server is being emptied": "サーバーを空にしています",
+    "it moves to {target} ({percent} %); it keeps its addresses, and connections stay open": (
+        "{target} へ移っています（{percent} %）。アドレスは変わらず、接続も切れません"
+    ),
+    "its server {node} is being emptied: it moves to another one": (
+        "サーバー {node} を空にしているため、別のサーバーへ移ります"
+    ),
+    "its server {node} is in maintenance: it cannot start there": "サーバー {node} は整備中のため、起動できません",
+    "notice": "お知らせ",
     "For admins.": "管理者のためのコマンド。",
     "Machines that are booted in advance.": "あらかじめ起動しておく機械。",
     "How many wait, what they hold, how often a request found one in the last week.": (

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from garage.core import labels, late, names, sshkeys
+from garage.core.node_states import NodeState
 from garage.core.placement import shortfall
 from garage.core.pool import Cold
 from garage.core.refusal import short
@@ -220,6 +221,7 @@ def start(ctx: Context, caller: Caller, ref: str) -> MachineView:
                 hint=N_("renew it first: garage machine renew {name}"),
                 name=machine.name,
             )
+        _check_node(session, machine)
         if State(machine.state) in (State.STOPPED, State.FAILED):
             room = capacity.room_of(session, ctx, machine.node, without=machine)
             demand = Demand(machine.vcpus, machine.memory_mib, 0)
@@ -227,6 +229,17 @@ def start(ctx: Context, caller: Caller, ref: str) -> MachineView:
                 raise short(room, demand, capacity.stoppable(session, machine.project_id or ""))
         machine.wants_running = True
         return _done(session, ctx, caller, machine, Event.START, "machine.start")
+
+
+def _check_node(session: Session, machine: Machine) -> None:
+    if session.get_one(Node, machine.node).state == NodeState.MAINTENANCE.value:
+        raise GarageError(
+            "wrong_state",
+            N_("the node {node}, where {name} has its disk, is in maintenance"),
+            hint=N_("it can start when an admin has taken the node back, or moved the machine"),
+            node=machine.node,
+            name=machine.name,
+        )
 
 
 def stop(ctx: Context, caller: Caller, ref: str) -> MachineView:

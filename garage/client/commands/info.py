@@ -7,10 +7,11 @@ import json
 import click
 
 from garage.client import output
+from garage.client.commands.drain import NODE_STATES, activate, drain, maintenance
 from garage.client.commands.explain import label
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
-from garage.client.words import _
+from garage.client.words import N_, _
 
 
 @click.group("image", cls=Group, help=_("What machines boot."))
@@ -53,11 +54,22 @@ def node_list(cli: Cli) -> None:
     output.show_list(cli, cli.api().get("/nodes")["items"], columns)
 
 
-node.add_command(label)
+SILENCES = {
+    "hypervisor": N_("its libvirt does not answer"),
+    "netd": N_("its netd does not answer"),
+    "both": N_("silent"),
+}
 
 
 def _node_state(item: Item) -> str:
-    return item["hypervisor_error"] or item["netd_error"] or _("all well")
+    """What the admin wants of it, and what is wrong with it."""
+    wanted = "" if item["state"] == "active" else _(NODE_STATES[item["state"]])
+    wrong = _(SILENCES[item["silence"]]) if item["silence"] else item["netd_error"]
+    return "; ".join(text for text in (wanted, wrong) if text) or _("all well")
+
+
+for command in (label, drain, activate, maintenance):
+    node.add_command(command)
 
 
 @click.group("audit", cls=Group, help=_("Who did what."))

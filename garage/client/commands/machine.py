@@ -129,7 +129,7 @@ def list_(cli: Cli, project: str | None, state: str | None, search: str | None, 
         items,
         (
             (_("NAME"), short),
-            (_("STATE"), lambda item: state_word(item["state"], item["step"])),
+            (_("STATE"), lambda item: state_word(item["state"], item["step"]) + _on_the_move(item)),
             (_("ADDRESS"), lambda item: item["ipv4"]),
             (_("SIZE"), lambda item: item["size"]),
             (_("IMAGE"), lambda item: item["image"]),
@@ -160,6 +160,7 @@ def show_machine(cli: Cli, item: Item) -> None:
             (_("state"), lambda item: f"{state_word(item['state'], item['step'])}, {local_time(item['state_since'])}"),
             (_("error"), lambda item: (item["error"] or {}).get("detail")),
             ("", lambda item: (item["error"] or {}).get("hint")),
+            (_("notice"), _notice),
             (_("node trouble"), lambda item: item["node_error"]),
             (_("address"), lambda item: f"{item['ipv4']}  {item['ipv6']}"),
             (_("DNS name"), lambda item: item["fqdn"]),
@@ -172,6 +173,27 @@ def show_machine(cli: Cli, item: Item) -> None:
             ("ssh", lambda item: f"garage ssh {short(item)}" if item["state"] == "ready" else None),
         ),
     )
+
+
+def _on_the_move(item: Item) -> str:
+    """In a list: ", moves to node2: 40 %"."""
+    if item["moving_to"]:
+        return ", " + _("moves to {target}: {percent} %").format(
+            target=item["moving_to"], percent=item["moved_percent"]
+        )
+    return ", " + _("its server is being emptied") if item["node_state"] == "draining" else ""
+
+
+def _notice(item: Item) -> str | None:
+    """What its owner should know of the server that it is on."""
+    if item["moving_to"]:
+        text = _("it moves to {target} ({percent} %); it keeps its addresses, and connections stay open")
+        return text.format(target=item["moving_to"], percent=item["moved_percent"])
+    if item["node_state"] == "draining":
+        return _("its server {node} is being emptied: it moves to another one").format(node=item["node"])
+    if item["node_state"] == "maintenance":
+        return _("its server {node} is in maintenance: it cannot start there").format(node=item["node"])
+    return None
 
 
 def _size(item: Item) -> str:

@@ -16,7 +16,7 @@ from garage.client.api import Api
 from garage.client.errors import ClientError, local_error
 from garage.client.profiles import Profile
 from garage.client.state import Cli, Command, pass_cli
-from garage.client.words import _
+from garage.client.words import N_, _
 
 
 @click.command("login", cls=Command, help=_("Sign in to a controller; it becomes the current one."))
@@ -122,6 +122,11 @@ def _revoke(profile: Profile) -> bool:
     return False
 
 
+FAULT_OURS = N_(
+    "so many nodes are silent at once that the fault must be on this side: nothing is moved or declared lost"
+)
+
+
 @click.command("status", cls=Command, help=_("Who you are, and whether everything answers."))
 @pass_cli
 def status(cli: Cli) -> None:
@@ -137,6 +142,7 @@ def status(cli: Cli) -> None:
             (_("organisation"), lambda item: f"{item['organisation']}, {item['site']}"),
             (_("version"), lambda item: item["version"]),
             (_("state"), lambda item: _("all well") if item["ready"] else _("not answering: ") + ", ".join(broken)),
+            ("", lambda item: _(FAULT_OURS) if item["fault_ours"] else None),
             (_("machines"), lambda item: item["machines"]),
             (_("a new machine takes"), lambda item: _seconds(item["forecast"]["seconds"])),
         ),
