@@ -15,6 +15,7 @@ from garage.client.words import _
 Item = dict[str, Any]
 Show = Callable[[Item, list[Item]], None]
 """Told (the drain as it is, moves that have ended since it was told last, the oldest first)."""
+OFF = ("stopped", "failed", "lost")
 LOOK = 1.0
 """Seconds between two looks."""
 
@@ -43,7 +44,9 @@ def over(drain: Item) -> bool:
     """Nothing moves, and nothing will before somebody does something, or a minute has passed."""
     if drain["state"] != "draining":
         return True
-    return not any(item["moving"] or _will_go(item) for item in drain["machines"]) and bool(drain["machines"])
+    busy = any(item["moving"] or _will_go(item) for item in drain["machines"])
+    runs = any(item["state"] not in OFF for item in drain["machines"])
+    return not busy and runs  # where nothing runs any more, its worker says so in a moment
 
 
 def _will_go(item: Item) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Response, request, url_for
 
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
-from garage.services import accounts, audits, nodes, pool_views
+from garage.services import accounts, audits, drains, nodes, pool_views, silencing
+from garage.services.context import Caller, Context
 from web import forms
+from web.i18n import told
 from web.pages.base import bp, page, refused, to
 from web.session import admin, caller, ctx
 
@@ -49,7 +53,31 @@ def user_disable(name: str, action: str) -> Response:
 def nodes_list() -> Response:
     who = caller()
     pools = pool_views.listing(ctx(), who) if who.admin and ctx().config.pool_ram_share else None
-    return page("nodes.html", nodes=nodes.listing(ctx(), who), pools=pools)
+    ours = who.admin and silencing.fault_is_ours(ctx())
+    return page("nodes.html", nodes=nodes.listing(ctx(), who), pools=pools, ours=ours)
+
+
+@bp.get("/nodes/<name>")
+def node_page(name: str) -> Response:
+    """What emptying it would do, or how far that is."""
+    who, name = admin(), forms.reference(name)
+    drain = drains.preview(ctx(), who, name)
+    node = next(node for node in nodes.listing(ctx(), who) if node.name == name)
+    return page("node.html", drain=drain, node=node, told=lambda reason: told(GarageError.from_dict(reason)))
+
+
+SAYINGS: dict[str, Callable[[Context, Caller, str], object]] = {
+    "drain": drains.drain,
+    "activate": drains.activate,
+    "maintenance": drains.maintain,
+}
+
+
+@bp.post("/nodes/<name>/<any(drain, activate, maintenance):what>")
+def node_say(name: str, what: str) -> Response:
+    name = forms.reference(name)
+    SAYINGS[what](ctx(), admin(), name)
+    return to("node_page", name=name)
 
 
 @bp.post("/pools/<image>/<size>")

@@ -26,6 +26,7 @@ function listen() {
   stream = new EventSource(url);
   stream.addEventListener("open", lookAgain); // what happened between the page and the stream
   stream.addEventListener("machine", (event) => changed(JSON.parse(event.data)));
+  stream.addEventListener("node", () => all("[data-nodes]").forEach((place) => htmx.trigger(place, "changed")));
   stream.addEventListener("site", () => document.dispatchEvent(new Event("garage:site"))); // sites.js
   stream.addEventListener("reset", lookAgain);
   stream.addEventListener("error", () => stream?.readyState === EventSource.CLOSED && later());
@@ -36,6 +37,7 @@ const told = new Map(); // machine → since when, by the stream, it is what it 
 function changed({ id, state, state_since }) {
   told.set(id, state_since);
   for (const place of all(`[data-machine="${CSS.escape(id)}"]`)) htmx.trigger(place, "changed");
+  for (const place of all("[data-drain]")) htmx.trigger(place, "changed");
   const quota = document.getElementById("quota");
   if (quota && (state === "preparing" || state === "gone")) htmx.trigger(quota, "changed");
 }
@@ -66,6 +68,7 @@ function refresh() {
 // after a gap: the list as a whole, or the one machine
 function lookAgain() {
   document.dispatchEvent(new Event("garage:site"));
+  for (const place of all("[data-nodes]")) htmx.trigger(place, "changed");
   if (document.getElementById("list")) htmx.ajax("GET", location.pathname + location.search, { target: "#list", select: "#list", selectOOB: "#quota", swap: "outerMorph" });
   else for (const place of all("[data-machine]")) htmx.trigger(place, "changed");
 }
