@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,7 +13,6 @@ from garage.errors import GarageError
 from garage.services import capacity, drains, events, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from garage.worker import failpoint
 from tests.conftest import Clock
 from tests.inproc.nodes_rig import Nodes, nodes_rigged
 
@@ -45,72 +43,6 @@ def test_machines_move_one_at_a_time_and_nothing_is_lost(two: Nodes, admin: Call
         assert "work" in fake.files[ref]
     assert [(move.machine_id, move.way, move.error) for move in two.moves()] == [(ref, "live", None) for ref in here]
     assert all(move.pause_ms for move in two.moves())
-
-
-class Death(BaseException):
-    """Of a worker, in the middle of an effect."""
-
-
-class Deaths:
-    """`failpoint.step` that ends the workers before their N-th step from `order(N)` on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left, self.dead = 0, False
-        monkeypatch.setattr(failpoint, "step", self._step)
-
-    def order(self, number: int) -> None:
-        self.left, self.dead = number, False
-
-    def _step(self) -> None:
-        if self.left and not self.dead:
-            self.left -= 1
-            self.dead = not self.left
-        if self.dead:
-            raise Death
-
-
-@pytest.mark.parametrize("outlives", [False, True], ids=["migration ends, too", "migration goes on"])
-@pytest.mark.parametrize("way", ["live", "cold"])
-def test_killed_anywhere_it_is_at_one_node(
-    two: Nodes, admin: Caller, monkeypatch: pytest.MonkeyPatch, way: str, outlives: bool
-) -> None:
-    deaths = Deaths(monkeypatch)
-    for server in two.servers.values():
-        server.fake.faults.migration_outlives = outlives
-    ref = two.ready("m")
-    if way == "cold":
-        machines.stop(two.ctx, two.caller, ref)
-        two.until(ref, "stopped")
-    left: list[object] = []
-    for point in itertools.count(1):
-        source = two.row(ref).node
-        deaths.order(point)
-        drains.drain(two.ctx, admin, source)
-        two.empty(source, unless=lambda: deaths.dead)
-        died, deaths.left = deaths.dead, 0
-        if died:
-            two.abandon()
-            deaths.dead = False
-            row = two.moves()[-1]
-            left.append((row.step, row.spec is not None, row.ended_at is not None, len(two.where(ref))))
-            two.begin()
-        two.empty(source)
-        if way == "cold":
-            two.off(ref)
-        row = two.row(ref)
-        assert row.node != source, f"killed before step {point}: {left[-1:]}"
-        assert row.moving_to is None
-        assert two.where(ref) == [row.node], f"killed before step {point}: {left[-1:]}"
-        fake = two.servers[row.node].fake
-        assert "work" in fake.files[ref]
-        assert row.state == ("ready" if way == "live" else "stopped")
-        assert fake.look(ref) == Domain(Power.RUNNING if way == "live" else Power.OFF)
-        starts = sum(call == ("start", ref) for server in two.servers.values() for call in server.fake.calls)
-        assert starts == 1 or way == "cold", "the guest never boots again"
-        drains.activate(two.ctx, admin, source)
-        if not died:
-            break
-    assert len(set(left)) >= 5, left
 
 
 def test_what_is_refused_is_named_tried_again_and_left_as_the_admin_wishes(two: Nodes, admin: Caller) -> None:

@@ -140,7 +140,6 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
         "tokens": accounts.create_token(ctx, alice, "hers")[0].id,
         "users": "alice",
-        "nodes": ctx.config.node,
         "projects": projects.create(ctx, alice, "arms").id,
         "site-invitations": invitations.invite(ctx, admin, "nagoya")[0].id,
         "sites": "one",

@@ -89,7 +89,7 @@ def test_one_way_alone_is_shown_and_changes_no_machine(six: Nodes, admin: Caller
         six.deaf.add(node)
     else:
         six.servers[node].fake.faults.away = True
-    six.wait(30)
+    six.wait(20)
     assert six.row(ref).state == "ready"
     assert six.node(node).silent_since is None
     assert next(view for view in nodes.listing(six.ctx, admin) if view.name == node).silence == way
@@ -101,7 +101,7 @@ def test_when_many_are_silent_the_fault_is_ours(six: Nodes, admin: Caller) -> No
     others = [name for name in six.servers if name != node]
     drains.drain(six.ctx, admin, others[-1])
     cut(six, node, others[0])
-    six.wait(30)
+    six.wait(20)
     assert six.node(node).silent_since is not None, "it is silent, and that is shown"
     assert six.row(ref).state == "ready", "but nothing is declared"
     assert drains.preview(six.ctx, admin, node).ours
