@@ -73,6 +73,8 @@ class Wanted:
     keys_applied: bool = True
     warm: bool = False
     """A pool machine that has booted and waits, paused."""
+    ran: bool = False
+    """It was `ready` once: its disk holds what somebody did."""
     taken: bool = False
     """Out of a pool: it gets its identity while it runs, instead of a boot."""
     move: Move | None = None
@@ -113,6 +115,7 @@ class Fault(StrEnum):
 
     BOOT_TIMEOUT = "boot_timeout"
     CRASH = "crash"
+    DISK_GONE = "disk_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +400,8 @@ def _boot_anew(machine: Wanted, seen: Seen) -> list[Change]:
     """A start that was asked for; what is left of an earlier run may still be there."""
     domain = seen.domain
     if domain is None or not domain.active:
+        if machine.ran and not seen.disk:  # a new one would look as if its data had never been
+            return [Fire(Event.ERROR, Fault.DISK_GONE)]
         return _bring_up(machine, seen, MarkStarted(), again=True)
     if domain.power is Power.CRASHED:
         return [Destroy()]

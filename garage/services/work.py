@@ -221,6 +221,7 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
         keys_applied=machine.keys_applied,
         warm=machine.warm,
         taken=machine.taken,
+        ran=machine.ready_at is not None,
         move=move,
     )
 

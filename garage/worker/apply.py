@@ -113,6 +113,12 @@ def _error(config: Config, fault: Fault) -> GarageError:
             hint=N_("look at the last console lines; then start it again, or delete it and make another"),
             seconds=round(config.boot_timeout),
         )
+    if fault is Fault.DISK_GONE:
+        return GarageError(
+            "boot_failed",
+            N_("its disk is not on its server any more"),
+            hint=N_("ask whoever runs the server; if the disk is lost, delete the machine and make another"),
+        )
     return GarageError(
         "boot_failed",
         N_("its system crashed"),

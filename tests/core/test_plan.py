@@ -49,6 +49,7 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("lease ended while it was silent", S.BOOTING, {"wants_running": False}, replace(FILES, domain=RUNNING), [Fire(Event.STOP)]),
     ("start again", S.BOOTING, {"started": False}, replace(FILES, domain=BY_GUEST), [p.WriteSeed(), *ON, p.MarkStarted()]),
     ("start again after a failed preparation", S.BOOTING, {"started": False}, NOTHING, [*DISK, *ON, p.MarkStarted()]),
+    ("start again, its disk is gone", S.BOOTING, {"started": False, "ran": True}, NOTHING, [Fire(Event.ERROR, Fault.DISK_GONE)]),
     ("start again, rules missing", S.BOOTING, {"started": False}, replace(FILES, network_version=0), [Show("network"), Wait("network")]),
     ("start again, killed after start", S.BOOTING, {"started": False}, replace(FILES, domain=RUNNING), [p.MarkStarted()]),
     ("start again, panicked one still there", S.BOOTING, {"started": False}, replace(FILES, domain=PANICKED), [p.Destroy()]),
