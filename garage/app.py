@@ -18,7 +18,7 @@ import click
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from garage import config as configuration
-from garage.config import Config
+from garage.config import POLICIES, Config
 from garage.db.migrate import migrate
 from garage.db.session import Database
 from garage.errors import N_, GarageError, fill
@@ -130,6 +130,43 @@ def link_command(name: str) -> None:
     ctx = make_context(configuration.load())
     token = accounts.reset_link(ctx, Caller("", "garage-server", admin=True), name)
     _emit({"link": f"{ctx.config.outside}/welcome/{token}"})
+
+
+@main.command("simulate")
+@click.option(
+    "--nodes", type=click.IntRange(1, 5000), default=40, show_default=True, help="Servers of the simulated fleet."
+)
+@click.option(
+    "--machines", type=click.IntRange(1, 50_000), default=600, show_default=True, help="That exist on average."
+)
+@click.option("--minutes", type=click.IntRange(1, 100_000), default=240, show_default=True, help="Simulated time.")
+@click.option(
+    "--lifetime", type=click.IntRange(1, 100_000), default=240, show_default=True, help="Mean minutes of a machine."
+)
+@click.option(
+    "--policy", "policies", type=click.Choice(POLICIES), multiple=True, help="Several are run one after another."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same requests.")
+def simulate_command(
+    nodes: int, machines: int, minutes: int, lifetime: int, policies: tuple[str, ...], seed: int
+) -> None:
+    """Try placement policies on a simulated fleet, in a database that is thrown away; no server is touched."""
+    from garage.core.arrivals import Load
+    from garage.simulation import simulate
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config, load = configuration.load(), Load(machines, minutes, lifetime)
+    found = []
+    for policy in policies or (config.placement_policy,):
+        told = [-1]
+
+        def tell(done: float, what: str, policy: str = policy, told: list[int] = told) -> None:
+            if (tenth := int(10 * done)) != told[0]:
+                told[0] = tenth
+                _progress(f"{policy}: {what}", done)
+
+        found.append(simulate(replace(config, placement_policy=policy), nodes, load, seed, tell))
+    _emit({"items": found})
 
 
 def _progress(step: str, fraction: float) -> None:

@@ -27,6 +27,17 @@ STATES: dict[str, str] = {
 }
 
 HELP: dict[str, str] = {
+    "Try placement policies on a simulated fleet; no server is touched. Runs on the controller's own server.": (
+        "模擬のサーバー群で配置の方針を試します。実際のサーバーには触れません。コントローラーのサーバーで実行してください。"
+    ),
+    "Servers of the fleet.": "サーバーの台数。",
+    "Machines that exist on average.": "平均して存在する機械の台数。",
+    "Simulated time.": "模擬する時間（分）。",
+    "How many minutes a machine lives.": "機械の平均寿命（分）。",
+    "May be given several times, to compare.": "何度か指定すると比べられます。",
+    "The same seed draws the same requests.": "同じ値なら同じ要求の列になります。",
+    "run it on the server where the garage runs": "ガレージが動いているサーバーで実行してください",
+    "the garage's own program is not installed here": "このコンピューターにはガレージ本体のプログラムがありません",
     "Why a machine is where it is; without NAME: where one would go, and what each node lacks.": (
         "機械がなぜそのノードにあるかを説明します。NAME を省くと、作るとしたらどこに置かれ、ほかのノードには何が足りないかを表示します。"
     ),
@@ -286,6 +297,14 @@ HELP: dict[str, str] = {
 }
 
 TABLES: dict[str, str] = {
+    "POLICY": "方針",
+    "REQUESTS": "要求",
+    "REFUSED": "断った数",
+    "MEMORY USED": "メモリ使用率",
+    "VCPU USED": "vCPU 使用率",
+    "FRAGMENTED": "断片化",
+    "NODES USED": "使用ノード",
+    "TO PLACE, P50 / P95": "配置時間 P50 / P95",
     "NODE": "ノード",
     "SCORE": "点数",
     "WHY": "理由",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from garage.client import output
+from garage.client.commands import simulate
 from garage.client.output import Item
 from garage.client.state import Cli, Group, pass_cli
 from garage.client.words import _
@@ -13,6 +14,9 @@ from garage.client.words import _
 @click.group("admin", cls=Group, help=_("For admins."))
 def admin() -> None:
     pass
+
+
+admin.add_command(simulate.simulate)
 
 
 @admin.group("pool", cls=Group, help=_("Machines that are booted in advance."))
