@@ -57,6 +57,8 @@ class Overlay:
         self.member: Membership | None = None
         self.spec: LinkSpec | None = None
         """Without links to nodes that only the registry calls this site's own."""
+        self._signed: LinkSpec | None = None
+        """As the registry signed it."""
         self.strangers: tuple[str, ...] = ()
         """What is to be said of those."""
         self.table: Table | None = None
@@ -82,8 +84,7 @@ class Overlay:
         """Read the membership and the last good documents; False where there is none. Nothing is applied yet."""
         member = self.home.membership()
         if member != self.member:
-            self.spec = self.table = None
-            self.strangers = ()
+            self._forget()
         self.member = member
         if member is None:
             return False
@@ -97,12 +98,12 @@ class Overlay:
 
     def take(self, news: News) -> list[str]:
         """Check, apply and remember; raises SpecError (refused, the last good ones stay) or NetdError (could not be applied)."""
-        before = self.spec, self.table, self.strangers
+        before = self.spec, self.table, self.strangers, self._signed
         self.check(news)
         try:
             changes = self.apply()
         except Exception:
-            self.spec, self.table, self.strangers = before
+            self.spec, self.table, self.strangers, self._signed = before
             raise
         for path, sealed in ((self.home.spec, news.spec), (self.home.table, news.table)):
             if sealed is not None:
@@ -122,8 +123,21 @@ class Overlay:
         if (newest := spec or self.spec) and (allotted := table or self.table):
             check_asns(newest, allotted)
         if spec:
-            self.spec, self.strangers = without_strangers(spec, self.config.peers)
+            self._signed = spec
+            self._admit(self.node.spec)
         self.table = table or self.table
+
+    def _admit(self, own: NodeSpec | None) -> None:
+        """Take of the registry's links to this very site's nodes those that this server's root or its controller has named."""
+        if self._signed is None:
+            return
+        admitted = without_strangers(self._signed, {*self.config.peers, *(own.peers if own else ())})
+        if (self.spec, self.strangers) != admitted:
+            self.spec, self.strangers = admitted
+
+    def _forget(self) -> None:
+        self.spec = self.table = self._signed = None
+        self.strangers = ()
 
     def _closed(self) -> dict[str, str]:
         """Networks into which no link's own addresses may be put: the floor's, those this server stands in, the site's own."""
@@ -141,6 +155,7 @@ class Overlay:
 
     def view(self, own: NodeSpec, floor: Floor) -> View:
         """For the node's filters and names, and for routes, which take nothing that these leave out."""
+        self._admit(own)
         if self.spec is None or self.table is None:
             return View()
         prefixes, made_of = (own.bridge.site_ipv4, own.bridge.site_ipv6), (self.spec, self.table)
@@ -232,8 +247,8 @@ class Overlay:
             for part in (self.routes, self.tunnels):
                 part.stop(self.config.instance)
             Tc(self.config.state_dir).stop()
-            self.member = self.spec = self.table = None
-            self.strangers = ()
+            self.member = None
+            self._forget()
             self.node.reapply()
 
 

@@ -53,8 +53,8 @@ async def report(request: Request) -> Response:
 async def invitation(request: Request) -> Response:
     """200 with a token for `netd join` when this garage keeps a registry that the node has not joined yet, else 204."""
     held = parts(request)
-    await _node(held.ctx, request)
-    token = await run_in_threadpool(own_site.invitation, held.ctx)
+    name = await _node(held.ctx, request)
+    token = await run_in_threadpool(own_site.invitation, held.ctx, name)
     headers = {"Cache-Control": "no-store"}
     return (
         Response(token, media_type="text/plain", headers=headers)

@@ -231,14 +231,21 @@ def _enrol_own(session: Session, ctx: Context, caller: Caller, own_name: str | N
     audit(session, ctx, caller.name, "site.own", name)
 
 
-def own_invitation(ctx: Context) -> str | None:
-    """The token by which this server's netd joins the registry in its own process; None when it is a member, or when nobody was
-    invited yet. For the composition root, never for an API; a new one each time, good for an hour."""
+def own_invitation(ctx: Context, node: str = "garage") -> str | None:
+    """The token by which the netd of a node of this garage (by default: of this very server) joins the registry in its own process; None
+    when it is a member, or when nobody was invited yet. For that netd, never for an API; a new one each time, good for an hour."""
     with ctx.db.write() as session:
         lock(session)
         site = session.scalars(select(Site).where(Site.own)).first()
-        if site is None or session.scalar(select(SiteNode.id).where(SiteNode.site_id == site.id).limit(1)):
+        if site is None or is_member(session, site, node):
             return None
-        unused = SiteInvitation.own, SiteInvitation.used_at.is_(None)
+        unused = SiteInvitation.own, SiteInvitation.used_at.is_(None), SiteInvitation.created_by == node
         session.execute(delete(SiteInvitation).where(*unused))
-        return _issue(session, ctx, site.name, "garage", OWN_SECONDS, own=True, node=True)[1]
+        return _issue(session, ctx, site.name, node, OWN_SECONDS, own=True, node=True)[1]
+
+
+def is_member(session: Session, site: Site, node: str) -> bool:
+    """Whether the node of that name, or for "garage" any, has joined the registry's own site."""
+    query = select(SiteNode.id).where(SiteNode.site_id == site.id)
+    named = query if node == "garage" else query.where(SiteNode.name == node)
+    return session.scalar(named.limit(1)) is not None

@@ -54,6 +54,7 @@ def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
         machines=tuple(
             _machine_net(machine, project or names.SPARES, node.name) for machine, project in session.execute(query)
         ),
+        peers=tuple(session.scalars(select(Node.name).where(Node.name != node.name).order_by(Node.name))),
     )
 
 
@@ -95,12 +96,17 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
         )
         row.reported_at, row.boot_id = ctx.clock(), said.boot_id
         heard(session, ctx, row)
-        if said.site and said.domain:
-            own_site.rename(session, ctx, node, said.site, said.domain)
-        own_site.hear(session, (said.ipv4, said.ipv6) if said.ipv4 and said.ipv6 else None)
+        if not row.address:  # the controller's own server: no other node has a say in what the site is
+            _hear_of_site(session, ctx, node, said)
         if before != (row.applied_version, row.refusal):
             data = {"applied_version": row.applied_version, "refused": bool(row.refusal)}
             session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node, data=data))
+
+
+def _hear_of_site(session: Session, ctx: Context, node: str, said: wire.Report) -> None:
+    if said.site and said.domain:
+        own_site.rename(session, ctx, node, said.site, said.domain)
+    own_site.hear(session, (said.ipv4, said.ipv6) if said.ipv4 and said.ipv6 else None)
 
 
 def listing(ctx: Context, _caller: Caller) -> list[NodeView]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from garage.core.renumber import Prefixes
 from garage.db.models import Node, Setting
-from garage.db.overlay_models import Site, SiteNode
+from garage.db.overlay_models import Site
 from garage.services import invitations
 from garage.services.context import Context, audit
 
@@ -94,10 +94,10 @@ def rename(session: Session, ctx: Context, actor: str, site: str, domain: str) -
     return True
 
 
-def invitation(ctx: Context) -> str | None:
-    """The token by which this garage's own netd joins the registry beside it; None while nobody was invited, and once it is a member."""
+def invitation(ctx: Context, node: str) -> str | None:
+    """The token by which the netd of this garage's node joins its registry; None while nobody was invited, and once it is a member."""
     with ctx.db.read() as session:
         own = session.scalars(select(Site).where(Site.own)).first()
-        if own is None or session.scalar(select(SiteNode.id).where(SiteNode.site_id == own.id).limit(1)):
+        if own is None or invitations.is_member(session, own, node):
             return None
-    return invitations.own_invitation(ctx)
+    return invitations.own_invitation(ctx, node)

@@ -71,6 +71,7 @@ def _check_clock(ctx: Context, theirs: float) -> None:
 def _admit(session: Session, ctx: Context, invitation: SiteInvitation, request: wire.JoinRequest) -> None:
     """Rows of the new node (and site), links to others, the invitation used up."""
     _check_ports(request)
+    _check_bearer(invitation, request.node)
     _check_key(session, request.key)
     site = _site(session, ctx, invitation, request)
     node = _node(ctx, site, request)
@@ -100,6 +101,12 @@ def _check_ports(request: wire.JoinRequest) -> None:
             count=request.ports,
             first=request.port,
         )
+
+
+def _check_bearer(invitation: SiteInvitation, node: str) -> None:
+    """A node of this very garage joins under its own name alone: under another one its peers would take it for that one."""
+    if invitation.own and invitation.created_by not in ("garage", node):
+        raise GarageError("forbidden", N_("{node} reports about itself alone"), node=invitation.created_by)
 
 
 def _check_key(session: Session, key: str) -> None:

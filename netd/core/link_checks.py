@@ -68,8 +68,9 @@ def check_asns(spec: LinkSpec, table: Table) -> None:
 
 
 def without_strangers(spec: LinkSpec, peers: Collection[str]) -> tuple[LinkSpec, tuple[str, ...]]:
-    """The spec without links to nodes that the registry calls this site's own and `peers`, what the server's root has named, does not; and
-    what is to be said of them. Such a node would speak with this site's addresses, also while other sites' traffic is stopped."""
+    """The spec without links to nodes that the registry calls this site's own and `peers`, what the server's root or its controller has
+    named, does not; and what is to be said of them. Such a node would speak with this site's addresses, also while other sites' traffic is
+    stopped."""
     strange = [link for link in spec.links if link.peer_site == spec.site and link.peer_node not in peers]
     if not strange:
         return spec, ()
@@ -77,7 +78,8 @@ def without_strangers(spec: LinkSpec, peers: Collection[str]) -> tuple[LinkSpec,
     order = spec.order if spec.order and spec.order.link not in gone else None
     kept = replace(spec, links=tuple(link for link in spec.links if link.number not in gone), order=order)
     names = sorted({link.peer_node for link in strange})
-    return kept, tuple(f"node {name} of this very site: “peers” in netd.toml does not name it" for name in names)
+    said = "of this very site: neither its controller nor “peers” in netd.toml names it"
+    return kept, tuple(f"node {name} {said}" for name in names)
 
 
 def without_closed(spec: LinkSpec, closed: Iterable[str], near: Iterable[str], office: Iterable[str] = ()) -> LinkSpec:

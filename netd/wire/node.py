@@ -52,6 +52,8 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     domain: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]+\Z", max_length=200)]
     """The site's domain, e.g. "home.garage.internal"; a machine is NAME.PROJECT.DOMAIN."""
     machines: tuple[MachineNet, ...] = ()
+    peers: tuple[Label, ...] = ()
+    """The controller's other nodes of this site: the registry may link them with this one as such."""
 
 
 class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -58,7 +58,7 @@ def test_a_node_that_the_servers_root_has_not_named_gets_no_link(paused: bool) -
     spec = msgspec.structs.replace(SPEC, links=(LINK, INSIDE), order=order)
     kept, said = without_strangers(spec, ())
     assert (kept.links, kept.order) == ((LINK,), None)
-    assert said == ("node node2 of this very site: “peers” in netd.toml does not name it",)
+    assert said == ("node node2 of this very site: neither its controller nor “peers” in netd.toml names it",)
     view = make_overlay("tst", kept, TABLE, Floor(), OWN, paused=paused)
     assert [peer.inside for peer in view.peers] == [False]
     text = skeleton(Desired(NODE, Floor(), view))

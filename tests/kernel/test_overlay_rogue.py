@@ -216,7 +216,7 @@ def test_a_node_that_only_the_registry_calls_this_sites_own_gets_no_link(taken: 
     before = len(taken.sinks["internet"].texts())
     said = taken.rogue.tell(spec={"links": (*spec.links, thief)})
     assert said.refusal is None, pretty(said)
-    words = "node node9 of this very site: “peers” in netd.toml does not name it"
+    words = "node node9 of this very site: neither its controller nor “peers” in netd.toml names it"
     assert words in said.problems
     assert words in taken.hostile.net.sites["nagoya"].netd("status")
     instance = taken.hostile.net.sites["nagoya"].network.instance
