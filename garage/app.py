@@ -47,9 +47,10 @@ def make_web(ctx: Context) -> Any:
     import web
     from garage.api.app import make_flask
     from garage.gateway.app import make_asgi
+    from garage.shell.strangers import SshStrangers
     from web.i18n import translate_error
 
-    flask_app = make_flask(ctx, translate=translate_error)
+    flask_app = make_flask(ctx, translate=translate_error, strangers=SshStrangers())
     web.register(flask_app, ctx)
     return make_asgi(ctx, flask_app)
 
@@ -90,13 +91,16 @@ def web_command() -> None:
 @main.command("worker")
 def worker_command() -> None:
     """Make machines what they should be."""
+    from garage.worker.adding import Adder
     from garage.worker.main import run
 
     config = configuration.load()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    run(make_context(config), config, stop)
+    ctx = make_context(config)
+    Adder(ctx, config).start(stop)
+    run(ctx, config, stop)
 
 
 @main.command("park")

@@ -30,12 +30,16 @@ from garage.db.migrate import migrate
 from garage.db.session import Database, sqlite_path
 from garage.errors import N_, GarageError
 from garage.services import accounts, images, setup
+from garage.services.adding import SSH_KEY
 from garage.services.context import Caller, Context
+from garage.shell.authority import FOLDER, Authority, make_ssh_key
 from garage.shell.run import run
 from garage.shell.tls import fingerprint, make_certificate
 
 USER = "garage"
 """The unprivileged user of the web process; where it does not exist (tests) everything stays the caller's."""
+WEB_KEYS = ("secret.key", "controller.key", "tls.key", "tls.crt")
+"""What the web process reads of `keys/`; the worker's keys to other servers are root's alone."""
 INSTANCE_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -127,6 +131,8 @@ def _keys(home: Path, config: Config) -> str:
     if not (keys / "controller.key").exists():
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write(keys / "controller.key", pem, 0o600)
+    make_ssh_key(home / SSH_KEY)
+    Authority(home / FOLDER, config.instance)
     signer = load_pem_private_key((keys / "controller.key").read_bytes(), password=None)
     public = signer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     _write_if_new(home / "netd" / "controller.pub", public, 0o644)
@@ -224,11 +230,15 @@ def _own(home: Path) -> None:
     if os.geteuid() != 0 or not _user_exists():
         return
     database = sqlite_path(configuration.load({**os.environ, "GARAGE_HOME": str(home)}).sqlalchemy_url)
-    folders = [home / "keys", *([database.parent] if database else [])]
-    for folder in (path for path in folders if path.is_dir()):
-        folder.chmod(0o700)
-        for path in (folder, *folder.iterdir()):
+    if database and database.parent.is_dir():
+        database.parent.chmod(0o700)
+        for path in (database.parent, *database.parent.iterdir()):
             shutil.chown(path, USER, USER)
+    for name in WEB_KEYS:
+        if (home / "keys" / name).exists():
+            shutil.chown(home / "keys" / name, USER, USER)
+    (home / "keys").chmod(0o750)  # whoever may write here could put keys of his own in the place of root's
+    shutil.chown(home / "keys", "root", USER)
     shutil.chown(home / "console", "root", USER)
 
 

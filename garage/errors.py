@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
     "in_use": Kind(409, 12, N_("In use")),
     "idempotency_mismatch": Kind(409, 13, N_("Idempotency key used for something else")),
     "key_in_use": Kind(409, 15, N_("This key belongs to another node")),
+    "unfit_node": Kind(409, 17, N_("This server cannot become a node")),
     "clock_off": Kind(409, 16, N_("The clocks differ")),
     "version_conflict": Kind(412, 14, N_("Changed meanwhile")),
     # limits (20-29)

@@ -125,7 +125,7 @@ class Server:
     def enter(self, argv: Sequence[str], folder: str = "/") -> list[str]:
         """`argv` in the server, to be run from outside."""
         spaces = ("--mount", "--root", "--net", "--pid", "--uts", "--ipc")
-        return ["nsenter", "-t", str(self._pid), *spaces, f"--wd={folder}", *argv]
+        return ["nsenter", "-t", str(self._pid), *spaces, f"--wdns={folder}", *argv]
 
     def run(self, argv: Sequence[str] | str, *, check: bool = True, seconds: float = 120, **more: Any) -> str:
         """A command in it (a string: for bash); its standard output."""

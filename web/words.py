@@ -108,6 +108,12 @@ NODE_EVENTS: dict[str, str] = {
 
 AUDIT: dict[str, str] = {
     "machine.create": N_("asked for a machine"),
+    "node.add": N_("asked for a server to become a node"),
+    "node.add_failed": N_("could not make a server a node"),
+    "node.let_in": N_("put the controller's key on a server"),
+    "node.remove": N_("asked for a node to be removed"),
+    "node.remove_failed": N_("could not remove a node"),
+    "node.removed": N_("removed a node"),
     "machine.start": N_("started a machine"),
     "machine.stop": N_("stopped a machine"),
     "machine.reboot": N_("rebooted a machine"),

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from werkzeug.exceptions import HTTPException
 
 from garage import __version__, metrics
-from garage.api import asyncdoc, drains, info, machines, measurements, people, placement, renumbering, sites
+from garage.api import adding, asyncdoc, drains, info, machines, measurements, people, placement, renumbering, sites
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, check_query, context, invalid, locale
 from garage.api.problem import NAMED, Translate, in_english, problem
@@ -33,8 +33,10 @@ class StrictJson(DefaultJSONProvider):
         raise ValueError("not an object")
 
 
-def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
-    """The app without pages. `translate` gives error texts in the request's language."""
+def make_flask(
+    ctx: Context, *, translate: Translate = in_english, strangers: adding.Strangers | None = None
+) -> OpenAPI:
+    """The app without pages. `translate` gives error texts in the request's language; `strangers` reaches servers that are no nodes."""
     app = OpenAPI(
         "garage",
         info=Info(
@@ -48,7 +50,8 @@ def make_flask(ctx: Context, *, translate: Translate = in_english) -> OpenAPI:
     app.json = StrictJson(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions["garage"], app.extensions["garage_translate"] = ctx, translate
-    parts = (machines, people, info, drains, sites, measurements, renumbering, placement)
+    app.extensions["garage_strangers"] = strangers
+    parts = (machines, people, info, drains, sites, measurements, renumbering, placement, adding)
     for part in (each.api for each in parts):
         app.register_api(part)
     app.register_error_handler(GarageError, _refused)

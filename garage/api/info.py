@@ -10,7 +10,7 @@ from flask import Response
 from garage import __version__
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate
-from garage.services import audits, images, machines, nodes, outlook, own_site, pool_views, silencing
+from garage.services import audits, images, machines, outlook, own_site, pool_views, silencing
 
 api = blueprint("info", "garage")
 
@@ -26,12 +26,6 @@ def list_sizes() -> dict[str, Any]:
 def list_images() -> dict[str, Any]:
     """Images, the current ones first."""
     return items(s.ImageOut, images.listing(context(), caller()))
-
-
-@api.get("/nodes", responses={200: s.NodeList})
-def list_nodes() -> dict[str, Any]:
-    """Nodes with what is free on them."""
-    return items(s.NodeOut, nodes.listing(context(), caller()))
 
 
 @api.get("/pools", responses={200: s.PoolList})

@@ -56,6 +56,10 @@ class Api:
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         return self._send("PATCH", path, json=body)
 
+    def unkeyed(self, path: str, body: dict[str, Any]) -> None:
+        """A POST that is not repeated and leaves no trace: its body is a secret, so the controller shall keep no digest of it."""
+        self._answer("POST", path, keyed=False, json=body)
+
     def put(self, path: str, body: dict[str, Any]) -> Any:
         return self._send("PUT", path, json=body)
 

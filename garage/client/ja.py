@@ -510,4 +510,42 @@ ERRORS: dict[str, str] = {
     "{name} to {peer} was not measured: {reason}": "{name} から {peer} へは測れませんでした: {reason}",
 }
 
-WORDS: dict[str, str] = STATES | HELP | TABLES | SAYINGS | ERRORS
+NODES = {
+    "Believe the host key that it shows.": "サーバーが示すホスト鍵を信じます。",
+    "{name} is no node any more": "{name} はノードから外れました",
+    "{name} is being worked on: garage node show {name}": "{name} は作業中です: garage node show {name}",
+    "Make a server a node: garage node add root@HOST (admin).": "サーバーをノードにします: garage node add root@ホスト名（管理者）。",
+    "installing packages": "パッケージを入れています",
+    "no password came by standard input": "標準入力からパスワードが来ませんでした",
+    "Have a node be none any more, once no machine is on it (admin).": "機械のなくなったノードを外します（管理者）。",
+    "connecting": "接続しています",
+    "left undone:": "できなかったこと:",
+    "Ask for root's password there; it is used once, to put the key.": "root のパスワードを尋ねます。鍵を置くために一度だけ使います。",
+    "STEP": "段階",
+    "certificates": "証明書を作っています",
+    "ERROR": "エラー",
+    "starting netd": "netd を起動しています",
+    "TASK": "作業",
+    "Read that password from standard input.": "そのパスワードを標準入力から読みます。",
+    "Remove node {name}? Its certificates and its key are taken back.": "ノード {name} を外しますか？証明書と鍵を取り消します。",
+    "Show how far it is, until it has ended.": "終わるまで進み具合を表示します。",
+    "waiting for a worker": "ワーカーを待っています",
+    "waiting for its report": "ノードからの報告を待っています",
+    "{name} is a node: {address}": "{name} はノードになりました: {address}",
+    "SHA256:… of its SSH host key, as the server itself shows it.": "サーバー自身が示す SSH ホスト鍵の指紋 SHA256:…。",
+    "copying netd": "netd をコピーしています",
+    "HOST KEY": "ホスト鍵",
+    "The controller's SSH key, for /root/.ssh/authorized_keys (admin).": "コントローラーの SSH 鍵（管理者）。",
+    "Does the server show the same? (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)": "サーバーの表示と同じですか？",
+    "if it is right: --host-key {shown}": "正しければ: --host-key {shown}",
+    "What it shall be called; by default node2, node3 and so on.": "ノードの名前。なければ node2、node3 と続きます。",
+    "checking the server": "サーバーを調べています",
+    "The SSH host key of {host}:": "{host} の SSH ホスト鍵:",
+    "root's password on {host}": "{host} の root のパスワード",
+    "there is no node {name}": "{name} というノードはありません",
+    "it shows {shown}; somebody may be in between": "表示されたのは {shown} です。途中に誰かが入り込んでいるかもしれません",
+    "registering": "登録しています",
+    "A node, and how far it is with being added or removed.": "ノードと、追加・削除の進み具合。",
+}
+
+WORDS: dict[str, str] = STATES | HELP | TABLES | SAYINGS | ERRORS | NODES

@@ -384,4 +384,5 @@ class Idempotency(Base):
     created_at: Mapped[float]
 
 
+import garage.db.node_models  # noqa: E402
 import garage.db.overlay_models  # noqa: E402, F401  (its tables belong to the same metadata)

@@ -61,7 +61,7 @@ def invite(
         raise GarageError("invalid_field", text, hint=hint, pointer="/ttl_seconds")
     with ctx.db.write() as session:
         lock(session)
-        _enrol_own(session, ctx, caller, own_name)
+        enrol_own(session, ctx, caller, own_name)
         _check_name(session, ctx, name, node)
         row, text = _issue(session, ctx, name, caller.name, ttl, own=False, node=node)
         audit(session, ctx, caller.name, "site.invite", name, id=row.id, until=row.expires_at)
@@ -205,7 +205,7 @@ def forget_credentials(session: Session, ctx: Context) -> None:
     session.execute(old.values(credential=None))
 
 
-def _enrol_own(session: Session, ctx: Context, caller: Caller, own_name: str | None) -> None:
+def enrol_own(session: Session, ctx: Context, caller: Caller, own_name: str | None) -> None:
     """The registry's own site has its prefixes before anybody else can ask for them."""
     if (known := session.scalar(select(Site.name).where(Site.own))) is not None:
         if own_name not in (None, known):

@@ -138,6 +138,15 @@ def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]
     return next(view for view in listing(ctx, caller) if view.name == name)
 
 
+def get(ctx: Context, caller: Caller, name: str) -> NodeView:
+    """For admins. Raises `not_found`."""
+    require_admin(caller)
+    if found := [view for view in listing(ctx, caller) if view.name == name]:
+        return found[0]
+    hint = N_("“garage node list” shows them")
+    raise GarageError("not_found", N_("there is no node {name}"), hint=hint, name=name[:64])
+
+
 def _view(ctx: Context, node: Node, room: Room | None, machines: int) -> NodeView:
     facts = node.facts
     return NodeView(

@@ -41,8 +41,8 @@ DENIED = "Permission denied"
 class RemoteShell:
     """`run` and `put` may be called from several threads; `close` when done. Connects at the first use."""
 
-    def __init__(self, access: NodeAccess, key: Path) -> None:
-        """`key`: of the controller's SSH key, private part; may be absent where only `login` is used."""
+    def __init__(self, access: NodeAccess, key: Path | None) -> None:
+        """`key`: of the controller's SSH key, private part; None where only `login` is used."""
         self._target, self._host_key = parse_target(access.address), parse_host_key(access.ssh_host_key)
         self.name = access.name
         self._folder = Path(tempfile.mkdtemp(prefix="garage-ssh-"))
@@ -75,9 +75,10 @@ class RemoteShell:
         settings = {
             "StrictHostKeyChecking": "yes", "UserKnownHostsFile": str(self._folder / "known"), "GlobalKnownHostsFile": "/dev/null",
             "HostKeyAlias": ALIAS, "HostKeyAlgorithms": algorithms, "CheckHostIP": "no", "UpdateHostKeys": "no",
-            "IdentitiesOnly": "yes", "IdentityAgent": "none", "IdentityFile": str(self._key), "PreferredAuthentications": "publickey",
-            "BatchMode": "yes", "ForwardAgent": "no", "ForwardX11": "no", "ClearAllForwardings": "yes", "PermitLocalCommand": "no",
-            "ConnectTimeout": "10", "ServerAliveInterval": "5", "ServerAliveCountMax": "3", "LogLevel": "ERROR",
+            "IdentitiesOnly": "yes", "IdentityAgent": "none", "IdentityFile": str(self._key or "none"),
+            "PreferredAuthentications": "publickey", "BatchMode": "yes", "ForwardAgent": "no", "ForwardX11": "no",
+            "ClearAllForwardings": "yes", "PermitLocalCommand": "no", "ConnectTimeout": "10", "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "3", "LogLevel": "ERROR",
         }  # fmt: skip
         words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         return ["-F", "none", *words, "-p", str(self._target.port), "-l", "root", "-T"]

@@ -52,9 +52,21 @@ def _bench() -> None:
     bench(os.environ.get("BENCH", ""))
 
 
+def _node() -> None:
+    from garage_setup.node import node
+
+    node(find())
+
+
+def _node_leave() -> None:
+    from garage_setup.node import leave
+
+    leave(find())
+
+
 COMMANDS: dict[str, Callable[[], None]] = {
     "up": _up, "down": _down, "purge": _purge, "lock": _lock, "test": _test, "bench": _bench,
-    "test-overlay": _test_overlay,
+    "test-overlay": _test_overlay, "node": _node, "node-leave": _node_leave,
 }  # fmt: skip
 
 

@@ -49,6 +49,13 @@ class Builder:
         pages.compile_translations(self.runner, self.tools, source / "web" / "translations")
         return self._wheel(source, tell)
 
+    def netd(self, tell: Tell) -> Path:
+        """netd's wheel, `garage_netd-VERSION-py3-none-any.whl`, for nodes that other servers lead."""
+        source = self._clean("netd")
+        shutil.copy(CHECKOUT / "packaging" / "netd" / "pyproject.toml", source)
+        shutil.copytree(CHECKOUT / "netd", source / "netd", ignore=IGNORE)
+        return self._wheel(source, tell)
+
     def client(self, tell: Tell) -> Path:
         """The client's wheel, `garage_cli-VERSION-py3-none-any.whl`."""
         source = self._clean("client")

@@ -18,6 +18,7 @@ from garage_setup.services import SERVICES, Supervisor, read_environment, superv
 
 PARK_SECONDS = 60
 COMMAND_LINK = Path("/usr/local/bin/garage")
+QEMU_CERTIFICATES = Path("/etc/pki/qemu")
 
 
 def down(place: Place) -> None:
@@ -49,8 +50,17 @@ def purge(place: Place) -> None:
         _stop(place, keeper)
         if COMMAND_LINK.is_symlink() and COMMAND_LINK.readlink().is_relative_to(place.home):
             COMMAND_LINK.unlink()
+        _forget_certificates(place)
         remove_tree(place.home)
     print(f"removed {gone} machines and {place.home}; Debian packages and the user “garage” stay")
+
+
+def _forget_certificates(place: Place) -> None:
+    """QEMU's, which the worker puts there when other servers become nodes; somebody else's stay."""
+    ours, known = place.home / "keys" / "pki" / "cacert.pem", QEMU_CERTIFICATES / "ca-cert.pem"
+    if ours.exists() and known.exists() and ours.read_bytes() == known.read_bytes():
+        for name in ("ca-cert", "ca-crl", "server-cert", "server-key", "client-cert", "client-key"):
+            (QEMU_CERTIFICATES / f"{name}.pem").unlink(missing_ok=True)
 
 
 def _stop(place: Place, keeper: Supervisor) -> None:

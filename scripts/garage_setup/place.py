@@ -52,13 +52,7 @@ class Place:
 
     def settings(self) -> dict[str, object]:
         """garage.toml as it stands; empty before the first `make up`."""
-        try:
-            return tomllib.loads((self.home / "garage.toml").read_text())
-        except FileNotFoundError:
-            return {}
-        except tomllib.TOMLDecodeError as error:
-            text = f"{self.home / 'garage.toml'} is not valid TOML: {error}"
-            raise SetupError(text, hint="mend that line, then run it again") from None
+        return _read(self.home / "garage.toml")
 
     @property
     def listen(self) -> str:
@@ -67,7 +61,18 @@ class Place:
 
     @property
     def instance(self) -> str:
-        return str(self.settings().get("instance", ""))
+        """Of the controller's server by garage.toml, of a node by what its controller gave netd."""
+        return str((self.settings() or _read(self.home / "netd" / "netd.toml")).get("instance", ""))
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        text = f"{path} is not valid TOML: {error}"
+        raise SetupError(text, hint="mend that line, then run it again") from None
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Place:

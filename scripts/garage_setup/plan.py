@@ -15,6 +15,7 @@ from garage_setup.controller import Controller
 from garage_setup.digests import Stamps, of_files
 from garage_setup.files import link, remove_tree
 from garage_setup.first import first_machine
+from garage_setup.kit import NAME, kit_digest, make_kit
 from garage_setup.place import CHECKOUT, SCRIPTS, Place
 from garage_setup.services import read_environment
 from garage_setup.start import start_services, stop_outdated
@@ -65,6 +66,13 @@ class Plan:
             Step("libraries", self.libraries, ("tools",), lambda: libraries, self._has_libraries),
             Step("pages", self.pages, ("tools",), self._pages_digest, (self.builder.work / "vendor").is_dir),
             Step("program", self.program, ("basics", "libraries", "pages"), lambda: program, self._has_program),
+            Step(
+                "kit",
+                self.kit,
+                ("tools",),
+                lambda: of_files([], kit_digest(), self.tools_digest),
+                (self.place.home / NAME).is_dir,
+            ),
             Step("garage", self.init, ("program",), self._init_digest, (self.place.home / "admin.token").exists),
             Step("image", self.image, ("garage",), lambda: image, self._has_image),
             Step("services", self.services, ("garage", "packages")),
@@ -100,6 +108,11 @@ class Plan:
         (self.place.home / "wheels" / f".{wheel.name}").rename(self.place.home / "wheels" / wheel.name)
         link(self.place.venv, self.next_venv)
         return f"garage in {self.place.venv}"
+
+    def kit(self, tell: Tell) -> str:
+        """What the worker carries to servers that become nodes."""
+        make_kit(self.builder, self.place.home, tell)
+        return "netd for other servers"
 
     def init(self, tell: Tell) -> str:
         """Settings, keys, admin; the database at this version. What runs of an older version stops first."""

@@ -61,6 +61,13 @@ class Environments:
         link_libvirt(path)
         (path / COMPLETE).touch()
 
+    def download(self, requirements: Path, target: Path, python: Path, tell: Tell) -> None:
+        """The wheels of `requirements`, for servers like this one, by the pip of the environment `python`."""
+        target.mkdir()
+        words = ("download", "--require-hashes", "--no-deps", "--only-binary", ":all:")
+        argv: list[str | Path] = [python / "bin" / "python", "-m", "pip", *words, "-d", target, "-r", requirements]
+        self._runner.run(argv, on_line=_short(tell), env=self._environ, hint=PIP_HINT)
+
     def install_editable(self, path: Path, source: Path, tell: Tell) -> None:
         arguments = ("install", "--no-index", "--no-deps", "--no-build-isolation", "-e", source)
         self._runner.run([path / "bin" / "python", "-m", "pip", *arguments], on_line=_short(tell), env=self._environ)

@@ -34,13 +34,13 @@ SV_ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 class Runit:
     """The Supervisor of servers without systemd."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, services: tuple[Service, ...] = SERVICES) -> None:
+        self._place, self._services = place, services
         self._folder = place.home / "sv"
         self._pid_file = place.run / "runsvdir.pid"
 
     def files(self) -> dict[Path, str]:
-        return {path: text for service in SERVICES for path, text in self._files(service).items()}
+        return {path: text for service in self._services for path, text in self._files(service).items()}
 
     def _files(self, service: Service) -> dict[Path, str]:
         home, folder = str(self._place.home), self._folder / service.name
@@ -49,13 +49,13 @@ class Runit:
         return {folder / "log" / "run": LOG.format(home=home, name=service.name), folder / "run": run}
 
     def install(self) -> None:
-        for service in SERVICES:
+        for service in self._services:
             (self._place.home / "log" / service.name).mkdir(parents=True, exist_ok=True)
         for path, text in self.files().items():
             write(path, text, 0o755)
 
     def running(self) -> dict[str, int]:
-        return {service.name: pid for service in SERVICES if (pid := self._pid(service.name))}
+        return {service.name: pid for service in self._services if (pid := self._pid(service.name))}
 
     def _pid(self, name: str) -> int:
         """runsv writes it; a number that is no living child of the service's command does not count."""
@@ -80,10 +80,10 @@ class Runit:
         pid = self._runsvdir_pid()
         if pid:
             os.kill(pid, signal.SIGHUP)  # runsvdir then ends its runsv, which end svlogd
-        for service in SERVICES:
+        for service in self._services:
             if not pid and self._has_runsv(service.name):
                 self._sv("exit", service.name)
-        self._wait(lambda: not any(self._has_runsv(service.name) for service in SERVICES), "runit does not end")
+        self._wait(lambda: not any(self._has_runsv(service.name) for service in self._services), "runit does not end")
         self._pid_file.unlink(missing_ok=True)
 
     def _runsvdir(self) -> None:

@@ -55,12 +55,12 @@ class Supervisor(Protocol):
         """Stop supervising; all services must be stopped."""
 
 
-def supervisor(place: Place) -> Supervisor:
-    """The one that fits this server."""
+def supervisor(place: Place, services: tuple[Service, ...] = SERVICES) -> Supervisor:
+    """The one that fits this server, of a controller's server or a node's."""
     from garage_setup.runit import Runit
     from garage_setup.systemd import Systemd, is_systemd
 
-    return Systemd(place) if is_systemd() else Runit(place)
+    return Systemd(place, services) if is_systemd() else Runit(place, services)
 
 
 def service_environment(place: Place) -> bool:
@@ -99,5 +99,6 @@ def _quote(key: str, value: str) -> str:
 
 def wanted_state(place: Place, keeper: Supervisor) -> str:
     """What the running processes depend on: program, settings, environment, and the files of the supervisor."""
-    paths = (place.home / "garage.toml", place.service_env, place.home / "netd" / "netd.toml")
+    netd = (place.home / "netd" / name for name in ("netd.toml", "token", "controller.crt"))
+    paths = (place.home / "garage.toml", place.service_env, *netd)
     return of_files([path for path in paths if path.exists()], str(place.venv.resolve()), *keeper.files().values())

@@ -8,7 +8,7 @@ from pathlib import Path
 from garage_setup.files import write
 from garage_setup.place import SCRIPTS, Place
 from garage_setup.problem import SetupError
-from garage_setup.services import SERVICES
+from garage_setup.services import SERVICES, Service
 
 UNITS = Path("/etc/systemd/system")
 
@@ -27,14 +27,14 @@ def unit_text(name: str, home: Path, instance: str) -> str:
 class Systemd:
     """The Supervisor of servers with systemd; units are called garage-INSTANCE-SERVICE."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, services: tuple[Service, ...] = SERVICES) -> None:
+        self._place, self._services = place, services
 
     def _unit(self, name: str) -> str:
         return f"garage-{self._place.instance}-{name}.service"
 
     def files(self) -> dict[Path, str]:
-        names = [service.name for service in SERVICES]
+        names = [service.name for service in self._services]
         return {UNITS / self._unit(name): unit_text(name, self._place.home, self._place.instance) for name in names}
 
     def install(self) -> None:
@@ -43,7 +43,7 @@ class Systemd:
             self._systemctl("daemon-reload")
 
     def running(self) -> dict[str, int]:
-        names = [service.name for service in SERVICES]
+        names = [service.name for service in self._services]
         shown = self._systemctl("show", "--property=MainPID", "--value", *map(self._unit, names))
         return {name: int(pid) for name, pid in zip(names, shown.split(), strict=True) if int(pid)}
 
@@ -56,7 +56,7 @@ class Systemd:
                 self._systemctl("stop", self._unit(name))
 
     def remove(self) -> None:
-        units = [self._unit(service.name) for service in SERVICES if (UNITS / self._unit(service.name)).exists()]
+        units = [self._unit(service.name) for service in self._services if (UNITS / self._unit(service.name)).exists()]
         if units:
             self._systemctl("disable", "--quiet", *units)
         for unit in units:

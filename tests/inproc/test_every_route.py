@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,7 +25,7 @@ from garage.core.states import Event
 from garage.db.models import Base
 from garage.errors import KINDS
 from garage.gateway.app import ROUTES
-from garage.services import accounts, invitations, keys, machines, nodes, projects, renumbering, throughput
+from garage.services import accounts, adding, invitations, keys, machines, nodes, projects, renumbering, throughput
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from netd import wire
@@ -33,6 +33,7 @@ from tests.conftest import ALICE_KEY
 from tests.inproc.overlay_nodes import member
 from tests.inproc.served import Served, play, serving
 
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBM9x5vXJtZ2oP0LyA5C0l3eKfHqXcB7m8rJp0nYfWQd"
 BOBS_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ bob@laptop"
 HOSTILE_TEXT = ("", "x" * 5000, "a/../b", "\x00", "ä" * 30, "\u202e", "'; drop table user;--", "7", "True")
 HOSTILE: tuple[Any, ...] = (
@@ -126,8 +127,21 @@ class Answer:
             assert self.json["errors"][0]["pointer"] == f"/{field}"
 
 
+class Strangers:
+    """Every server lets everybody in."""
+
+    def host_keys(self, address: str) -> list[str]:
+        return [HOST_KEY]
+
+    def let_in(self, address: str, host_key: str, password: str, line: str) -> None:
+        assert line == "a key"
+
+
 @pytest.fixture
 def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[World]:
+    ctx = replace(ctx, config=replace(ctx.config, public_url="https://garage.example:8443"))
+    (ctx.config.home / "keys").mkdir()
+    (ctx.config.home / "keys" / "node-ssh.pub").write_text("a key\n")
     accounts.create_user(ctx, admin, "carol")
     tokens = {who.name: accounts.create_token(ctx, who, "test")[1] for who in (admin, alice, bob)}
     made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
@@ -145,11 +159,12 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         "sites": "one",
         "nodes": ctx.config.node,
         "measurements": throughput.measure(ctx, admin, "one", "two").id,
+        "node-tasks": adding.ask(ctx, admin, "root@192.0.2.8", HOST_KEY, name="node8").name,
     }
     given = {"site": "origin", "domain": "garage.internal", "ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
     nodes.report(ctx, ctx.config.node, wire.Report(node=ctx.config.node, applied_version=0, **given))
     with serving(ctx) as served:
-        yield World(ctx, make_flask(ctx).test_client(), served, tokens, refs)
+        yield World(ctx, make_flask(ctx, strangers=Strangers()).test_client(), served, tokens, refs)
 
 
 # --- the tables ---------------------------------------------------------------------------------------------------------
@@ -178,6 +193,9 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("PUT", "/sites/{ref}/place"): lambda _: {"latitude": 36.08, "longitude": 140.11},
     ("PUT", "/sites/{ref}/relay"): lambda _: {"may": True},
     ("PUT", "/overlay"): lambda _: {"bfd_ms": 300},
+    ("POST", "/node-host-keys"): lambda _: {"target": "root@192.0.2.7"},
+    ("POST", "/node-logins"): lambda _: {"target": "root@192.0.2.7", "host_key": HOST_KEY, "password": "secret"},
+    ("POST", "/nodes"): lambda _: {"target": "root@192.0.2.7", "host_key": HOST_KEY, "name": "node7"},
     ("PUT", "/pools/{image}/{size}"): lambda _: {"fixed": 2},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
     ("PATCH", "/nodes/{ref}/labels"): lambda _: {"labels": {"gpu": "rtx3090", "room": ""}},
@@ -198,6 +216,9 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("PUT", "/sites/{ref}/place"): dict.fromkeys(("latitude", "longitude"), (0, -1, 1.5)),
     ("PUT", "/sites/{ref}/relay"): {"may": (True, False)},
     ("PUT", "/pools/{image}/{size}"): {"fixed": (None, 0)},
+    ("POST", "/node-host-keys"): {"target": ("True",)},
+    ("POST", "/node-logins"): {"target": ("True",), "password": (*PRINTABLE, "\u202e")},
+    ("POST", "/nodes"): {"target": ("True",), "name": (None,), "own_name": (None,)},
     ("PUT", "/overlay"): {
         **dict.fromkeys(("bfd_ms", "mesh_sites", "measure_mbit", "measure_seconds"), (None,)),
         "measure_days": (None, 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,10 +15,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import web
+from garage.core.node_checks import Finding
 from garage.core.states import Event
 from garage.db.models import Node
 from garage.errors import GarageError
-from garage.services import accounts, keys, machines, projects
+from garage.services import accounts, adding, keys, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY, Clock
@@ -344,6 +346,24 @@ def test_a_machine_of_a_silent_node_is_never_called_stopped(as_alice: Browser, c
         assert "does not answer" in text
         assert "#s-unreachable" in text
         assert "stale" in text
+
+
+def test_how_far_a_server_is_on_its_way_is_for_admins_alone(
+    as_admin: Browser, as_alice: Browser, ctx: Context, admin: Caller
+) -> None:
+    near = replace(ctx, config=replace(ctx.config, public_url="https://garage.example:8443"))
+    adding.ask(near, admin, "root@192.0.2.7", ALICE_KEY, own_name="lab")
+    task = adding.claim(ctx, "worker")
+    assert task is not None
+    adding.progress(ctx, task, "packages", 0.5, "<b>Setting up libvirt</b>")
+    text = as_admin.get("/nodes", Accept_Language="ja").text
+    assert "パッケージを入れています" in text
+    assert "&lt;b&gt;Setting up libvirt" in text
+    assert "node2" not in as_alice.get("/nodes").text
+    fault = Finding("error", "tun", "/dev/net/tun is missing", "modprobe tun; in a container, let it have the device")
+    adding.found(ctx, task, [fault.as_dict()])
+    adding.failed(ctx, task, GarageError("unfit_node", "no", hint="no"))
+    assert "/dev/net/tun がありません" in as_admin.get("/nodes", Accept_Language="ja").text
 
 
 def test_several_at_once_ask_before_deleting(as_alice: Browser, ctx: Context, alice: Caller) -> None:

@@ -8,10 +8,11 @@ from flask import Response, request, url_for
 
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
-from garage.services import accounts, audits, drains, nodes, pool_views, silencing
+from garage.services import accounts, adding, audits, drains, nodes, pool_views, silencing
 from garage.services.context import Caller, Context
 from web import forms
 from web.i18n import told
+from web.node_words import coming
 from web.pages.base import bp, page, refused, to
 from web.session import admin, caller, ctx
 
@@ -54,7 +55,8 @@ def nodes_list() -> Response:
     who = caller()
     pools = pool_views.listing(ctx(), who) if who.admin and ctx().config.pool_ram_share else None
     ours = who.admin and silencing.fault_is_ours(ctx())
-    return page("nodes.html", nodes=nodes.listing(ctx(), who), pools=pools, ours=ours)
+    servers = coming(adding.listing(ctx(), who)) if who.admin else []
+    return page("nodes.html", nodes=nodes.listing(ctx(), who), pools=pools, ours=ours, servers=servers)
 
 
 @bp.get("/nodes/<name>")

@@ -7,6 +7,7 @@ import json
 import click
 
 from garage.client import output
+from garage.client.commands import adding
 from garage.client.commands.drain import NODE_STATES, activate, drain, maintenance
 from garage.client.commands.explain import label
 from garage.client.output import Item, local_time
@@ -69,6 +70,10 @@ def _node_state(item: Item) -> str:
 
 
 for command in (label, drain, activate, maintenance):
+    node.add_command(command)
+
+
+for command in adding.COMMANDS:
     node.add_command(command)
 
 

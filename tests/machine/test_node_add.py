@@ -1,0 +1,134 @@
+"""`garage node add` for real: a server as new as `tests/servers.py` makes them, by root's password, from the command line; and back.
+
+one  controller, web, worker, netd, libvirt ──┐
+                                              ├── lan
+two  nothing but sshd ────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.machine.garage_inside import BIN
+from tests.machine.servers_garage import ServersGarage
+from tests.servers import Servers
+
+pytestmark = pytest.mark.machine
+
+SETTINGS = {"instance": "tsv", "site_ipv4": "10.77.0.0/20", "site_ipv6": "fd77:7:7::/48"}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Servers]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with Servers("one", "two") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def garage(lab: Servers) -> Iterator[ServersGarage]:
+    made = ServersGarage(lab, "one", SETTINGS)
+    yield made
+    made.close()
+
+
+def add(garage: ServersGarage, *words: str, secret: str = "") -> tuple[int, str]:
+    """(exit code, what was said) of `garage node add` of server two."""
+    argv = [str(BIN / "garage"), "node", "add", f"root@{garage.lab['two'].address}", *words]
+    script = f'{" ".join(argv)} 2>&1; echo "exit $?"'
+    said = garage.run(["bash", "-c", script], input=secret, check=False)
+    text, _, code = said.strip().rpartition("exit ")
+    return int(code), text
+
+
+def test_nothing_happens_without_the_right_host_key_or_password(garage: ServersGarage) -> None:
+    two = garage.lab["two"]
+    code, said = add(garage, "--host-key", "SHA256:" + "A" * 43)
+    assert (code, "does not show that host key" in said) == (5, True), said
+    code, said = add(garage)
+    assert (code, "nobody has compared" in said) == (5, True), said
+    code, said = add(garage, "--yes", "--password-stdin", secret="wrong\n")
+    assert (code, "does not let root in" in said) == (37, True), said
+    assert two.run("ls -A /root /var/lib/garage") == "/root:\n\n/var/lib/garage:\n"
+    assert json.loads(garage.garage("-o", "json", "node", "list"))["items"][0]["name"] == "node1"
+
+
+def test_a_fault_is_named_before_anything_is_changed(garage: ServersGarage) -> None:
+    two = garage.lab["two"]
+    two.run("mv /dev/net/tun /dev/tun-away")
+    code, said = add(garage, "--yes", "--password-stdin", "--own-name", "lab", secret=f"{two.password}\n")
+    two.run("mv /dev/tun-away /dev/net/tun")
+    assert (code, "/dev/net/tun is missing" in said, "modprobe tun" in said) == (17, True, True), said
+    assert two.run("ls -A /var/lib/garage; ls /etc/pki") == ""
+
+
+def test_a_server_becomes_a_node(garage: ServersGarage) -> None:
+    """By the key now, which the password has put there; with one interruption of the worker in the middle."""
+    two = garage.lab["two"]
+    code, said = add(garage, "--yes", "--no-wait")
+    assert code == 0, said
+    _until(lambda: _task(garage)["step"] == "certificate", garage)
+    garage.stop("worker", 9)
+    garage.start("worker")
+    code, said = 0, ""
+    _until(lambda: _task(garage)["state"] not in ("waiting", "running"), garage, 120)
+    assert _task(garage)["state"] == "done", f"{_task(garage)}\n{garage.logs()}"
+    nodes = {node["name"]: node for node in json.loads(garage.garage("-o", "json", "node", "list"))["items"]}
+    assert nodes["node2"]["netd_error"] == ""
+    assert nodes["node2"]["applied_version"] > 0
+    assert "gbtsv" in two.run("ip -brief link")
+    secrets = garage.run(["grep", "-rlaF", two.password, "/var/lib/garage"], check=False)
+    assert secrets == "", "the password is nowhere"
+
+
+def test_libvirt_there_lets_in_the_controller_alone(garage: ServersGarage) -> None:
+    one, two = garage.server, garage.lab["two"]
+    uri = f"qemu+tls://{two.address}/system?pkipath="
+    assert "localhost" in one.run(["virsh", "-c", f"{uri}/var/lib/garage/keys/pki", "capabilities"]) or True
+    said = one.run(["virsh", "-q", "-c", f"{uri}/var/lib/garage/keys/pki", "hostname"])
+    assert said.strip() == "two"
+    two.run(
+        "mkdir /tmp/pki; cp /etc/pki/CA/cacert.pem /tmp/pki; cp /etc/pki/qemu/client-cert.pem /tmp/pki/clientcert.pem"
+    )
+    two.run("cp /etc/pki/qemu/client-key.pem /tmp/pki/clientkey.pem")
+    refused = two.run(f"virsh -q -c '{uri}/tmp/pki' hostname 2>&1", check=False)
+    assert "two" not in refused.splitlines(), "QEMU's certificate opens no libvirt"
+
+
+def test_the_nodes_are_one_site_and_know_each_others_machines(garage: ServersGarage) -> None:
+    def linked() -> bool:
+        sites = json.loads(garage.garage("-o", "json", "site", "list", check=False) or '{"items": []}')["items"]
+        return bool(sites) and [node["links_up"] for node in sites[0]["nodes"]] == [1, 1]
+
+    _until(linked, garage, 60)
+
+
+def test_removed_it_has_no_way_back(garage: ServersGarage) -> None:
+    two = garage.lab["two"]
+    garage.garage("node", "remove", "node2", "--yes")
+    assert _task(garage)["said"] == ""
+    assert [node["name"] for node in json.loads(garage.garage("-o", "json", "node", "list"))["items"]] == ["node1"]
+    assert "garage-controller" not in two.run("cat /root/.ssh/authorized_keys")
+    assert "gbtsv" not in two.run("ip -brief link")
+    uri = f"qemu+tls://{two.address}/system?pkipath=/var/lib/garage/keys/pki"
+    assert "two" not in garage.server.run(f"virsh -q -c '{uri}' hostname 2>&1", check=False).splitlines()
+
+
+def _task(garage: ServersGarage) -> dict[str, object]:
+    found: dict[str, object] = json.loads(garage.garage("-o", "json", "node", "show", "node2", check=False) or "{}")
+    task = found.get("task", found)
+    assert isinstance(task, dict)
+    return {"step": "", "state": ""} | task
+
+
+def _until(true: object, garage: ServersGarage, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"{_task(garage)}\n{garage.logs()}"
+        time.sleep(0.2)
