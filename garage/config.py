@@ -52,6 +52,8 @@ class Config:
     """How much of a node's RAM machines that wait in pools may have, at most what is free; 0: no pools."""
     pool_max_age_hours: float = 24.0
     """A machine that waited longer is replaced."""
+    image_copy_mbit: Mapping[str, float] = field(default_factory=dict)
+    """How fast an image may be copied to a node, in Mbit/s, by the node's name; "*" for all that are not named. Nothing said: no cap."""
     lease_days: float = 7.0
     lease_warn_hours: float = 24.0
     lease_grace_hours: float = 72.0

@@ -75,7 +75,10 @@ def _for_templates() -> dict[str, Any]:
 
 
 def _word(table: dict[str, str], key: str) -> str:
-    """The word for a key in the page's language; a key without a word stands for itself."""
+    """The word for a key in the page's language; a key without a word stands for itself, and a figure behind a key is percent."""
+    name, _, figure = key.partition(" ")
+    if figure.isdigit():
+        return f"{_word(table, name)} {figure} %"
     return gettext(table[key]) if key in table else key
 
 

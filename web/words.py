@@ -40,6 +40,7 @@ STATES: dict[str, str] = {
 STEPS: dict[str, str] = {
     "preparing": N_("reserved"),
     "network": N_("network"),
+    "image": N_("copying the image to the node"),
     "disk": N_("disk"),
     "seed": N_("disk"),
     "starting": N_("starting"),

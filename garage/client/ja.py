@@ -17,6 +17,7 @@ STATES: dict[str, str] = {
     "deleting": "削除しています",
     "deleted": "削除しました",
     "network": "ネットワーク",
+    "copying the image to the node": "イメージをノードにコピーしています",
     "disk": "ディスク",
     "starting": "電源を入れる",
     "name and keys": "名前と鍵",

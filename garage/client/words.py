@@ -41,6 +41,7 @@ STATES: dict[str, str] = {
 
 STEPS: dict[str, str] = {
     "network": "network",
+    "image": "copying the image to the node",
     "disk": "disk",
     "seed": "disk",
     "starting": "starting",
@@ -50,6 +51,8 @@ STEPS: dict[str, str] = {
 
 
 def state_word(state: str, step: str = "") -> str:
-    """A state for people, with the step inside of it: "preparing (disk)"."""
+    """A state for people, with the step inside of it: "preparing (disk)", "preparing (… 45 %)"."""
     word = _(STATES.get(state, state))
-    return f"{word} ({_(STEPS.get(step, step))})" if step and step != state else word
+    name, _space, figure = step.partition(" ")
+    shown = f"{_(STEPS.get(name, name))} {figure} %" if figure.isdigit() else _(STEPS.get(step, step))
+    return f"{word} ({shown})" if step and step != state else word

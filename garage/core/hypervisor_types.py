@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from garage.core.domain_xml import DomainSpec
 from garage.core.types import NodeAccess
@@ -166,6 +166,37 @@ class Disks(Protocol):
 
     def image_path(self, image_sha256: str) -> Path:
         """The folder of an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOrder:
+    """What a node needs to know of an image to copy it."""
+
+    image: str
+    """sha256 of its disk."""
+    files: Mapping[str, str]
+    """sha256 by name."""
+    manifest: Mapping[str, Any]
+    most: int
+    """Bytes that no file may exceed."""
+    rate: int = 0
+    """Bytes per second; 0: as fast as it goes."""
+
+
+class Images(Protocol):
+    """A node's images."""
+
+    def present(self) -> frozenset[str]:
+        """sha256 of those that are whole."""
+
+
+@runtime_checkable
+class CopiedImages(Images, Protocol):
+    """Of a node that has none of its own."""
+
+    def fetch(self, order: ImageOrder, source: NodeAccess, told: Callable[[int, int], None]) -> None:
+        """Copy one from `source`; what an earlier attempt left is gone on with. It is there when it is verified, whole. `told` gets (bytes,
+        of bytes). `network_error` when the source does not answer, `tool_failed` when it gave something else, `in_use`, `disk_full`."""
 
 
 class Prober(Protocol):

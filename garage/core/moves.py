@@ -49,6 +49,8 @@ def arrive(machine: Wanted, move: Move, seen: Seen) -> list[Change]:
         return [p.Confirm()]
     if move.spec is not None:
         return [p.Wait("source")]
+    if not seen.disk and seen.image < 100:
+        return [p.Wait("image", p.IMAGE_LOOK)]
     files: list[Change] = [] if seen.disk else [p.MakeDisk()]
     files += [] if seen.seed else [p.WriteSeed()]
     if seen.network_version < move.version:

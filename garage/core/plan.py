@@ -20,6 +20,8 @@ IDENTITY_TIMEOUT = 15.0
 """Seconds from taking a pool machine to its SSH; then it boots after all. Usually it takes one."""
 YIELD = 1.0
 """Seconds between looks whether the machines that people wait for have started."""
+IMAGE_LOOK = 3.0
+"""Seconds between looks at how much of an image has come."""
 CONSOLE_LOOK = 3.0
 """Seconds between looks at the console of a machine that boots."""
 
@@ -98,6 +100,8 @@ class Seen:
     """Seconds since the guest was asked to shut down in this state."""
     panicked: bool = False
     """Its console says so; looked at while it boots."""
+    image: int = 100
+    """Percent of the machine's image that have come to the node; looked at while it has no disk."""
     busy: bool = False
     """Machines of people start on this node: what nobody waits for makes way."""
 
@@ -364,6 +368,8 @@ def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
 def _bring_up(machine: Wanted, seen: Seen, done: Change, *, again: bool = False) -> list[Change]:
     """Files at once, the domain only when the node's rules know the machine: they stand before its tap is up. `again`: not its first
     boot, so its seed may be of another time: addresses change when the site is renumbered."""
+    if not seen.disk and seen.image < 100:
+        return [Show(f"image {seen.image // 5 * 5}"), Wait("image", IMAGE_LOOK)]
     files: list[Change] = [] if seen.disk else [MakeDisk()]
     files += [] if seen.seed else [WriteSeed()]
     if files:

@@ -190,8 +190,14 @@ class NodeImage(Base):
     image: Mapped[str] = mapped_column(String(64), primary_key=True)
     """sha256."""
     state: Mapped[str] = mapped_column(String(16))
-    """ "present" when it is whole and verified."""
+    """ "present" when it is whole and verified; "copying" while it is on its way from `source`; "failed" when it was given up for now."""
     since: Mapped[float]
+    """Of a copy: of its last sign of life; one of a worker that was killed grows old and counts no longer."""
+    source: Mapped[str] = mapped_column(String(32), default="")
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Bytes."""
+    error: Mapped[Json | None]
 
 
 class Machine(Base):
@@ -233,7 +239,7 @@ class Machine(Base):
     name: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str] = mapped_column(String(32), default="")
-    """Progress inside a state: "network", "disk", "starting", "waiting_ssh"; for people, never for decisions."""
+    """Progress inside a state: "network", "image 45" (percent), "disk", "starting", "waiting_ssh"; for people, never for decisions."""
     state_since: Mapped[float]
     wants_running: Mapped[bool] = mapped_column(default=True)
     """What its owner wants; a reboot is a stop that still wants to run."""

@@ -41,12 +41,23 @@ def boot_steps(events: list[tuple[str, str, float]]) -> list[StepView]:
     end = start + 1
     while start > 0 and events[start - 1][0] in _BOOT:
         start -= 1
-    run = [(step or state, at) for state, step, at in events[start:end]]
+    run = _merged([(step or state, at) for state, step, at in events[start:end]])
     ends = [at for _, at in run[1:]] + [events[end][2] if end < len(events) else None]
     return [
         StepView(name, at, None if until is None else max(until - at, 0.0))
         for (name, at), until in zip(run, ends, strict=True)
     ]
+
+
+def _merged(run: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Figures of one step ("image 5", "image 10") as one, with its last figure and its first time."""
+    made: list[tuple[str, float]] = []
+    for name, at in run:
+        if made and " " in name and made[-1][0].partition(" ")[0] == name.partition(" ")[0]:
+            made[-1] = name, made[-1][1]
+        else:
+            made.append((name, at))
+    return made
 
 
 def project_names(ctx: Context, caller: Caller) -> list[str]:

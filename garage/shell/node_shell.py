@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from garage.core.types import NodeAccess
@@ -24,10 +25,18 @@ class NodeShell(RemoteShell):
         super().__init__(access, key)
         self.access = access
 
-    def ask(self, script: str, input: bytes = b"", timeout: float = TIMEOUT, *, check: bool = True) -> Result:
+    def ask(
+        self,
+        script: str,
+        input: bytes = b"",
+        timeout: float = TIMEOUT,
+        *,
+        check: bool = True,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Result:
         """Run a script of ours with `set -eu`; what it says is bounded and hostile."""
         try:
-            return self.run(f"set -eu\n{script}", timeout=timeout, input=input, check=check)
+            return self.run(f"set -eu\n{script}", timeout=timeout, input=input, check=check, on_line=on_line)
         except GarageError as error:
             if error.code not in ("ssh_failed", "timeout"):
                 raise

@@ -31,19 +31,23 @@ def open_backend(access: NodeAccess, config: Config, notify: Callable[[], None])
         fake = FakeHypervisor.from_uri(uri)
         return Backend(fake, FakeDisks(fake), FakeProber(fake, notify), lambda _bridge: True)
     from garage.shell.disks import LocalDisks
+    from garage.shell.node_images import LocalImages
     from garage.shell.probe import SshProber
     from garage.shell.seed import write_seed
 
     if access.address:
         return _remote(access, config, notify)
     hypervisor = open_hypervisor(uri, config)
-    return Backend(hypervisor, LocalDisks(config.home, write_seed), SshProber(notify), bridge_there)
+    return Backend(
+        hypervisor, LocalDisks(config.home, write_seed), SshProber(notify), bridge_there, LocalImages(config.home)
+    )
 
 
 def _remote(access: NodeAccess, config: Config, notify: Callable[[], None]) -> Backend:
     """A node that is not the controller's server. GARAGE_HOME has the same path on all nodes; whether the bridge is there, netd says by
     the version that it has applied in this boot. Machines' SSH is asked from here, through the overlay's routes."""
     from garage.shell.hypervisor import LibvirtHypervisor
+    from garage.shell.node_images import RemoteImages
     from garage.shell.probe import SshProber
     from garage.shell.remote_disks import RemoteDisks
     from garage.shell.seed import write_seed
@@ -52,7 +56,8 @@ def _remote(access: NodeAccess, config: Config, notify: Callable[[], None]) -> B
     ways = Ways(config.home)
     hypervisor = LibvirtHypervisor(access, instance=config.instance, home=config.home, ways=ways)
     disks = RemoteDisks(ways.shell(access), config.home, write_seed)
-    return Backend(hypervisor, disks, SshProber(notify), lambda _bridge: True)
+    images = RemoteImages(access, ways, config.home)
+    return Backend(hypervisor, disks, SshProber(notify), lambda _bridge: True, images)
 
 
 def bridge_there(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from garage.config import Config
 from garage.core import moves, names
 from garage.core import plan as p
-from garage.core.hypervisor_types import Disks, Domain, HostFacts, Hypervisor, Prober
+from garage.core.hypervisor_types import Disks, Domain, HostFacts, Hypervisor, Images, Prober
 from garage.core.plan import Change, Limits, Wanted, plan
 from garage.core.silence import Verdict
 from garage.core.states import State
@@ -26,6 +26,7 @@ from garage.services.work import Hold, NodeWork
 from garage.worker import moving
 from garage.worker.apply import apply, failed
 from garage.worker.errands import Stale, Tools
+from garage.worker.images import ImageKeeper
 from garage.worker.observe import Observer
 from garage.worker.ownership import RENEW, Keeper
 from garage.worker.recorder import Recorder
@@ -79,6 +80,8 @@ class Backend:
     prober: Prober
     network_there: Callable[[str], bool]
     """Whether the bridge of that name exists on the node."""
+    images: Images | None = None
+    """None: every image is there."""
 
 
 class NodeLoop:
@@ -129,6 +132,9 @@ class NodeLoop:
             lambda: self._people_wait,
         )
         self._recorder = recorder
+        self._images = ImageKeeper(ctx, backend.images, self.wake) if backend.images else None
+        if self._images:
+            self._observer.image = self._images.percent
         backend.hypervisor.listen(self._heard)
 
     # --- what wakes it -------------------------------------------------------------------------------------------
@@ -160,6 +166,8 @@ class NodeLoop:
 
     def close(self) -> None:
         """Let effects that run end, then give the node up."""
+        if self._images:
+            self._images.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         try:
             self._keeper.release()
@@ -239,6 +247,8 @@ class NodeLoop:
         self._observer.domains = self._backend.hypervisor.observe()
         self._facts = self._backend.hypervisor.facts()
         self._record_facts(hold, self._facts)
+        if self._images:
+            self._images.look(hold)
         leasing.run(self._ctx, hold)
         pools.tend(self._ctx, hold)
         self._stale |= self._work is not None and self._work.draining

@@ -37,6 +37,8 @@ class Observer:
         monotonic: Callable[[], float],
     ) -> None:
         self._disks, self._console, self._clock, self._monotonic = disks, console, clock, monotonic
+        self.image: Callable[[str], int] = lambda _sha256: 100
+        """Percent of an image that is on the node."""
         self.domains: dict[str, Domain] = {}
         self._stays: dict[str, _Stay] = {}
 
@@ -64,6 +66,7 @@ class Observer:
             domain=self.domains.get(machine.id),
             disk=disk,
             seed=seed,
+            image=100 if disk else self.image(machine.image),
             network_version=network_version,
             age=now - stay.began,
             answered=answered,
