@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from garage.config import POLICIES, Config
 from garage.db.migrate import migrate
 from garage.db.session import Database
 from garage.errors import N_, GarageError, fill
-from garage.services.context import Context
+from garage.services.context import Caller, Context
 from garage.services.vault import Vault
 from garage.shell.outward import outward
 
-SQLITE_HOLDER = "garage.db"
+BY_HAND = Caller("", "garage-server", admin=True)
+"""Whoever is root on the server."""
 
 
 def make_context(config: Config) -> Context:
@@ -129,10 +130,9 @@ def build_image_command(recipe: Path) -> None:
 def link_command(name: str) -> None:
     """A one-time link by which a user sets a new password (run on the server itself)."""
     from garage.services import accounts
-    from garage.services.context import Caller
 
     ctx = make_context(configuration.load())
-    token = accounts.reset_link(ctx, Caller("", "garage-server", admin=True), name)
+    token = accounts.reset_link(ctx, BY_HAND, name)
     _emit({"link": f"{ctx.config.outside}/welcome/{token}"})
 
 
@@ -171,6 +171,35 @@ def simulate_command(
 
         found.append(simulate(replace(config, placement_policy=policy), nodes, load, seed, tell))
     _emit({"items": found})
+
+
+@main.command("backup")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup_command(file: Path) -> None:
+    """Everything that the database holds, to a new FILE (mode 0600); as `garage admin backup`, without the web process."""
+    from garage.services import backups
+
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    if file.exists():
+        raise GarageError("already_exists", N_("{file} exists already"), hint=N_("take another name"), file=str(file))
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+            rows = backups.backup(make_context(configuration.load()), BY_HAND, target)
+            target.flush()
+            os.fsync(target.fileno())
+        part.rename(file)
+    finally:
+        part.unlink(missing_ok=True)
+    _emit({"file": str(file), "rows": rows})
+
+
+@main.command("restore")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def restore_command(file: Path) -> None:
+    """Replace everything that the database holds by FILE; as `garage admin restore`, without the web process."""
+    from garage.services import backups
+
+    _emit(asdict(backups.restore(make_context(configuration.load()), BY_HAND, file)))
 
 
 def _progress(step: str, fraction: float) -> None:

@@ -51,6 +51,21 @@ STEPS: dict[str, str] = {
 }
 """Progress on the way to `ready`: a step's name, or its state's where it has none."""
 
+POWERS: dict[str, str] = {
+    "running": N_("runs"),
+    "paused": N_("paused"),
+    "off": N_("off"),
+    "crashed": N_("crashed"),
+}
+ADOPTION: dict[str, str] = {
+    "keep": N_("no row: is shut down and kept"),
+    "here": N_("is on this node now"),
+    "runs": N_("runs, and goes on running"),
+    "recover": N_("is started again if its disk is there, else marked lost"),
+    "retire": N_("waits for nobody any more: is replaced"),
+}
+"""`core.adoption.Do` for people."""
+
 SIZES: dict[str, str] = {
     "tiny": N_("tiny"),
     "small": N_("small"),
@@ -163,6 +178,10 @@ AUDIT: dict[str, str] = {
     "site.relay": N_("decided whether a site may be a hub"),
     "pool.fix": N_("set how many machines wait"),
     "site.configure": N_("changed the overlay's settings"),
+    "garage.backup": N_("took a backup"),
+    "garage.restore": N_("restored a backup"),
+    "garage.adopt": N_("adopted nodes after a restore"),
+    "domain.keep": N_("kept a domain without a row"),
 }
 
 PARAMS: dict[str, dict[str, str]] = {

@@ -12,7 +12,19 @@ from pydantic_core import from_json
 from werkzeug.exceptions import HTTPException
 
 from garage import __version__, metrics
-from garage.api import adding, asyncdoc, drains, info, machines, measurements, people, placement, renumbering, sites
+from garage.api import (
+    adding,
+    adoption,
+    asyncdoc,
+    drains,
+    info,
+    machines,
+    measurements,
+    people,
+    placement,
+    renumbering,
+    sites,
+)
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, check_query, context, invalid, locale
 from garage.api.problem import NAMED, Translate, in_english, problem
@@ -51,7 +63,7 @@ def make_flask(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions["garage"], app.extensions["garage_translate"] = ctx, translate
     app.extensions["garage_strangers"] = strangers
-    parts = (machines, people, info, drains, sites, measurements, renumbering, placement, adding)
+    parts = (adoption, machines, people, info, drains, sites, measurements, renumbering, placement, adding)
     for part in (each.api for each in parts):
         app.register_api(part)
     app.register_error_handler(GarageError, _refused)

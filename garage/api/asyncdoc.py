@@ -27,7 +27,25 @@ def _operation(summary: str, tag: str, content: str, parameters: list[dict[str, 
     }
 
 
+def _restore() -> dict[str, Any]:
+    operation = _operation(
+        "Replace all rows by those of a backup; nodes wait to be adopted then (admin).",
+        "garage",
+        "application/json",
+        [],
+    )
+    body = {"required": True, "content": {BACKUP: {"schema": {"type": "string", "format": "binary"}}}}
+    return operation | {"requestBody": body}
+
+
+BACKUP = "application/vnd.garage.backup+gzip"
 PATHS: dict[str, Any] = {
+    "/api/v1/backup": {
+        "get": _operation(
+            "All rows of one moment as one file; never the keys (admin, bearer token).", "garage", BACKUP, []
+        )
+    },
+    "/api/v1/restore": {"post": _restore()},
     "/api/v1/events": {
         "get": _operation(
             "Server-sent events of your projects; Last-Event-ID resumes.",

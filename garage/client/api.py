@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import ssl
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import httpx
 
@@ -18,6 +18,8 @@ from garage.client.tls import context_for
 from garage.client.words import language
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+LONG = httpx.Timeout(900.0, connect=10.0)
+"""For what the server thinks about before it answers."""
 QUIET_SECONDS = 40.0
 """Silence after which an event stream counts as lost; the server says something every 15 s."""
 PAGE = 200
@@ -86,6 +88,40 @@ class Api:
                 response.read()
                 raise _refusal(response)
             yield from parse(response.iter_lines())
+
+    def download(self, path: str, file: IO[bytes], told: Callable[[int, int], None]) -> None:
+        """Into an open file; `told` gets (bytes so far, bytes in all). Raises ClientError where it does not come whole."""
+        try:
+            with self._http.stream("GET", path, timeout=LONG) as response:
+                if response.is_error:
+                    response.read()
+                    raise _refusal(response)
+                total, done = int(response.headers["content-length"]), 0
+                for chunk in response.iter_raw():
+                    file.write(chunk)
+                    done += len(chunk)
+                    told(done, total)
+        except httpx.TransportError as error:
+            raise self._away(error) from None
+
+    def upload(self, path: str, file: IO[bytes], size: int, kind: str, told: Callable[[int, int], None]) -> Any:
+        """The JSON answer to `size` bytes of an open file. Once: what it does is not done again for a lost answer."""
+
+        def chunks() -> Iterator[bytes]:
+            done = 0
+            while chunk := file.read(1 << 16):
+                done += len(chunk)
+                told(done, size)
+                yield chunk
+
+        headers = {"Content-Type": kind, "Content-Length": str(size)}
+        try:
+            response = self._http.post(path, content=chunks(), headers=headers, timeout=LONG)
+        except httpx.TransportError as error:
+            raise self._away(error) from None
+        if response.is_error:
+            raise _refusal(response)
+        return response.json()
 
     def _send(self, method: str, path: str, **given: Any) -> Any:
         response = self._answer(method, path, **given)

@@ -295,6 +295,17 @@ HELP: dict[str, str] = {
     "Prefixes: {before} become {after}": "アドレス: {before} を {after} に変えます",
     "No machine is affected.": "変わる機械はありません。",
     "restarts": "再起動",
+    "Everything that this garage's database holds, to FILE. Keep keys/ of the server separately.": (
+        "データベースの中身をすべて FILE に保存します。サーバーの keys/ は別に保管してください。"
+    ),
+    "Replace FILE if it exists.": "FILE があれば置き換えます。",
+    "Replace everything that this garage's database holds by FILE; nodes wait for “adopt” then.": (
+        "データベースの中身をすべて FILE の内容に置き換えます。そのあとノードは「adopt」を待ちます。"
+    ),
+    "After a restore: show how nodes differ from the database; with --yes go on.": (
+        "復元のあと、ノードとデータベースの違いを表示します。--yes で作業を再開します。"
+    ),
+    "Do what is shown.": "表示された内容を実行します。",
 }
 
 TABLES: dict[str, str] = {
@@ -411,6 +422,10 @@ TABLES: dict[str, str] = {
     "measuring": "測っています",
     "done": "終わりました",
     "schedule": "定期",
+    "MACHINE": "機械",
+    "DATABASE": "データベース",
+    "NODE SAYS": "ノードの実際",
+    "AFTERWARDS": "どうするか",
 }
 
 SAYINGS: dict[str, str] = {
@@ -472,6 +487,30 @@ SAYINGS: dict[str, str] = {
     "Withdrew the invitation of {name}.": "{name} の招待を取り消しました。",
     "Ordered: {name} to {peer}.": "{name} から {peer} への測定を頼みました。",
     "{name} → {peer}: {mbit} Mb/s, {again} segments sent again": "{name} → {peer}: {mbit} Mb/s、再送 {again} 個",
+    "Backup": "バックアップ",
+    "Restore": "復元",
+    "No node waits to be adopted.": "引き継ぎを待っているノードはありません。",
+    "Nodes are as the database says.": "ノードはデータベースのとおりです。",
+    "Not looked at yet: {nodes}": "まだ確認していないノード: {nodes}",
+    "Nothing is done until: garage admin adopt --yes": "次を実行するまで何も行いません: garage admin adopt --yes",
+    "Replace everything by what {file} holds?": "すべてを {file} の内容に置き換えますか？",
+    "Restored: {rows} rows of {when}. Nothing is done on {nodes} nodes until you agree: garage admin adopt": (
+        "復元しました（{when} の {rows} 行）。確認するまで {nodes} 台のノードでは何も行いません: garage admin adopt"
+    ),
+    "Work goes on at: {nodes}": "作業を再開しました: {nodes}",
+    "Your token is not in the backup: sign in again with “garage login”.": (
+        "お使いのトークンはバックアップにありません。「garage login」でサインインし直してください。"
+    ),
+    "is on this node now": "今はこのノードにあるものとします",
+    "is started again if its disk is there, else marked lost": (
+        "ディスクがあれば起動し直し、なければ失われたものとします"
+    ),
+    "no row: is shut down and kept": "データベースにないため、シャットダウンして残します",
+    "runs, and goes on running": "動いているので、そのまま動かし続けます",
+    "waits for nobody any more: is replaced": "待機用には使わず、新しいものに替えます",
+    "{file}: {size} KiB. Secrets in it open only with keys/ of this garage's server: keep that folder, too.": (
+        "{file}: {size} KiB。中の秘密はこのサーバーの keys/ がないと読めません。そのフォルダーも保管してください。"
+    ),
 }
 
 ERRORS: dict[str, str] = {
@@ -509,6 +548,9 @@ ERRORS: dict[str, str] = {
     "no SSH key could be made: {error}": "SSH 鍵を作れませんでした: {error}",
     "this computer has no SSH key": "このコンピューターには SSH 鍵がありません",
     "{name} to {peer} was not measured: {reason}": "{name} から {peer} へは測れませんでした: {reason}",
+    "{file} exists already": "{file} はすでにあります",
+    "take another name, or --force": "別の名前にするか、--force を付けてください",
+    "{file} cannot be written: {reason}": "{file} に書き込めません: {reason}",
 }
 
 NODES = {

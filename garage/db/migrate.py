@@ -55,17 +55,19 @@ def migrate(database: Database) -> tuple[str | None, str | None]:
             revision=before,
         )
     if before != after:
-        _upgrade(database)
+        upgrade(database)
     return before, after
 
 
-def _upgrade(database: Database) -> None:
+def upgrade(database: Database, to: str = "head") -> None:
+    """To this version's schema, or to that of an earlier revision which the code still knows."""
     config = _config()
     try:
         with database.engine.connect() as connection, _prepared(connection), connection.begin():
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            loads.install(connection)
+            command.upgrade(config, to)
+            if to == "head":
+                loads.install(connection)
             _check_references(connection)
     except GarageError:
         raise

@@ -339,6 +339,27 @@ class Leftover(Base):
     machine_id: Mapped[str] = mapped_column(Id, primary_key=True)
 
 
+class Adoption(Base):
+    """A node after a restore, until an admin has seen how it differs from the database: nothing is done on it before."""
+
+    __tablename__ = "adoption"
+    node: Mapped[str] = mapped_column(ForeignKey("node.name", ondelete="CASCADE"), primary_key=True)
+    since: Mapped[float]
+    seen_at: Mapped[float | None]
+    """When its worker last looked; None before the first look."""
+    domains: Mapped[Json] = mapped_column(default=dict)
+    """id → [`core.hypervisor_types.Power`, `Reason`] of every domain there."""
+
+
+class KeptDomain(Base):
+    """A domain without a row, kept on its node: its guest is asked to shut down, and nothing of it is ever removed by us."""
+
+    __tablename__ = "kept_domain"
+    node: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kept_at: Mapped[float]
+
+
 class PoolSize(Base):
     """How many machines an admin wants to wait per node, whatever the demand."""
 

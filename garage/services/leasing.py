@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 from garage.core.leases import Lease, LeaseRules, Step, step
 from garage.core.states import TABLE, Event, State
 from garage.db.models import Machine
+from garage.services import adopting
 from garage.services.context import Context, audit, publish_machine
 from garage.services.transitions import fire
 from garage.services.work import SETTLED, Hold, held
@@ -27,6 +28,8 @@ def run(ctx: Context, hold: Hold) -> int:
     )
     query = select(Machine.id).where(Machine.node == hold.node, Machine.state.not_in(OUT), due)
     with ctx.db.read() as session:
+        if adopting.waits(session, hold.node):
+            return 0
         candidates = list(session.scalars(query))
     if not candidates:
         return 0

@@ -20,7 +20,7 @@ from garage.core.types import Demand
 from garage.core.userdata import check_user_data
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
-from garage.services import addresses, capacity, keys, own_site, placing, pools
+from garage.services import addresses, adopting, capacity, keys, own_site, placing, pools
 from garage.services.context import Caller, Context, audit, audit_each, publish_machine
 from garage.services.rights import machine_for, project_for, visible
 from garage.services.sorting import cursor_after, ordered
@@ -81,6 +81,7 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
     own = [_of_its_own(ctx, name, user_data) for name in named]
     with ctx.db.write() as session:
         project = project_for(session, caller, wanted.project)
+        adopting.check_none(session)
         _check_names_free(session, project, named)
         image, size = find_image(session, wanted.image), find_size(session, wanted.size)
         capacity.check_quota(session, project, size, len(named))

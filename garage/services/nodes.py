@@ -14,7 +14,7 @@ from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Node, Project
 from garage.errors import N_, GarageError
-from garage.services import capacity, own_site
+from garage.services import adopting, capacity, own_site
 from garage.services.contact import heard
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
@@ -23,6 +23,8 @@ from garage.services.views import NodeView
 from netd import wire
 
 SILENT = "silent"
+FORGED = 1 << 30
+"""A version that no node has come to honestly; it must leave room to go on (the column has 31 bits)."""
 
 
 def authenticate(ctx: Context, token: str) -> str | None:
@@ -32,10 +34,11 @@ def authenticate(ctx: Context, token: str) -> str | None:
 
 
 def sealed_spec(ctx: Context, node: str, after: int) -> bytes | None:
-    """The node's whole spec, signed, when it is newer than version `after`; None when there is no news."""
+    """The node's whole spec, signed, when it is newer than version `after`; None when there is no news, and while the node waits to be
+    adopted: what runs there keeps its network until then."""
     with ctx.db.read() as session:
         row = session.get_one(Node, node)
-        if row.spec_version <= after:
+        if row.spec_version <= after or adopting.waits(session, node):
             return None
         return wire.seal(build_spec(session, ctx, row), ctx.controller_key)
 
@@ -88,6 +91,10 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
     with ctx.db.write() as session:
         row = session.get_one(Node, node)
         before = (row.applied_version, row.refusal)
+        if row.spec_version < said.applied_version < FORGED:
+            row.spec_version = (
+                said.applied_version + 1
+            )  # the database is of a time before: the node would take no older spec
         row.applied_version = min(said.applied_version, row.spec_version)
         row.refusal = (
             {"code": said.refusal.code, "text": said.refusal.text, "version": said.refusal.version}

@@ -11,7 +11,7 @@ from garage.core import pool
 from garage.core.pool import Cold, Kind, Share, Spare, Want
 from garage.core.states import Event, State
 from garage.db.models import Image, Machine, Node, NodeLoad, Size
-from garage.services import addresses, capacity, demand
+from garage.services import addresses, adopting, capacity, demand
 from garage.services.context import Context
 from garage.services.placing import SPARE, of_kind
 from garage.services.transitions import fire
@@ -67,6 +67,8 @@ def tend(ctx: Context, hold: Hold, wants: Sequence[Want] | None = None) -> int:
     One is made at a time, and none while somebody waits for a machine of theirs.
     """
     with ctx.db.read() as session:
+        if adopting.waits(session, hold.node):
+            return 0
         spares = _spares(session, hold.node)
         wanted = wanted_on(session, ctx, hold.node, demand.wants(session, ctx) if wants is None else wants)
         ending = pool.surplus(spares, wanted, ctx.clock(), max_age=ctx.config.pool_max_age_hours * pool.HOUR)

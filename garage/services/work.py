@@ -19,9 +19,9 @@ from garage.core.plan import Move, Wanted
 from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess, NodeFacts
-from garage.db.models import Image, Machine, Node, Project, Setting
+from garage.db.models import Image, KeptDomain, Machine, Node, Project, Setting
 from garage.errors import N_, GarageError
-from garage.services import moving, own_site
+from garage.services import adopting, moving, own_site
 from garage.services.contact import heard, publish_node
 from garage.services.context import Context, audit
 from garage.services.moving import MoveNote
@@ -66,6 +66,10 @@ class NodeWork:
     draining: bool = False
     leftovers: frozenset[str] = frozenset()
     """Machines of which something is here that has to go."""
+    adopting: bool = False
+    """After a restore: it is looked at, and nothing is done; counts as parked, too."""
+    kept: frozenset[str] = frozenset()
+    """Domains without a row, whose guests are asked to shut down once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +195,13 @@ def load(ctx: Context, node: str) -> NodeWork:
             {key: value for key, value in wanted.items() if key in here},
             row.applied_version,
             row.boot_id,
-            _parked(session),
+            _parked(session) or adopting.waits(session, node),
             bool(row.hypervisor_error),
             {key: value for key, value in wanted.items() if key not in here},
             row.state == NodeState.DRAINING.value,
             moving.leftovers(session, node),
+            adopting.waits(session, node),
+            adopting.kept(session, node),
         )
 
 
@@ -283,6 +289,14 @@ def _bury(node: Node, machine: Machine) -> None:
     """Its address and name are free, its place in the node's network goes, its secrets too."""
     node.spec_version += 1
     machine.host_key_private, machine.user_data = b"", None
+
+
+def let_go(ctx: Context, hold: Hold, domain: str) -> None:
+    """A kept domain does not run (any more): from now on it is whoever's looks after it."""
+    with ctx.db.write() as session:
+        held(session, hold)
+        if row := session.get(KeptDomain, (hold.node, domain)):
+            session.delete(row)
 
 
 def record_facts(ctx: Context, hold: Hold, facts: NodeFacts) -> None:

@@ -24,6 +24,7 @@ from garage.services import draining, leasing, pools, silencing, work
 from garage.services.context import Context
 from garage.services.work import Hold, NodeWork
 from garage.worker import moving
+from garage.worker.adopt import Adopter
 from garage.worker.apply import apply, failed
 from garage.worker.errands import Stale, Tools
 from garage.worker.images import ImageKeeper
@@ -135,6 +136,7 @@ class NodeLoop:
         self._images = ImageKeeper(ctx, backend.images, self.wake) if backend.images else None
         if self._images:
             self._observer.image = self._images.percent
+        self._adopter = Adopter(ctx, backend.hypervisor, self._pool, monotonic)
         backend.hypervisor.listen(self._heard)
 
     # --- what wakes it -------------------------------------------------------------------------------------------
@@ -197,6 +199,8 @@ class NodeLoop:
             if error.code not in ("hypervisor_away", "hypervisor_error"):
                 raise
             return self._away(hold, error)
+        if self._adopter.turn(hold, load, self._observer.domains):
+            self._look_at = 0.0
         seconds = self._plan_all(hold, load)
         return max(0.0, min(seconds, self._look_at - self._monotonic(), RENEW))
 

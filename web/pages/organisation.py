@@ -8,7 +8,7 @@ from flask import Response, request, url_for
 
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
-from garage.services import accounts, adding, audits, drains, nodes, pool_views, silencing
+from garage.services import accounts, adding, adoption, audits, drains, nodes, pool_views, silencing
 from garage.services.context import Caller, Context
 from web import forms
 from web.i18n import told
@@ -56,7 +56,9 @@ def nodes_list() -> Response:
     pools = pool_views.listing(ctx(), who) if who.admin and ctx().config.pool_ram_share else None
     ours = who.admin and silencing.fault_is_ours(ctx())
     servers = coming(adding.listing(ctx(), who)) if who.admin else []
-    return page("nodes.html", nodes=nodes.listing(ctx(), who), pools=pools, ours=ours, servers=servers)
+    plan = adoption.plan(ctx(), who) if who.admin else None
+    found = nodes.listing(ctx(), who)
+    return page("nodes.html", nodes=found, pools=pools, ours=ours, servers=servers, adoption=plan)
 
 
 @bp.get("/nodes/<name>")
@@ -80,6 +82,13 @@ def node_say(name: str, what: str) -> Response:
     name = forms.reference(name)
     SAYINGS[what](ctx(), admin(), name)
     return to("node_page", name=name)
+
+
+@bp.post("/nodes/adopt")
+def nodes_adopt() -> Response:
+    """The plan that was on the page, or nothing."""
+    adoption.adopt(ctx(), admin(), forms.text("digest"))
+    return to("nodes_list")
 
 
 @bp.post("/pools/<image>/<size>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from garage.client import output
-from garage.client.commands import simulate
+from garage.client.commands import backup, simulate
 from garage.client.output import Item
 from garage.client.state import Cli, Group, pass_cli
 from garage.client.words import _
@@ -17,6 +17,8 @@ def admin() -> None:
 
 
 admin.add_command(simulate.simulate)
+for command in (backup.backup, backup.restore, backup.adopt):
+    admin.add_command(command)
 
 
 @admin.group("pool", cls=Group, help=_("Machines that are booted in advance."))
