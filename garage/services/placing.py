@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal, select, text
+from sqlalchemy import ColumnElement, Select, case, func, literal, select, text
 from sqlalchemy.orm import Session
 
 from garage.config import Config
@@ -98,15 +99,11 @@ def every_room(session: Session, ctx: Context, order: Order, *, without: Machine
 
 def candidates(session: Session, config: Config, order: Order, count: int) -> tuple[list[Room], int]:
     """The best rooms for `count` machines, one more to compare with, and how many nodes fit in all."""
-    waiting, apart = _waiting(session, order), _kept_apart(session, order)
-    fits = [*_takes(config, order), *([NodeLoad.node.not_in(sorted(apart))] if apart else [])]
-    cold = [*fits, _disk_fits(config, order)]
-    fitting = select(func.count()).select_from(NodeLoad).join(Node, Node.name == NodeLoad.node).where(*cold)
-    query = select(*capacity.ROOMS, _image(order).label("image"), fitting.scalar_subquery().label("fitting"))
-    query = query.join(Node, Node.name == NodeLoad.node).order_by(_score(config, order).desc(), NodeLoad.node)
-    found = list(session.execute(query.where(*cold).limit(count + 1)))
+    waiting, apart = _waiting(session, order), tuple(sorted(_kept_apart(session, order)))
+    shape = _shape(config, order)
+    found = list(session.execute(_best(shape, apart, None).limit(count + 1)))
     if waiting:
-        found += session.execute(query.where(*fits, NodeLoad.node.in_(sorted(waiting))).limit(count + 1))
+        found += session.execute(_best(shape, apart, tuple(sorted(waiting))).limit(count + 1))
     rows = {row.node: row for row in found}
     rooms = [
         replace(capacity.room_from(config, row), image=bool(row.image), warm=waiting.get(node, 0))
@@ -115,39 +112,78 @@ def candidates(session: Session, config: Config, order: Order, count: int) -> tu
     return rooms, max(found[0].fitting, len(rooms)) if found else 0
 
 
-def _takes(config: Config, order: Order) -> tuple[ColumnElement[bool], ...]:
-    """`core.placement` as conditions: the node takes machines, and there is RAM, vCPU and enough free disk."""
-    size, row = order.size, NodeLoad
-    return (
-        row.takes.is_(True),
-        row.disk_free_gib >= config.disk_reserve_mib / 1024,
-        _free_memory(config) >= size.memory_mib,
-        row.used_vcpus + size.vcpus <= row.vcpus * config.vcpu_overcommit,
-        *(Node.labels[key].as_string() == value for key, value in sorted(order.labels.items())),
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """All on which the queries depend, so that they are built once: that costs more than running them."""
+
+    size: Demand
+    image: str
+    labels: tuple[tuple[str, str], ...]
+    policy: str
+    ram_reserve_mib: int
+    disk_reserve_gib: float
+    vcpu_overcommit: float
+    disk_overcommit: float
+
+
+def _shape(config: Config, order: Order) -> _Shape:
+    return _Shape(
+        order.ask.demand,
+        order.image.sha256,
+        tuple(sorted(order.labels.items())),
+        config.placement_policy,
+        config.ram_reserve_mib,
+        config.disk_reserve_mib / 1024,
+        config.vcpu_overcommit,
+        config.disk_overcommit,
     )
 
 
-def _disk_fits(config: Config, order: Order) -> ColumnElement[bool]:
+@lru_cache(256)
+def _best(shape: _Shape, apart: tuple[str, ...], warm: tuple[str, ...] | None) -> Select[Any]:
+    """Nodes that fit, but those in `apart`, the best first: any, or of those in `warm`, which need no more disk."""
+    fits = [*_takes(shape), *([NodeLoad.node.not_in(apart)] if apart else [])]
+    fits.append(_disk_fits(shape) if warm is None else NodeLoad.node.in_(warm))
+    fitting = select(func.count()).select_from(NodeLoad).join(Node, Node.name == NodeLoad.node).where(*fits)
+    query = select(*capacity.ROOMS, _image(shape).label("image"), fitting.scalar_subquery().label("fitting"))
+    query = query.join(Node, Node.name == NodeLoad.node).where(*fits)
+    ordered: Select[Any] = query.order_by(_score(shape).desc(), NodeLoad.node)  # type: ignore[assignment]
+    return ordered
+
+
+def _takes(shape: _Shape) -> tuple[ColumnElement[bool], ...]:
+    """`core.placement` as conditions: the node takes machines, and there is RAM, vCPU and enough free disk."""
+    size, row = shape.size, NodeLoad
+    return (
+        row.takes.is_(True),
+        row.disk_free_gib >= shape.disk_reserve_gib,
+        _free_memory(shape) >= size.memory_mib,
+        row.used_vcpus + size.vcpus <= row.vcpus * shape.vcpu_overcommit,
+        *(Node.labels[key].as_string() == value for key, value in shape.labels),
+    )
+
+
+def _disk_fits(shape: _Shape) -> ColumnElement[bool]:
     """What a machine that waits has already."""
-    most = (NodeLoad.disk_total_gib - config.disk_reserve_mib / 1024) * config.disk_overcommit
-    return NodeLoad.used_disk_gib + order.size.disk_gib <= most
+    most = (NodeLoad.disk_total_gib - shape.disk_reserve_gib) * shape.disk_overcommit
+    return NodeLoad.used_disk_gib + shape.size.disk_gib <= most
 
 
-def _free_memory(config: Config) -> ColumnElement[int]:
+def _free_memory(shape: _Shape) -> ColumnElement[int]:
     unpromised = NodeLoad.memory_mib - NodeLoad.used_memory_mib
     available = func.coalesce(NodeLoad.available_mib, unpromised)
-    return case((available < unpromised, available), else_=unpromised) - config.ram_reserve_mib
+    return case((available < unpromised, available), else_=unpromised) - shape.ram_reserve_mib
 
 
-def _score(config: Config, order: Order) -> ColumnElement[Any]:
+def _score(shape: _Shape) -> ColumnElement[Any]:
     """`core.placement`'s score without a pool's part."""
-    free = (_free_memory(config) - order.size.memory_mib) * 1.0 / NodeLoad.memory_mib
-    policy = 1.0 - free if config.placement_policy == "pack" else free
-    return policy + case((_image(order), literal(IMAGE)), else_=literal(0.0))
+    free = (_free_memory(shape) - shape.size.memory_mib) * 1.0 / NodeLoad.memory_mib
+    policy = 1.0 - free if shape.policy == "pack" else free
+    return policy + case((_image(shape), literal(IMAGE)), else_=literal(0.0))
 
 
-def _image(order: Order) -> ColumnElement[bool]:
-    here = select(NodeImage.node).where(NodeImage.image == order.image.sha256, NodeImage.state == PRESENT)
+def _image(shape: _Shape) -> ColumnElement[bool]:
+    here = select(NodeImage.node).where(NodeImage.image == shape.image, NodeImage.state == PRESENT)
     return NodeLoad.node.in_(here)
 
 
