@@ -1,0 +1,150 @@
+"""A drain over real libvirt and QEMU: two servers, a worker's loop for each, one machine that runs and one that is off."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from garage.core.hypervisor_types import Domain, Power
+from garage.db.models import Machine, MoveRow, Node
+from garage.services import drains, machines, nodes
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from garage.shell.hypervisor import LibvirtHypervisor
+from garage.shell.remote_disks import RemoteDisks
+from garage.worker.loop import Backend, NodeLoop
+from garage.worker.ownership import Keeper, ServerLock
+from garage.worker.recorder import Recorder
+from netd import wire
+from tests.remotelab import INSTANCE, RemoteLab, remote_lab
+from tests.servers import HOME
+
+pytestmark = pytest.mark.machine
+FACTS = {"vcpus": 8, "memory_mib": 8192, "disk_free_gib": 100.0, "disk_total_gib": 200.0, "virtualisation": "tcg"}
+
+
+class Prober:
+    """Tiny guests have no SSH: whoever is asked for has answered."""
+
+    def __init__(self) -> None:
+        self._targets: frozenset[str] = frozenset()
+
+    def set_targets(self, targets: dict[str, str]) -> None:
+        self._targets = frozenset(targets)
+
+    def answered(self) -> frozenset[str]:
+        return self._targets
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Pair:
+    ctx: Context
+    caller: Caller
+    lab: RemoteLab
+    hypervisors: dict[str, LibvirtHypervisor]
+    disks: dict[str, RemoteDisks]
+    loops: dict[str, NodeLoop] = field(default_factory=dict)
+
+    def turn(self) -> None:
+        for name, loop in self.loops.items():
+            with self.ctx.db.read() as session:
+                version = session.get_one(Node, name).spec_version
+            nodes.report(self.ctx, name, wire.Report(node=name, applied_version=version))
+            loop.changed()
+            loop.turn()
+        time.sleep(0.05)
+
+    def until(self, what: str, seconds: float, done: object) -> None:
+        end = time.monotonic() + seconds
+        while not done():  # type: ignore[operator]
+            assert time.monotonic() < end, what
+            self.turn()
+
+    def row(self, ref: str) -> Machine:
+        with self.ctx.db.read() as session:
+            return session.get_one(Machine, ref)
+
+    def make(self, name: str) -> str:
+        ref = machines.create(self.ctx, self.caller, NewMachine(name=name, size="tiny")).id
+        self.until(f"{name} is ready", 60, lambda: self.row(ref).state == "ready")
+        return ref
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteLab]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with remote_lab(tmp_path_factory.mktemp("controller")) as made:
+        yield made
+
+
+@pytest.fixture
+def pair(ctx: Context, alice: Caller, lab: RemoteLab, tmp_path: Path) -> Iterator[Pair]:
+    ctx = replace(ctx, config=replace(ctx.config, instance=INSTANCE, home=HOME), clock=time.time)
+    with ctx.db.write() as session:
+        session.get_one(Node, ctx.config.node).state = "maintenance"
+        for name in ("one", "two"):
+            access = lab.node(name)
+            session.add(Node(name=name, hypervisor=access.hypervisor, address=access.address,
+                             ssh_host_key=access.ssh_host_key, facts=FACTS))  # fmt: skip
+    recorder, lock = Recorder(ctx), ServerLock(tmp_path / "worker.lock")
+    lock.take()
+    made = Pair(
+        ctx, alice, lab, {n: lab.hypervisor(n) for n in ("one", "two")}, {n: lab.disks(n) for n in ("one", "two")}
+    )
+    for name in ("one", "two"):
+        backend = Backend(made.hypervisors[name], made.disks[name], Prober(), lambda _: True)
+        keeper = Keeper(ctx, name, lock, time.monotonic)
+        made.loops[name] = NodeLoop(
+            ctx, name, keeper, backend, recorder, lambda _: {"meta-data": b"x"}, lambda _: ("true", b"")
+        )
+    yield made
+    for loop in made.loops.values():
+        loop.close()
+    recorder.close()
+    lock.drop()
+    lab.clear()
+
+
+def test_a_server_is_emptied(pair: Pair, admin: Caller) -> None:
+    runs = pair.make("runs")
+    source = pair.row(runs).node
+    (target,) = {"one", "two"} - {source}
+    with pair.ctx.db.write() as session:
+        session.get_one(Node, target).state = "maintenance"
+    off = pair.make("off")
+    machines.stop(pair.ctx, pair.caller, off)
+    pair.until("off is off", 60, lambda: pair.row(off).state == "stopped")
+    disk = pair.disks[source].disk_path(off)
+    pair.lab.servers[source].run(f"qemu-io -f qcow2 -c 'write -P 7 1M 1M' {disk}")
+    with pair.ctx.db.write() as session:
+        session.get_one(Node, target).state = "active"
+    drains.drain(pair.ctx, admin, source)
+
+    def emptied() -> bool:
+        with pair.ctx.db.read() as session:
+            return session.get_one(Node, source).state == "maintenance"
+
+    pair.until("the node is empty", 120, emptied)
+    with pair.ctx.db.read() as session:
+        moves = {row.machine_id: row for row in session.scalars(select(MoveRow))}
+    assert {ref: (row.way, row.error) for ref, row in moves.items()} == {runs: ("live", None), off: ("cold", None)}
+    assert 0 < (moves[runs].pause_ms or 0) < 5000
+    pair.until("nothing is left", 60, lambda: pair.disks[source].present(off) == (False, False))
+    there, here = pair.hypervisors[target], pair.hypervisors[source]
+    pair.until("the copy is off", 30, lambda: there.observe().get(off) == Domain(Power.OFF))
+    assert (here.observe(), there.look(runs)) == ({}, Domain(Power.RUNNING))
+    assert (pair.row(runs).state, pair.row(off).state) == ("ready", "stopped")
+    said = pair.lab.servers[target].run(f"qemu-io -f qcow2 -r -c 'read -P 7 1M 1M' {disk}")
+    assert "failed" not in said, "what was on its disk has come along"
+    machines.start(pair.ctx, pair.caller, off)
+    pair.until("off runs there", 60, lambda: pair.row(off).state == "ready")
