@@ -11,13 +11,14 @@ from garage.core import node_states
 from garage.core.drain import LIVE, RUNS, Passage, Resident, Way, plan_drain, rests
 from garage.core.node_states import NodeEvent, NodeState
 from garage.core.placement import Ask
+from garage.core.plan import MoveStep
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.db.models import EventRow, Machine, MoveRow, Node, NodeImage
 from garage.errors import N_, GarageError
 from garage.services import capacity, moving
 from garage.services.context import Context, audit, publish_machine
-from garage.services.moving import STAYED
+from garage.services.moving import STAYED, MoveEnded
 from garage.services.placing import PRESENT
 from garage.services.silencing import ours
 from garage.services.transitions import fire
@@ -25,23 +26,67 @@ from garage.services.work import Hold, held
 
 RETRY = 60.0
 """Seconds until a machine whose migration was refused is tried again."""
+PREPARE, PREPARE_AWAY = 1800.0, 60.0
+"""Seconds that a target may take to get ready (it may have to fetch the image), and to come back when its libvirt is away."""
 CALLED_OFF = 2.0
 """Seconds until one is sent on its way again whose move was called off."""
 
 
 def tend(ctx: Context, hold: Hold) -> bool:
-    """While the hold's node drains: end its pool machines, send the next machine on its way when none is; True when anything changed.
+    """Call off a move from the hold's node for which the target does not get ready; while the node drains: end its pool machines, send
+    the next machine on its way when none is. True when anything changed.
 
     Nothing is sent while so many nodes are silent that the fault must be ours.
     """
     with ctx.db.read() as session:
-        if session.get_one(Node, hold.node).state != NodeState.DRAINING.value or ours(session):
+        if not _due(session, ctx, session.get_one(Node, hold.node)):
             return False
     with ctx.db.write() as session:
         node = held(session, hold)
+        if _call_off(session, ctx, node):
+            return True
         if node.state != NodeState.DRAINING.value:
             return False
         return _end_spares(session, ctx, node) or _next(session, ctx, node)
+
+
+def _due(session: Session, ctx: Context, node: Node) -> bool:
+    """Whether there may be something to write."""
+    query = select(Machine.state, Machine.moving_to).where(Machine.node == node.name, capacity.counted())
+    found = list(session.execute(query))
+    if _stalled(session, ctx, node):
+        return True
+    if node.state != NodeState.DRAINING.value or ours(session):
+        return False
+    return not any(row.moving_to for row in found) or any(row.state == State.SPARE.value for row in found)
+
+
+def _stalled(session: Session, ctx: Context, node: Node) -> list[tuple[MoveRow, Node]]:
+    """Moves that have not begun, with their targets that cannot be asked, or take too long. libvirt knows nothing of them yet."""
+    query = select(MoveRow, Node).join(Node, Node.name == MoveRow.target)
+    query = query.where(MoveRow.source == node.name, MoveRow.ended_at.is_(None))
+    waiting = [(row, target) for row, target in session.execute(query) if row.spec is None]
+    return [(row, target) for row, target in waiting if _hopeless(row, target, ctx.clock() - row.began_at)]
+
+
+def _hopeless(row: MoveRow, target: Node, age: float) -> bool:
+    away = target.silent_since is not None or (bool(target.hypervisor_error) and age > PREPARE_AWAY)
+    return row.step == MoveStep.WANTED.value and (away or age > PREPARE)
+
+
+def _call_off(session: Session, ctx: Context, node: Node) -> bool:
+    found = _stalled(session, ctx, node)
+    for row, target in found:
+        error = GarageError(
+            "unavailable",
+            N_("{node} did not get ready for it"),
+            hint=N_("look at that node; it is tried again"),
+            node=target.name,
+        )
+        moving.note(
+            session, ctx, node, session.get_one(Machine, row.machine_id), MoveEnded(row.machine_id, error.as_dict())
+        )
+    return bool(found)
 
 
 def _end_spares(session: Session, ctx: Context, node: Node) -> bool:

@@ -195,13 +195,13 @@ class NodeLoop:
             self._collect()
             self._look(hold)
             load = self._load(hold)
+            if self._adopter.turn(hold, load, self._observer.domains):
+                self._look_at = 0.0
+            seconds = self._plan_all(hold, load)
         except GarageError as error:
             if error.code not in ("hypervisor_away", "hypervisor_error"):
                 raise
             return self._away(hold, error)
-        if self._adopter.turn(hold, load, self._observer.domains):
-            self._look_at = 0.0
-        seconds = self._plan_all(hold, load)
         return max(0.0, min(seconds, self._look_at - self._monotonic(), RENEW))
 
     def _away(self, hold: Hold, error: GarageError) -> float:
@@ -255,7 +255,9 @@ class NodeLoop:
             self._images.look(hold)
         leasing.run(self._ctx, hold)
         pools.tend(self._ctx, hold)
-        self._stale |= self._work is not None and self._work.draining
+        self._stale |= self._work is not None and (
+            self._work.draining or any(m.move for m in self._work.machines.values())
+        )
         self._look_at = now + FULL_LOOK
 
     def _record_facts(self, hold: Hold, facts: HostFacts) -> None:
@@ -277,7 +279,8 @@ class NodeLoop:
         self._stale = False
         try:
             load = work.load(self._ctx, self._node)
-            if load.draining and not load.parked and draining.tend(self._ctx, hold):
+            moves_on = load.draining or any(machine.move for machine in load.machines.values())
+            if moves_on and not load.parked and draining.tend(self._ctx, hold):
                 load = work.load(self._ctx, self._node)
             self._look_at_new(load)
         except GarageError:
@@ -383,7 +386,11 @@ class NodeLoop:
 
     def _finish(self, hold: Hold, machine: Wanted, changes: list[Change], error: GarageError | None) -> None:
         try:
-            if error and error.code in FINAL and self._give_up(hold, machine, error):
+            if (
+                error
+                and (error.code in FINAL or _elsewhere(hold, machine, error))
+                and self._give_up(hold, machine, error)
+            ):
                 error = None
         except Stale:
             error = None
@@ -426,6 +433,11 @@ class NodeLoop:
 
     def _kvm(self) -> bool:
         return self._facts is not None and self._facts.virtualisation == "kvm"
+
+
+def _elsewhere(hold: Hold, machine: Wanted, error: GarageError) -> bool:
+    """It may be the other node of a move that does not answer. Were it this one, it could not be called off either, and is tried again."""
+    return error.code == "hypervisor_away" and machine.move is not None and machine.move.to.name != hold.node
 
 
 def _probe_key(machine: Wanted) -> str:

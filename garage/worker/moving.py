@@ -18,8 +18,8 @@ from garage.worker.errands import Stale, Tools, domain_spec, write
 
 log = logging.getLogger(__name__)
 CHANGES = (p.Prepared, p.Migrate, p.AskTarget, p.Confirm, p.EndMove, p.FinishMove)
-TELL_EVERY = 1.0
-"""Seconds between two figures of progress: each is a write and an event."""
+TELL_EVERY, TELL_STEP = 1.0, 2
+"""Seconds, and percent, between two figures of progress: each is a write and an event."""
 
 
 def apply(tools: Tools, hold: Hold, machine: Wanted, move: Move, change: Change) -> None:
@@ -57,12 +57,12 @@ def _migrate(tools: Tools, hold: Hold, machine: Wanted, move: Move) -> None:
 
 
 def _teller(tools: Tools, hold: Hold, machine: Wanted) -> Callable[[int], None]:
-    last = (-1, 0.0)
+    last = (-TELL_STEP, 0.0)
 
     def told(percent: int) -> None:
         nonlocal last
         failpoint.step()
-        if percent != last[0] and time.monotonic() - last[1] >= TELL_EVERY:
+        if percent >= last[0] + TELL_STEP and time.monotonic() - last[1] >= TELL_EVERY:
             last = (percent, time.monotonic())
             tools.recorder.put(hold, MoveProgress(machine.id, percent))
 

@@ -169,6 +169,13 @@ class Nodes:
         calls = {name: server.fake.calls for name, server in self.servers.items()}
         raise AssertionError(f"{ref} is {self.row(ref).state}, never {state}; {calls}")
 
+    def until_at(self, ref: str, node: str) -> None:
+        end = time.monotonic() + 20
+        while self.row(ref).node != node:
+            assert time.monotonic() < end, f"{ref} is at {self.row(ref).node}"
+            self.turn()
+            time.sleep(0.004)
+
     def where(self, ref: str) -> list[str]:
         """Nodes that have anything of the machine: a domain or files."""
         return [

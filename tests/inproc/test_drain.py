@@ -85,6 +85,32 @@ def test_a_target_that_cannot_prepare_is_a_reason_and_leaves_nothing(two: Nodes,
     assert two.row(ref).state == "ready"
 
 
+def test_a_target_that_falls_silent_is_a_reason_and_another_is_taken(
+    ctx: Context, clock: Clock, alice: Caller, admin: Caller
+) -> None:
+    with nodes_rigged(ctx, clock, alice, ("node1", "node2", "node3")) as three:
+        ref = three.ready("m")
+        source = three.row(ref).node
+        drains.drain(ctx, admin, source)
+        while (target := three.row(ref).moving_to) is None:
+            loop = three.servers[source].loop
+            assert loop
+            loop.changed()
+            loop.turn()
+        three.servers[target].fake.faults.away = True
+        three.deaf.add(target)
+        three.wait(15)
+        move = three.moves()[0]
+        assert move.error is not None
+        assert move.error["params"] == {"node": target}
+        three.pass_time(61)
+        three.until_at(ref, ({*three.servers} - {source, target}).pop())
+        three.servers[target].fake.faults.away = False
+        three.deaf.clear()
+        three.empty(source)
+        assert three.where(ref) == [three.row(ref).node]
+
+
 def test_no_room_and_only_one_node(two: Nodes, admin: Caller) -> None:
     ref = two.ready("m")
     source = two.row(ref).node
