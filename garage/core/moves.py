@@ -33,8 +33,8 @@ def depart(machine: Wanted, move: Move, seen: Seen) -> list[Change]:
         return [p.Wait("target")]
     if machine.state in LIVE:
         return [p.Migrate()]
-    if not seen.disk:
-        return [p.FinishMove()]
+    if not seen.disk and not machine.ran:
+        return [p.FinishMove()]  # nothing was ever on it. A disk that has gone is libvirt's to refuse, and is named
     if seen.network_version < machine.spec_version:
         return [p.Wait("network")]
     afresh: list[Change] = [p.Destroy()] if _active(seen.domain) else []

@@ -47,6 +47,7 @@ DEPARTURES = [
     ("off, never defined", replace(STOPPED, state=State.FAILED), GOING, replace(HERE, domain=None), COPIED),
     ("off, no rules", STOPPED, GOING, replace(HERE, domain=OFF, network_version=0), [Wait("network")]),
     ("off, nothing to copy", replace(STOPPED, state=State.FAILED), GOING, replace(HERE, domain=None, disk=False), [p.FinishMove()]),
+    ("off, its disk is gone", replace(STOPPED, ran=True), GOING, replace(HERE, domain=OFF, disk=False), COPIED),
     ("off, interrupted", STOPPED, MOVING, replace(HERE, domain=PAUSED), [p.Destroy(), *COPIED]),
     ("off, interrupted, gone", STOPPED, MOVING, replace(HERE, domain=None), [p.AskTarget()]),
     ("off, somebody starts it", replace(STOPPED, state=State.BOOTING), GOING, replace(HERE, domain=OFF), [p.EndMove()]),

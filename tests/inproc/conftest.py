@@ -10,6 +10,7 @@ SQLITE_ONLY = frozenset(
         "test_drain_cli",  # as test_cli
         "test_drain_deaths",  # of workers; what they write is what test_drain has written to both
         "test_gateway_ssh",  # streams; the looks that end them are those of test_gateway and test_gateway_events
+        "test_node_pages",  # as test_pages
         "test_pages",  # renders what the services say; those run on both
         "test_registry_load",  # measures, and over TLS
         "test_site_pages",  # as test_pages
