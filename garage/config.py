@@ -48,8 +48,8 @@ class Config:
     """How much disk may be promised, as a multiple of what there is."""
     placement_policy: str = "spread"
     """Where machines go: to the server whose RAM is freest ("spread"), or fullest ("pack")."""
-    pool_ram_share: float = 0.0
-    """How much of a node's RAM machines that wait in pools may have, at most what is free; 0: no pools."""
+    pool_ram_share: float = 0.25
+    """How much of a node's RAM machines that wait in pools may have, at most what is free; 0: no pools. Machines that run win it back."""
     pool_max_age_hours: float = 24.0
     """A machine that waited longer is replaced."""
     image_copy_mbit: Mapping[str, float] = field(default_factory=dict)

@@ -155,7 +155,7 @@ def open_context(home: Path, instance: str) -> Context:
         key.write_bytes(Fernet.generate_key())
     config = Config(
         home=home, instance=instance, hypervisor=URI, ram_reserve_mib=0, disk_reserve_mib=0,
-        site_ipv4="127.31.0.0/20", site_ipv6="fd31:4:5::/48", stop_timeout=3.0,
+        site_ipv4="127.31.0.0/20", site_ipv6="fd31:4:5::/48", stop_timeout=3.0, pool_ram_share=0.0,
         quota={"machines": 50, "vcpus": 100, "memory_mib": 200_000, "disk_gib": 2000},
     )  # fmt: skip
     database, vault = Database(config.sqlalchemy_url), Vault(key.read_bytes())

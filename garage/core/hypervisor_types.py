@@ -64,7 +64,7 @@ class HostFacts:
     boot_id: str
     """Another one after each boot of the node; empty when it cannot be known."""
     memory_available_mib: int | None = None
-    """Free, or a cache that can be given up at once."""
+    """Free, or a cache that can be given up at once, which machines that wait in a pool are, too."""
 
 
 Unless = Callable[[], bool]

@@ -6,6 +6,7 @@ loses nothing. Changes are carried out in order; the first that fails ends the l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,7 +18,7 @@ from garage.core.types import NodeAccess
 ASK_AGAIN = 10.0
 """Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
 IDENTITY_TIMEOUT = 15.0
-"""Seconds from taking a pool machine to its SSH; then it boots after all. Usually it takes one."""
+"""Seconds from the turn of a machine out of a pool to its SSH; then it boots after all. Usually it takes one."""
 YIELD = 1.0
 """Seconds between looks whether the machines that people wait for have started."""
 IMAGE_LOOK = 3.0
@@ -102,6 +103,8 @@ class Seen:
     """Its console says so; looked at while it boots."""
     image: int = 100
     """Percent of the machine's image that have come to the node; looked at while it has no disk."""
+    turn_ago: float | None = None
+    """Seconds since a machine out of a pool may get its identity; None: others come first, which asked before."""
     busy: bool = False
     """Machines of people start on this node: what nobody waits for makes way."""
 
@@ -348,13 +351,24 @@ def _identify(seen: Seen) -> list[Change]:
     domain = seen.domain
     if seen.answered:
         return [Fire(Event.IDENTIFIED)]
-    if domain is None or not domain.active or domain.crashed or seen.age >= IDENTITY_TIMEOUT:
+    waited = seen.turn_ago or 0.0
+    if domain is None or not domain.active or domain.crashed or waited >= IDENTITY_TIMEOUT:
         # on a new disk: on this one an identity may be half there
         return [*([Destroy()] if _active(seen) else []), RemoveFiles(), BootAnew()]
-    wait: list[Change] = [Show("identity"), Probe(), Wait("ssh", IDENTITY_TIMEOUT - seen.age)]
+    if seen.turn_ago is None:
+        return [Show("identity"), Wait("turn", YIELD)]
+    wait: list[Change] = [Show("identity"), Probe(), Wait("ssh", IDENTITY_TIMEOUT - waited)]
     if seen.asked_ago is not None:
         return wait
     return [*([Resume()] if domain.power is Power.PAUSED else []), GiveIdentity(), *wait]
+
+
+def turns(machines: Iterable[Wanted], processors: int) -> set[str]:
+    """Ids of the machines out of a pool that may get their identity now, those that were asked for first. One more than there are
+    processors keeps them busy; with more of them all would be ready only when the last one is."""
+    taken = [machine for machine in machines if machine.taken and machine.state is State.PREPARING]
+    first = sorted(taken, key=lambda machine: (machine.state_since, machine.id))[: processors + 1]
+    return {machine.id for machine in first}
 
 
 def _prepare(machine: Wanted, seen: Seen) -> list[Change]:

@@ -109,7 +109,7 @@ systemctl --no-block start cloud-init.target"""
 NO_SEED_DISK = "datasource: {NoCloud: {fs_label: null}}\n"
 """cloud-init's configuration: the disk still holds the seed of a machine that is nobody's."""
 WARM_UP = f"""exec 9>/run/garage-warm-up; flock 9; [ -p {WAIT} ] && exit 0
-case $(systemctl is-system-running) in running|degraded) ;; *) exit 1;; esac
+case $(systemctl is-system-running --wait) in running|degraded) ;; *) exit 1;; esac
 mkdir -p /run/rehearsal /run/cloud-init /etc/ssh/authorized_keys.d /{SEED_FOLDER}; cd /run/rehearsal || exit 1
 ssh-keygen -q -t ed25519 -N '' -f key </dev/null
 /usr/sbin/sshd -h /run/rehearsal/key -p 2222 -o ListenAddress=127.0.0.1 -o PidFile=/run/rehearsal/pid \\

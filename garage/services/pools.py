@@ -87,8 +87,8 @@ def tend(ctx: Context, hold: Hold, wants: Sequence[Want] | None = None) -> int:
         for machine in session.scalars(select(Machine).where(Machine.id.in_(ending))):
             if machine.state == State.SPARE.value:
                 _end(session, ctx, machine)
-        made = int(idle and bool(missing) and _make(session, ctx, hold.node, missing[0]))
-    return len(ending) + made
+        made = [make(session, ctx, hold.node, kind) for kind in missing[:1] if idle]
+    return len(ending) + len(made)
 
 
 def _end(session: Session, ctx: Context, machine: Machine) -> None:
@@ -120,7 +120,7 @@ def wanted_on(session: Session, ctx: Context, node: str, wants: Sequence[Want]) 
     if room.disk_blocked:
         return {}
     usable = room.facts.memory_mib - room.ram_reserve_mib
-    memory = min(int(config.pool_ram_share * usable), usable - room.used.memory_mib)
+    memory = min(int(config.pool_ram_share * usable), room.free_memory_mib)
     disk = int(config.pool_ram_share * (room.free_disk_gib + _held(session, node)))
     return pool.targets(wants, share, memory_mib=memory, disk_gib=disk)
 
@@ -139,7 +139,8 @@ def _held(session: Session, node: str) -> int:
     return sum(session.scalars(query))
 
 
-def _make(session: Session, ctx: Context, node_name: str, kind: Kind) -> bool:
+def make(session: Session, ctx: Context, node_name: str, kind: Kind) -> Machine:
+    """One more that boots in advance."""
     image = session.scalars(select(Image).where(Image.sha256 == kind.image)).one()
     size, place = session.get_one(Size, kind.size), addresses.allot(session, ctx, node_name)
     now = ctx.clock()
@@ -161,4 +162,4 @@ def _make(session: Session, ctx: Context, node_name: str, kind: Kind) -> bool:
         **place,
     )
     session.add(machine)
-    return True
+    return machine

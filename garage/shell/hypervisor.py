@@ -98,9 +98,17 @@ class LibvirtHypervisor:
     # --- what is there -------------------------------------------------------------------------------------------
 
     def facts(self) -> HostFacts:
-        info, (memory, available) = self._call(lambda connection: (connection.getInfo(), _memory_mib(connection)))
+        info, (memory, available), waiting = self._call(
+            lambda connection: (connection.getInfo(), _memory_mib(connection), self._waiting_mib(connection))
+        )
+        available = None if available is None else available + waiting
         virtualisation = self._host.virtualisation() if self._uri.startswith("qemu") else "tcg"
         return HostFacts(int(info[2]), memory, virtualisation, self._host.boot_id(), available)
+
+    def _waiting_mib(self, connection: Any) -> int:
+        """What our paused guests hold: machines that wait in a pool make way."""
+        paused = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_PAUSED)
+        return sum(_resident_mib(domain) for domain in paused if domain.name().startswith(self._prefix))
 
     def observe(self) -> dict[str, Domain]:
         found = self._call(self._observe)
@@ -420,6 +428,14 @@ def _memory_mib(connection: Any) -> tuple[int, int | None]:
         return int(stats["total"]) // 1024, sum(int(stats[key]) for key in ("free", "buffers", "cached")) // 1024
     except (libvirt.libvirtError, KeyError):
         return int(connection.getInfo()[1]), None
+
+
+def _resident_mib(domain: Any) -> int:
+    """Of its QEMU; 0 where the driver cannot say, or it went off meanwhile."""
+    try:
+        return int(domain.memoryStats().get("rss", 0)) // 1024
+    except libvirt.libvirtError:
+        return 0
 
 
 _events_lock = threading.Lock()

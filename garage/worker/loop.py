@@ -307,11 +307,13 @@ class NodeLoop:
         answered, soonest = self._backend.prober.answered(), FULL_LOOK
         busy = self._people_wait = self._somebody_waits(load)
         network = self._network_version(load)
+        turns = p.turns(load.machines.values(), self._facts.vcpus if self._facts else 1)
         for machine in () if load.parked else load.machines.values():
             if machine.id in self._busy:
                 continue
             key = _probe_key(machine)
-            seen = self._observer.seen(machine, network, answered=key in answered, busy=busy)
+            turn = machine.id in turns
+            seen = self._observer.seen(machine, network, answered=key in answered, busy=busy, turn=turn)
             changes = moves.depart(machine, machine.move, seen) if machine.move else plan(machine, seen, self._limits)
             if p.Probe() in changes:
                 targets[key] = machine.ipv4

@@ -22,6 +22,7 @@ class _Stay:
     state: State
     began: float
     asked: float | None = None
+    turn: float | None = None
     console_at: float = 0.0
     panicked: bool = False
 
@@ -58,8 +59,12 @@ class Observer:
         for gone in self._stays.keys() - machine_ids:
             del self._stays[gone]
 
-    def seen(self, machine: Wanted, network_version: int, *, answered: bool, busy: bool = False) -> Seen:
+    def seen(
+        self, machine: Wanted, network_version: int, *, answered: bool, busy: bool = False, turn: bool = False
+    ) -> Seen:
         stay, now = self._stay(machine), self._monotonic()
+        if turn and stay.turn is None:
+            stay.turn = now
         looked = machine.state in NEEDS_FILES or machine.move is not None
         disk, seed = self._disks.present(machine.id) if looked else (True, True)
         return Seen(
@@ -72,6 +77,7 @@ class Observer:
             answered=answered,
             asked_ago=None if stay.asked is None else now - stay.asked,
             panicked=self._panicked(machine, stay, now),
+            turn_ago=None if stay.turn is None else now - stay.turn,
             busy=busy,
         )
 

@@ -46,6 +46,12 @@ def _test_overlay() -> None:
     test_overlay(os.environ.get("MINUTES", ""), os.environ.get("SEED", ""))
 
 
+def _test_pools() -> None:
+    from garage_setup.testing import test_pools
+
+    test_pools()
+
+
 def _bench() -> None:
     from garage_setup.testing import bench
 
@@ -66,7 +72,7 @@ def _node_leave() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "up": _up, "down": _down, "purge": _purge, "lock": _lock, "test": _test, "bench": _bench,
-    "test-overlay": _test_overlay, "node": _node, "node-leave": _node_leave,
+    "test-overlay": _test_overlay, "test-pools": _test_pools, "node": _node, "node-leave": _node_leave,
 }  # fmt: skip
 
 

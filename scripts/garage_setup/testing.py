@@ -1,4 +1,4 @@
-"""`make test`, `make test-overlay` and `make bench`: installs all that the suite needs, then runs it in the checkout's own `.venv`."""
+"""`make test` and its longer relatives, `make bench`: installs all that the suite needs, then runs it in the checkout's own `.venv`."""
 
 from __future__ import annotations
 
@@ -86,6 +86,12 @@ def test_overlay(minutes: str, seed: str) -> None:
     prepare()
     words = [*(["--minutes", minutes] if minutes else []), *(["--seed", seed] if seed else [])]
     sys.exit(_in_venv("-m", "tests.long.overlay", *words))
+
+
+def test_pools() -> None:
+    """Twenty machines that waited, compared; see tests/long/pools.py."""
+    prepare()
+    sys.exit(_in_venv("-m", "tests.long.pools"))
 
 
 def bench(name: str) -> None:

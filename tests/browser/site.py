@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 import web
 from garage.api.app import make_flask
 from garage.config import Config
+from garage.core.pool import Kind
 from garage.core.states import Event, State
 from garage.db.migrate import migrate
 from garage.db.models import Machine, Node
@@ -25,7 +26,7 @@ from garage.db.session import Database
 from garage.errors import GarageError
 from garage.gateway.app import make_asgi
 from garage.gateway.serve import make_server
-from garage.services import accounts, images, keys, machines, setup
+from garage.services import accounts, images, keys, machines, pools, setup
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire, show_step
@@ -117,7 +118,7 @@ class Hand(threading.Thread):
 
 def make_context(home: Path) -> Context:
     config = Config(home=home, instance="brw", hypervisor="fake://", site_ipv4="10.31.0.0/20",
-                    site_ipv6="fd31:4:5::/48", organisation="Physical AI Lab")  # fmt: skip
+                    site_ipv6="fd31:4:5::/48", organisation="Physical AI Lab", pool_ram_share=0.25)  # fmt: skip
     database = Database(config.sqlalchemy_url)
     migrate(database)
     return Context(
@@ -172,4 +173,15 @@ def populate(site: Site, who: Caller) -> dict[str, str]:
     now = time.time()
     site.set(ids["arm-test"], lease_until=now + 5.4 * 86_400, created_at=now - 140_000, ready_at=now - 139_979.0)
     site.set(ids["lidar-log"], lease_until=now + 0.6 * 86_400, lease_warned=True)
+    site.set(ids["arm-test"], cold_reason="user_data", cold_detail="bootcmd, write_files /etc/sysctl.d/90-ros.conf")
+    _fill(site)
     return ids
+
+
+def _fill(site: Site) -> None:
+    """Three machines in a pool, one of which still starts, and one in another."""
+    with site.ctx.db.write() as session:
+        for size, warm in (("small", True), ("small", True), ("small", False), ("tiny", True)):
+            spare = pools.make(session, site.ctx, site.ctx.config.node, Kind("ab" * 32, size))
+            spare.warm = warm
+            session.flush()

@@ -75,8 +75,10 @@ def test_every_page(
     for name, path in PAGES.items():
         page.goto(path)
         problems += checked(page, name, look_name, phone)
-    above.goto("/users")
-    problems += checked(above, "users", look_name, phone) + checked(door, "sign-in", look_name, phone)
+    for name, path in (("users", "/users"), ("nodes-admin", "/nodes")):
+        above.goto(path)
+        problems += checked(above, name, look_name, phone)
+    problems += checked(door, "sign-in", look_name, phone)
     assert problems == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import expect
@@ -23,8 +24,9 @@ def worker(site: Site) -> Iterator[None]:
     site.hand.stopped.set()
     site.hand.join(5)
     stop = threading.Event()
+    ctx = replace(site.ctx, config=replace(site.ctx.config, pool_ram_share=0.0))
     threads = [
-        threading.Thread(target=run, args=(site.ctx, site.ctx.config, stop), daemon=True),
+        threading.Thread(target=run, args=(ctx, ctx.config, stop), daemon=True),
         threading.Thread(target=_agree, args=(site, stop), daemon=True),
     ]
     for thread in threads:

@@ -26,6 +26,9 @@ PAUSED = Domain(Power.PAUSED)
 DISK: list[Change] = [Show("disk"), p.MakeDisk(), p.WriteSeed()]
 ON: list[Change] = [Show("starting"), p.Define(), p.Start()]
 PROBING: list[Change] = [Show("waiting_ssh"), p.Probe(), Wait("ssh", p.CONSOLE_LOOK)]
+TAKEN: dict[str, object] = {"taken": True}
+WAITS = replace(FILES, domain=PAUSED)
+TOLD: list[Change] = [Show("identity"), p.Probe()]
 
 S = State
 CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
@@ -35,6 +38,12 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("no tap before the rules", S.PREPARING, {}, replace(FILES, network_version=6), [Show("network"), Wait("network")]),
     ("killed after define", S.PREPARING, {}, replace(FILES, domain=OFF), [*ON, Fire(Event.STARTED)]),
     ("killed after start", S.PREPARING, {}, replace(FILES, domain=RUNNING), [Fire(Event.STARTED)]),
+    ("taken", S.PREPARING, TAKEN, replace(WAITS, turn_ago=0.0), [p.Resume(), p.GiveIdentity(), *TOLD, Wait("ssh", 15.0)]),
+    ("taken, others first", S.PREPARING, TAKEN, replace(WAITS, age=99.0), [Show("identity"), Wait("turn", p.YIELD)]),
+    ("taken, told", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=5.0, asked_ago=4.0), [*TOLD, Wait("ssh", 10.0)]),
+    ("taken, its SSH answers", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=5.0, answered=True), [Fire(Event.IDENTIFIED)]),
+    ("taken, deaf", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=15.0), [p.Destroy(), p.RemoveFiles(), p.BootAnew()]),
+    ("taken, gone off", S.PREPARING, TAKEN, replace(WAITS, domain=OFF), [p.RemoveFiles(), p.BootAnew()]),
     ("probe", S.BOOTING, {}, replace(FILES, domain=RUNNING), PROBING),
     ("answered", S.BOOTING, {}, replace(FILES, domain=RUNNING, answered=True), [Fire(Event.ANSWERED)]),
     ("time over", S.BOOTING, {}, replace(FILES, domain=RUNNING, age=300.0), [Fire(Event.ERROR, Fault.BOOT_TIMEOUT)]),
@@ -98,3 +107,13 @@ def test_only_events_that_the_table_lists(case: tuple[str, State, dict[str, obje
     for change in case[4]:
         if isinstance(change, Fire):
             assert (case[1], change.event) in TABLE
+
+
+def test_of_a_burst_as_many_as_keep_the_processors_busy_come_first() -> None:
+    def taken(number: int, since: float) -> Wanted:
+        return replace(WANTED, id=f"{number:020x}", taken=True, state_since=since)
+
+    burst = [taken(1, 5.0), taken(2, 4.0), taken(3, 4.0), taken(4, 1.0), taken(5, 9.0)]
+    others = [replace(WANTED, id="f" * 20), replace(taken(6, 0.0), state=State.READY)]
+    assert p.turns([*burst, *others], 2) == {taken(4, 1.0).id, taken(2, 4.0).id, taken(3, 4.0).id}
+    assert p.turns(burst[-1:], 2) == {burst[-1].id}

@@ -43,14 +43,20 @@ while read -r _; do :; done  # bash as the first process also collects QEMUs tha
 """The image store is the cached one itself, for reading only."""
 
 
-SETTINGS = {"instance": "tmx", "site_ipv4": "10.77.0.0/20", "site_ipv6": "fd77:7:7::/48", "listen": "127.0.0.1:8077"}
+SETTINGS: dict[str, Any] = {
+    "instance": "tmx",
+    "site_ipv4": "10.77.0.0/20",
+    "site_ipv6": "fd77:7:7::/48",
+    "listen": "127.0.0.1:8077",
+    "pool_ram_share": 0,
+}
 """Of a garage that is alone in its world."""
 
 
 class Garage:
     """Start with `Garage(image store, argv, settings)`, ask with `garage(...)`, end with `close()`."""
 
-    def __init__(self, store: Path, argv: Callable[[Sequence[str]], list[str]], settings: Mapping[str, str]) -> None:
+    def __init__(self, store: Path, argv: Callable[[Sequence[str]], list[str]], settings: Mapping[str, Any]) -> None:
         """`argv`: what runs a command in the namespace; `settings`: of garage.toml."""
         self._argv = argv
         self.home = Path(tempfile.mkdtemp(prefix="garage-machine-"))
@@ -76,7 +82,7 @@ class Garage:
         assert shell.stdout.readline() == "up\n", shell.stderr.read()
         return shell
 
-    def _initialise(self, settings: Mapping[str, str]) -> None:
+    def _initialise(self, settings: Mapping[str, Any]) -> None:
         """init, and the image taken from where the build would have stored it."""
         lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
         (self.home / "garage.toml").write_text("".join([*lines, "boot_timeout = 600.0\n"]))
