@@ -36,7 +36,12 @@ def make_kit(builder: Builder, home: Path, tell: Tell) -> Path:
     shutil.copytree(SCRIPTS, new / "scripts", ignore=IGNORE)
     (new / "requirements.txt").write_text(pinned((CHECKOUT / "requirements.txt").read_text(), NETD_NEEDS))
     shutil.copy(builder.netd(tell), new)
-    builder.environments.download(new / "requirements.txt", new / "wheels", builder.tools, tell)
+    if (path / "requirements.txt").exists() and (path / "requirements.txt").read_text() == (
+        new / "requirements.txt"
+    ).read_text():
+        shutil.copytree(path / "wheels", new / "wheels")  # so that a new version of ours needs no package index
+    else:
+        builder.environments.download(new / "requirements.txt", new / "wheels", builder.tools, tell)
     (new / "digest").write_text(f"{kit_digest()}\n")
     if path.exists():
         path.rename(old)
