@@ -358,6 +358,13 @@ class ImageOut(Out):
     manifest: dict[str, Any]
 
 
+class CopyOut(Out):
+    image: str
+    source: str = Field(description="The node it comes from; empty when it is tried again.")
+    percent: int
+    error: str = Field(description="The code of what went wrong; empty while it is under way.")
+
+
 class NodeOut(Out):
     name: str
     labels: dict[str, str]
@@ -378,6 +385,7 @@ class NodeOut(Out):
     state_since: Time
     silent_since: Time | None = Field(description="Since when neither libvirt nor netd has answered.")
     silence: Silence = Field(description="Which of the two is silent now.")
+    copies: list[CopyOut] = Field(description="Images on their way to it, and those that did not come.")
 
 
 class PassageOut(Out):

@@ -17,6 +17,7 @@ from garage.db.models import Image, Node, NodeImage
 from garage.errors import GarageError
 from garage.services.context import Context
 from garage.services.placing import PRESENT
+from garage.services.views import CopyView
 from garage.services.work import Hold, held
 
 COPYING, FAILED = "copying", "failed"
@@ -80,6 +81,19 @@ def _order(ctx: Context, node: str, image: str, manifest: dict[str, Any]) -> Ima
     caps = ctx.config.image_copy_mbit
     rate = int(caps.get(node, caps.get("*", 0)) * MBIT)
     return ImageOrder(image, files, manifest, int(manifest.get("virtual_bytes", 0)) + MARGIN, rate)
+
+
+def under_way(session: Session, ctx: Context) -> dict[str, list[CopyView]]:
+    """Copies that run or were given up for now, by node."""
+    query = select(NodeImage, Image.name).join(Image, Image.sha256 == NodeImage.image)
+    found: dict[str, list[CopyView]] = {}
+    for copy, name in session.execute(query.where(NodeImage.state.in_((COPYING, FAILED))).order_by(Image.name)):
+        if copy.state == FAILED or copy.since > ctx.clock() - ALIVE:
+            view = CopyView(
+                name, copy.source, copies.percent(copy.done, copy.total), (copy.error or {}).get("code", "")
+            )
+            found.setdefault(copy.node, []).append(view)
+    return found
 
 
 def progress(ctx: Context, hold: Hold, image: str, done: int, total: int) -> None:

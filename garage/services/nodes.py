@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -14,12 +14,12 @@ from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Node, Project
 from garage.errors import N_, GarageError
-from garage.services import adopting, capacity, own_site
+from garage.services import adopting, capacity, copies, own_site
 from garage.services.contact import heard
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
 from garage.services.vault import digest
-from garage.services.views import NodeView
+from garage.services.views import CopyView, NodeView
 from netd import wire
 
 SILENT = "silent"
@@ -123,8 +123,9 @@ def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
         query = select(Machine.node, func.count()).where(Machine.state.in_(counted)).group_by(Machine.node)
         machines = dict(session.execute(query).all())
         rooms = {room.name: room for room in capacity.rooms(session, ctx)}
+        coming = copies.under_way(session, ctx)
         return [
-            _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0))
+            _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0), coming.get(node.name, []))
             for node in session.scalars(select(Node).order_by(Node.name))
         ]
 
@@ -154,7 +155,7 @@ def get(ctx: Context, caller: Caller, name: str) -> NodeView:
     raise GarageError("not_found", N_("there is no node {name}"), hint=hint, name=name[:64])
 
 
-def _view(ctx: Context, node: Node, room: Room | None, machines: int) -> NodeView:
+def _view(ctx: Context, node: Node, room: Room | None, machines: int, coming: Sequence[CopyView]) -> NodeView:
     facts = node.facts
     return NodeView(
         name=node.name,
@@ -176,6 +177,7 @@ def _view(ctx: Context, node: Node, room: Room | None, machines: int) -> NodeVie
         state_since=node.state_since,
         silent_since=node.silent_since,
         silence=silence(bool(node.hypervisor_error), netd_error(ctx.clock(), node) == SILENT).value,
+        copies=coming,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -131,6 +131,19 @@ class ImageView:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyView:
+    """An image on its way to a node, or one that did not come."""
+
+    image: str
+    """Its name."""
+    source: str
+    """Empty: it is tried again."""
+    percent: int
+    error: str
+    """The code of what went wrong; empty while it is under way."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     name: str
     labels: Mapping[str, str]
@@ -154,6 +167,7 @@ class NodeView:
     """Since when neither libvirt nor netd has answered."""
     silence: str
     """`core.silence.Silence`: which of the two is silent now."""
+    copies: Sequence[CopyView] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from garage.core.hypervisor_types import ImageOrder
 from garage.core.types import NodeAccess
 from garage.db.models import Image, Node, NodeImage
 from garage.errors import GarageError
-from garage.services import copies, work
+from garage.services import copies, nodes, work
 from garage.services.context import Caller, Context
+from garage.services.views import CopyView
 from garage.services.work import Hold
 from garage.worker.images import ImageKeeper
 from tests.conftest import Clock
@@ -147,3 +148,15 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_nodes_show_what_is_on_its_way(ctx: Context, one: Hold, admin: Caller) -> None:
+    two = own(ctx, "two")
+    assert copies.begin(ctx, two, IMAGE)
+    copies.progress(ctx, two, IMAGE, 43, 100)
+    views = {view.name: list(view.copies) for view in nodes.listing(ctx, admin)}
+    assert views == {one.node: [], "two": [CopyView("debian-12", one.node, 43, "")]}
+    copies.finish(ctx, two, IMAGE, GarageError("network_error", "the line broke"))
+    assert nodes.get(ctx, admin, "two").copies == [CopyView("debian-12", "", 43, "network_error")]
+    copies.finish(ctx, two, IMAGE, None)
+    assert nodes.get(ctx, admin, "two").copies == []
