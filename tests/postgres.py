@@ -100,7 +100,9 @@ class Reused:
 
 
 def start(settings: dict[str, str] | None = None) -> Cluster:
+    """Where `settings` open the socket to others, its folder lets them pass."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder.chmod(0o711)
     if os.geteuid() == 0:
         os.chown(folder, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
     data, log = folder / "data", folder / "log"

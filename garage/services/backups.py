@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from garage.db import archive, loads
@@ -125,9 +125,11 @@ class _Before:
             node.epoch, node.owner, node.owned_until = max(epoch, node.epoch) + 1, "", 0.0
             node.spec_version, node.applied_version = max(version, node.spec_version) + 1, 0
             node.reported_at, node.silent_since, node.hypervisor_error = ctx.clock(), None, ""
-        versions = {node.name: node.spec_version for node in nodes}
-        for machine in session.scalars(select(Machine)):
-            machine.spec_version = versions[machine.node]
+        session.flush()
+        of_its_node = select(Node.spec_version).where(Node.name == Machine.node).scalar_subquery()
+        session.execute(
+            update(Machine).values(spec_version=of_its_node), execution_options={"synchronize_session": False}
+        )
         for counter in session.scalars(select(Counter)):
             counter.value = max(counter.value, self._counters.get(counter.name, 0))
         for key, value in self._settings.items():

@@ -138,6 +138,13 @@ class SetUpInside:
             assert time.monotonic() < deadline, f"{found}\n{self.logs()}"
             time.sleep(0.5)
 
+    def wait_adoptable(self) -> None:
+        """Until the worker has looked at the node."""
+        deadline = time.monotonic() + 60
+        while not (found := json.loads(self.garage("-o", "json", "admin", "adopt")))["nodes"]:
+            assert time.monotonic() < deadline, f"{found}\n{self.logs()}"
+            time.sleep(0.5)
+
     def files(self) -> set[Path]:
         """Of the checkout."""
         return set(self.checkout.rglob("*"))

@@ -5,6 +5,7 @@ It happens in the node of tests/netlab.py, with real packages, services, libvirt
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from garage.db.migrate import head
 from garage.shell.images import Manifest
+from tests import postgres
 from tests.machine.setup_inside import SetUpInside
 
 pytestmark = pytest.mark.machine
@@ -23,6 +25,7 @@ OTHERS = re.compile(r"up0|table local|^::1 ")
 """In the routes of the lab itself."""
 NOTHING: dict[str, list[str]] = {"processes": [], "links": [], "routes": [], "nftables": [], "domains": []}
 STEPS = ("tools", "libraries", "pages", "program", "garage", "image", "services", "machine")
+PASSWORD = "pa55-of-the-test"
 NEW_MIGRATION_FILE = "9999_of_the_test.py"
 NEW_MIGRATION = f'''
 import sqlalchemy as sa
@@ -95,6 +98,51 @@ def test_up_with_new_code_migrates_and_machines_run_again(inside: SetUpInside) -
     inside.wait_ready("first")
     assert inside.garage("ssh", "first", "--", "hostname").strip() == "first"
     assert "of_the_test" in inside.run("python3", "-c", TABLES, str(inside.home / "db" / "garage.db"))
+
+
+def test_up_moves_to_postgresql_while_machines_run(inside: SetUpInside, tmp_path: Path) -> None:
+    """With its rows, and without a restart of any machine; the password is in no command line and in no file that others read."""
+    cluster = postgres.start({"unix_socket_permissions": "0777"})
+    try:
+        database = cluster.create("garage")
+        url = database.replace(f"//{postgres.USER}@", f"//{postgres.USER}:{PASSWORD}@")
+        boots = inside.garage("ssh", "first", "--", "cat /proc/sys/kernel/random/boot_id")
+        inside.garage("admin", "backup", str(tmp_path / "garage.backup"))
+        inside.env["GARAGE_DATABASE_URL"] = url
+        inside.run(str(inside.home / "venv/bin/garage-server"), "migrate")
+        inside.run(str(inside.home / "venv/bin/garage-server"), "restore", str(tmp_path / "garage.backup"))
+        said = inside.make("up")
+        assert [step for step in STEPS if f"ok  {step}" in said] == ["garage", "image", "services"]
+        assert PASSWORD not in said
+        del inside.env["GARAGE_DATABASE_URL"]
+        assert "nothing changed" in inside.make("up")
+        inside.wait_adoptable()
+        assert "Nothing is done until" in inside.garage("admin", "adopt")
+        inside.garage("admin", "adopt", "--yes")
+        inside.wait_ready("first")
+        assert inside.garage("ssh", "first", "--", "cat /proc/sys/kernel/random/boot_id") == boots
+        assert cluster.connect("garage").execute("SELECT name, state FROM machine").fetchall() == [("first", "ready")]
+        assert exposed(inside, PASSWORD) == []
+        inside.make("down")
+    finally:
+        cluster.stop()
+
+
+def exposed(inside: SetUpInside, secret: str) -> list[str]:
+    """Command lines and files readable by others that hold it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [str(path)] if secret.encode() in path.read_bytes() else []
+    for path in inside.home.rglob("*"):
+        if (
+            path.is_file()
+            and not path.is_symlink()
+            and path.stat().st_size < 1 << 20
+            and secret.encode() in path.read_bytes()
+        ):
+            found += [str(path)] if path.stat().st_mode & 0o77 else []
+    return found
 
 
 def test_purge_leaves_nothing(inside: SetUpInside) -> None:
