@@ -48,7 +48,7 @@ def kit() -> Path:
 class ServersGarage(Garage):
     """Start with `ServersGarage(lab, image store)`; `self.server` is the one that it runs on."""
 
-    def __init__(self, lab: Servers, first: str, settings: Mapping[str, str]) -> None:
+    def __init__(self, lab: Servers, first: str, settings: Mapping[str, Any]) -> None:
         self.lab, self.server = lab, lab[first]
         self.home = self.server.home
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
@@ -62,7 +62,7 @@ class ServersGarage(Garage):
             self.start(part)
         self.wait_ready()
 
-    def _initialise(self, settings: Mapping[str, str]) -> None:
+    def _initialise(self, settings: Mapping[str, Any]) -> None:
         lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
         (self.home / "garage.toml").write_text("".join([*lines, "boot_timeout = 600.0\n"]))
         self.run([str(BIN / "garage-server"), "init"])

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,12 @@ from tests.servers import Servers
 
 pytestmark = pytest.mark.machine
 
-SETTINGS = {"instance": "tsv", "site_ipv4": "10.77.0.0/20", "site_ipv6": "fd77:7:7::/48"}
+SETTINGS: dict[str, Any] = {
+    "instance": "tsv",
+    "site_ipv4": "10.77.0.0/20",
+    "site_ipv6": "fd77:7:7::/48",
+    "pool_ram_share": 0,
+}
 
 
 @pytest.fixture(scope="module")
