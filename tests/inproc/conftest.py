@@ -9,6 +9,7 @@ SQLITE_ONLY = frozenset(
         "test_cli",  # the client alone: what it asks is asked of both by test_api and test_every_route
         "test_drain_cli",  # as test_cli
         "test_drain_deaths",  # of workers; what they write is what test_drain has written to both
+        "test_explaining_shown",  # as test_cli and test_pages
         "test_gateway_ssh",  # streams; the looks that end them are those of test_gateway and test_gateway_events
         "test_node_pages",  # as test_pages
         "test_pages",  # renders what the services say; those run on both

@@ -1,11 +1,8 @@
-"""Why a machine is where it is: over the API, at the command line, on its page; and the labels that it looks at."""
+"""Why a machine is where it is, as services and API say it; and the labels that placement looks at."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +12,15 @@ import web
 from garage.core.states import Event
 from garage.db.models import Node
 from garage.errors import GarageError
-from garage.services import accounts, explaining, fleet, machines, nodes, projects
+from garage.services import accounts, explaining, fleet, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from tests.inproc.served import Served, play, serving
-from tests.inproc.test_cli import Shell
+from tests.inproc.served import play
 from web import catalogue
 from web.i18n import translate_error
 
 
-@pytest.fixture
-def several(ctx: Context, admin: Caller) -> Context:
+def of_all_kinds(ctx: Context, admin: Caller) -> Context:
     """Four nodes: one as usual, one that is emptied, one that is silent, one with a GPU and little memory."""
     ctx = replace(ctx, config=replace(ctx.config, site_ipv4=fleet.PREFIX4))
     fleet.add_nodes(ctx, 3, fleet.Model(vcpus=8, memory_mib=4096, disk_gib=100))
@@ -37,6 +32,11 @@ def several(ctx: Context, admin: Caller) -> Context:
 
 
 @pytest.fixture
+def several(ctx: Context, admin: Caller) -> Context:
+    return of_all_kinds(ctx, admin)
+
+
+@pytest.fixture
 def app(several: Context) -> Flask:
     from garage.api.app import make_flask
 
@@ -44,12 +44,6 @@ def app(several: Context) -> Flask:
     made = make_flask(several, translate=translate_error)
     web.register(made, several)
     return made
-
-
-@pytest.fixture
-def served(several: Context) -> Iterator[Served]:
-    with serving(several) as running:
-        yield running
 
 
 def refused(code: str):
@@ -124,38 +118,3 @@ def test_over_the_api(several: Context, app: Flask, admin: Caller, alice: Caller
     explained = client.get("/api/v1/machines/web-1/explain", headers=headers).json
     assert explained is not None
     assert explained["then"]["parts"].keys() == {"spread"}
-
-
-def test_at_the_command_line(several: Context, served: Served, admin: Caller, alice: Caller, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(alice))
-    projects.set_quota(several, admin, "alice", {"machines": 20})
-    made = shell("machine", "create", "db", "--size", "tiny", "--count", "2", "--apart", "db", "--no-wait")
-    assert made.stdout.splitlines() == ["db-1: preparing", "db-2: preparing"], made.stderr
-    told = shell("machine", "explain", "db-1")
-    assert "db-1 is on node1 since" in told.stdout
-    assert "takes no machines: draining" in told.stdout
-    hypothetical = shell("machine", "explain", "--size", "tiny", "--label", "gpu=h100")
-    assert "None of 4 nodes can take it." in hypothetical.stdout
-    assert "has not the label gpu=h100" in hypothetical.stdout
-    assert json.loads(shell("machine", "explain", "--size", "tiny", "-o", "json").stdout)["node"] == "node1"
-    assert shell("machine", "explain", "db-1", "--size", "tiny").returncode == 2
-    assert shell("node", "label", "sim3", "a=b").returncode == 5
-    boss = Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(admin))
-    assert boss("node", "label", "sim3", "gpu=", "ssd=1").stdout == "sim3: room=lab2 ssd=1\n"
-    assert "room=lab2 ssd=1" in boss("node", "list").stdout
-
-
-def test_on_its_page(several: Context, app: Flask, admin: Caller, alice: Caller) -> None:
-    machines.create(several, alice, NewMachine(name="one", size="tiny", apart="db"))
-    cookie = accounts.accept_invitation(
-        several, accounts.reset_link(several, admin, "alice"), "password of alice", "192.0.2.9"
-    )[1]
-    browser = app.test_client()
-    browser.set_cookie("garage", cookie)
-    shown = browser.get("/machines/one").text
-    assert "Why on node1" in shown
-    assert "2 nodes had room when it was made." in shown
-    assert "“db”" in shown
-    every = browser.get("/machines/one/why").text
-    assert "Takes no machines: draining" in every
-    assert "Does not answer" in every

@@ -56,7 +56,7 @@ def simulate(
     done = subprocess.run([_server(), "simulate", *words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
-    output.show_list(cli, json.loads(done.stdout)["items"], _columns())
+    output.show_list(cli, json.loads(done.stdout)["items"], columns())
 
 
 def _server() -> str:
@@ -68,7 +68,7 @@ def _server() -> str:
     return found
 
 
-def _columns() -> tuple[output.Column, ...]:
+def columns() -> tuple[output.Column, ...]:
     def share(name: str) -> output.Column:
         return _SHARES[name], lambda item: f"{100 * item[name]:.1f} %"
 
