@@ -156,6 +156,7 @@ AUDIT: dict[str, str] = {
     "machine.move": N_("moved a machine to another node"),
     "node.label": N_("labelled a node"),
     "node.park": N_("shut the machines of a node down"),
+    "worker.lost": N_("gave a worker up that showed no life"),
     "node.drain": N_("had a node emptied"),
     "node.drained": N_("emptied a node"),
     "node.maintain": N_("put a node into maintenance"),

@@ -41,6 +41,7 @@ LEFT_OUT = frozenset(
         "adoption",
         "leftover",
         "node_task",
+        "worker",
         "alembic_version",
     }
 )

@@ -145,9 +145,11 @@ class Node(Base):
     hypervisor_error: Mapped[str] = mapped_column(String(500), default="")
     """Why libvirt does not answer; empty while it does."""
     owner: Mapped[str] = mapped_column(String(64), default="")
+    """The id of the worker that works on it. One that has no row (any more) owns nothing."""
     epoch: Mapped[int] = mapped_column(default=0)
     """Raised whenever ownership changes hands; an old owner's late write carries an old epoch and is refused."""
-    owned_until: Mapped[float] = mapped_column(default=0.0)
+    revision: Mapped[int] = mapped_column(default=0)
+    """Raised by every change of its machines' rows, and of what its worker acts on of its own (`db.revisions`)."""
     boot_id: Mapped[str] = mapped_column(String(64), default="")
     address: Mapped[str] = mapped_column(String(255), default="")
     """Where the controller reaches it; empty: it is the controller's own server."""
@@ -198,6 +200,21 @@ class NodeImage(Base):
     total: Mapped[int] = mapped_column(BigInteger, default=0)
     """Bytes."""
     error: Mapped[Json | None]
+
+
+class Worker(Base):
+    """A worker process that is at work; it adds one to its beat about once a second."""
+
+    __tablename__ = "worker"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    server: Mapped[str] = mapped_column(String(64))
+    """The server in this boot: processes that name the same one see the same lock files."""
+    home: Mapped[str] = mapped_column(String(32))
+    """The node that is the worker's own server: others cannot reach what has no address."""
+    beat: Mapped[int] = mapped_column(BigInteger, default=0)
+    beat_at: Mapped[float]
+    """By the database's clock; for people, never for decisions."""
+    started_at: Mapped[float]
 
 
 class Machine(Base):

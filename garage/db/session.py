@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
+from garage.db.revisions import before_flush
 from garage.errors import N_, GarageError
 
 BUSY_TIMEOUT_MS = 10_000
@@ -45,6 +46,7 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(self._sessions, "before_flush", before_flush)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from garage.db import archive, loads
@@ -122,7 +122,7 @@ class _Before:
         nodes = list(session.scalars(select(Node)))
         for node in nodes:
             epoch, version = self._nodes.get(node.name, (0, 0))
-            node.epoch, node.owner, node.owned_until = max(epoch, node.epoch) + 1, "", 0.0
+            node.epoch, node.owner = max(epoch, node.epoch) + 1, ""
             node.spec_version, node.applied_version = max(version, node.spec_version) + 1, 0
             node.reported_at, node.silent_since, node.hypervisor_error = ctx.clock(), None, ""
         session.flush()
@@ -135,8 +135,7 @@ class _Before:
         for key, value in self._settings.items():
             row = session.get(Setting, key)
             session.merge(Setting(key=key, value=str(max(value, int(row.value) if row else 0))))
-        if parked := session.get(Setting, PARKED):
-            session.delete(parked)
+        session.execute(delete(Setting).where(Setting.key.startswith(PARKED)))
         for values in self._certificates:
             known = session.get(NodeCertificate, values["serial"])
             if known is None or known.revoked_at is None:

@@ -21,6 +21,7 @@ from garage.core import ipam, names
 from garage.core.states import State
 from garage.core.types import NodeFacts, SizeSpec
 from garage.db.models import Image, Machine, Node, Project, Size
+from garage.db.revisions import touch
 from garage.errors import N_, GarageError
 from garage.services import addresses, own_site
 from garage.services.context import Context
@@ -42,7 +43,7 @@ class Model:
     memory_mib: int = 131_072
     disk_gib: int = 2000
     behaviour: tuple[tuple[str, str], ...] = ()
-    """Further settings of the `fake:` URI, e.g. (("boot", "2"), ("boot_spread", "1"))."""
+    """Further settings of the `fake:` URI, e.g. (("boot", "20"), ("spread", "0.5"), ("refused", "0.01"))."""
     folder: str = ""
     """Where the nodes' domains are kept, a file per node; empty: in the worker's memory alone."""
 
@@ -94,11 +95,11 @@ def add_machines(
         specs = [SizeSpec(s.name, s.vcpus, s.memory_mib, s.disk_gib) for s in (session.get_one(Size, n) for n in sizes)]
         rows = {row.name: row for row in session.scalars(select(Node).where(Node.name.in_(nodes)))}
         places = zip(addresses.take_numbers(session, count), _addresses(session, ctx, count), strict=True)
-        made = []
+        made, secret = [], ctx.vault.lock(b"")
         for index, (number, (ipv4, ipv6)) in enumerate(places):
             node, size = rows[nodes[index % len(nodes)]], rng.choice(specs)
             made.append(_machine(ctx, node, size, number, ipv4, ipv6, state))
-            made[-1].update(project_id=project.id, image_id=image.id)
+            made[-1].update(project_id=project.id, image_id=image.id, host_key_private=secret)
         for node in rows.values():
             node.applied_version = node.spec_version
         session.flush()
@@ -118,7 +119,7 @@ def _machine(
         **{"lease_until": now + ctx.config.lease_days * DAY, "ready_at": now if state is State.READY else None},
         **{"size": size.name, "vcpus": size.vcpus, "memory_mib": size.memory_mib, "disk_gib": size.disk_gib},
         **{"ipv4": ipv4, "ipv6": ipv6, "mac": names.mac(instance, number), "tap": names.tap(instance, number)},
-        **{"spec_version": node.spec_version, "host_key_public": "", "host_key_private": b"", "authorized_keys": []},
+        **{"spec_version": node.spec_version, "host_key_public": "", "authorized_keys": []},
         "node_labels": {},
     }
 
@@ -161,6 +162,8 @@ def _image(session: Session, ctx: Context) -> Image:
 def play_netd(ctx: Context) -> None:
     """Every simulated node's netd says that it has applied what there is: what it would say every ten seconds."""
     now = ctx.clock()
+    behind = select(Node.name).where(Node.hypervisor.startswith("fake:"), Node.applied_version != Node.spec_version)
     query = update(Node).where(Node.hypervisor.startswith("fake:"))
     with ctx.db.write() as session:
+        touch(session, list(session.scalars(behind)))
         session.execute(query.values(applied_version=Node.spec_version, reported_at=now))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from garage.core.leases import Lease, LeaseRules, Step, step
@@ -17,22 +17,23 @@ HOUR = 3600.0
 OUT = (*SETTLED, State.SPARE.value, State.DELETING.value)
 
 
+def nodes_due(ctx: Context) -> set[str]:
+    """The nodes that have a machine for which `run` would do something."""
+    query = select(Machine.node).where(Machine.state.not_in(OUT), _due(ctx)).distinct()
+    with ctx.db.read() as session:
+        return set(session.scalars(query))
+
+
 def run(ctx: Context, hold: Hold) -> int:
     """Do what is due on the hold's node now; returns how many machines it touched. Writes nothing when nothing is due."""
-    rules = LeaseRules(ctx.config.lease_warn_hours * HOUR, ctx.config.lease_grace_hours * HOUR)
-    now = ctx.clock()
-    due = or_(
-        and_(Machine.lease_warned.is_(False), Machine.lease_until <= now + rules.warn),
-        and_(Machine.lease_ended_at.is_(None), Machine.lease_until <= now),
-        Machine.lease_ended_at <= now - rules.grace,
-    )
-    query = select(Machine.id).where(Machine.node == hold.node, Machine.state.not_in(OUT), due)
+    query = select(Machine.id).where(Machine.node == hold.node, Machine.state.not_in(OUT), _due(ctx))
     with ctx.db.read() as session:
         if adopting.waits(session, hold.node):
             return 0
         candidates = list(session.scalars(query))
     if not candidates:
         return 0
+    rules, now = _rules(ctx), ctx.clock()
     with ctx.db.write() as session:
         held(session, hold)
         rows = select(Machine).where(
@@ -40,6 +41,19 @@ def run(ctx: Context, hold: Hold) -> int:
         )  # somebody may have deleted one
         rows = rows.options(joinedload(Machine.project))
         return sum(_step(session, ctx, machine, now, rules) for machine in session.scalars(rows))
+
+
+def _rules(ctx: Context) -> LeaseRules:
+    return LeaseRules(ctx.config.lease_warn_hours * HOUR, ctx.config.lease_grace_hours * HOUR)
+
+
+def _due(ctx: Context) -> ColumnElement[bool]:
+    rules, now = _rules(ctx), ctx.clock()
+    return or_(
+        and_(Machine.lease_warned.is_(False), Machine.lease_until <= now + rules.warn),
+        and_(Machine.lease_ended_at.is_(None), Machine.lease_until <= now),
+        Machine.lease_ended_at <= now - rules.grace,
+    )
 
 
 def _step(session: Session, ctx: Context, machine: Machine, now: float, rules: LeaseRules) -> bool:

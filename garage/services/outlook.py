@@ -9,11 +9,13 @@ from sqlalchemy import select
 
 from garage.core.types import SizeSpec
 from garage.db.models import Image, Machine, Node, Size
-from garage.services import demand, pools
+from garage.services import crew, demand, pools
 from garage.services.context import Context
 from garage.services.nodes import netd_error
 
 RECENT = 10
+ALIVE = 5.0
+"""Seconds without a beat after which a worker is not called well any more; it beats every second."""
 TYPICAL = 1.0
 """Seconds from taking a machine to its SSH, until this garage knows better."""
 
@@ -71,10 +73,11 @@ def health(ctx: Context) -> Health:
     now = ctx.clock()
     with ctx.db.read() as session:
         nodes = list(session.scalars(select(Node)))
+        workers = crew.at_work(session, ctx, ALIVE)
         image = session.scalar(select(Image.id).where(Image.current).limit(1)) is not None
     return Health(
         database=True,
-        worker=bool(nodes) and all(node.owned_until > now for node in nodes),
+        worker=bool(nodes) and all(node.owner in workers for node in nodes),
         netd=bool(nodes) and not any(netd_error(now, node) for node in nodes),
         hypervisor=bool(nodes) and all(node.facts and not node.hypervisor_error for node in nodes),
         image=image,

@@ -60,6 +60,14 @@ def make_room(session: Session, ctx: Context, nodes: Collection[str]) -> None:
                 _end(session, ctx, machine)
 
 
+def any_to_tend(ctx: Context) -> bool:
+    """Whether `tend` may have anything to do on any node: pools are on, or what is left of them waits."""
+    if ctx.config.pool_ram_share:
+        return True
+    with ctx.db.read() as session:
+        return session.scalar(select(Machine.id).where(Machine.state == State.SPARE.value).limit(1)) is not None
+
+
 def tend(ctx: Context, hold: Hold, wants: Sequence[Want] | None = None) -> int:
     """Bring the pools of the hold's node nearer to what they should be; returns how many machines were made or ended. `wants` is
     `demand.wants` of a moment ago, where many nodes are tended to.

@@ -5,11 +5,11 @@ Every write names its `Hold`; one whose epoch is no longer the node's is refused
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import ipam
@@ -20,6 +20,7 @@ from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess, NodeFacts
 from garage.db.models import Image, KeptDomain, Machine, Node, Project, Setting
+from garage.db.revisions import touch
 from garage.errors import N_, GarageError
 from garage.services import adopting, moving, own_site
 from garage.services.contact import heard, publish_node
@@ -39,15 +40,6 @@ class Hold:
     node: str
     owner: str
     epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who owns a node's work as the database has it; owner "" for nobody."""
-
-    owner: str
-    epoch: int
-    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,37 +130,10 @@ def nodes(ctx: Context) -> list[NodeAccess]:
         return [NodeAccess(*row) for row in session.execute(query)]
 
 
-def owner(ctx: Context, node: str) -> Owner:
-    with ctx.db.read() as session:
-        row = session.get_one(Node, node)
-        return Owner(row.owner, row.epoch, row.owned_until)
-
-
-def take(ctx: Context, node: str, who: str, seen: Owner, ttl: float) -> Hold | None:
-    """Own the node's work with a new epoch, unless somebody else changed its ownership since `seen`."""
-    with ctx.db.write() as session:
-        row = session.get_one(Node, node)
-        if Owner(row.owner, row.epoch, row.owned_until) != seen:
-            return None
-        row.owner, row.epoch, row.owned_until = who, row.epoch + 1, ctx.clock() + ttl
-        return Hold(node, who, row.epoch)
-
-
-def renew(ctx: Context, hold: Hold, ttl: float) -> None:
-    with ctx.db.write() as session:
-        held(session, hold).owned_until = ctx.clock() + ttl
-
-
-def release(ctx: Context, hold: Hold) -> None:
-    with ctx.db.write() as session:
-        row = held(session, hold)
-        row.owner, row.owned_until = "", 0.0
-
-
 def held(session: Session, hold: Hold) -> Node:
     """The node's row, in the caller's transaction, if `hold` is still its owner."""
-    row = session.get_one(Node, hold.node)
-    if (row.owner, row.epoch) != (hold.owner, hold.epoch):
+    row = session.get(Node, hold.node, with_for_update=True)  # nobody takes it before this transaction ends
+    if row is None or (row.owner, row.epoch) != (hold.owner, hold.epoch):
         raise GarageError(
             "version_conflict",
             N_("another worker owns {node} now"),
@@ -195,7 +160,7 @@ def load(ctx: Context, node: str) -> NodeWork:
             {key: value for key, value in wanted.items() if key in here},
             row.applied_version,
             row.boot_id,
-            _parked(session) or adopting.waits(session, node),
+            _parked(session, node) or adopting.waits(session, node),
             bool(row.hypervisor_error),
             {key: value for key, value in wanted.items() if key not in here},
             row.state == NodeState.DRAINING.value,
@@ -234,9 +199,24 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
 
 def record(ctx: Context, hold: Hold, notes: Sequence[Note]) -> list[bool]:
     """Write a batch in one transaction; False for each note that was stale (the machine has moved on)."""
+    results = record_all(ctx, {hold: notes})[hold]
+    if isinstance(results, GarageError):
+        raise results
+    return results
+
+
+def record_all(ctx: Context, batches: Mapping[Hold, Sequence[Note]]) -> dict[Hold, list[bool] | GarageError]:
+    """`record` for several nodes in one transaction; for a hold that is lost its `version_conflict`, and nothing of it is written."""
+    done: dict[Hold, list[bool] | GarageError] = {}
     with ctx.db.write() as session:
-        node = held(session, hold)
-        return [_note(session, ctx, node, note) for note in notes]
+        for hold, notes in sorted(batches.items(), key=lambda item: item[0].node):
+            try:
+                node = held(session, hold)
+            except GarageError as error:
+                done[hold] = error
+            else:
+                done[hold] = [_note(session, ctx, node, note) for note in notes]
+    return done
 
 
 def _note(session: Session, ctx: Context, node: Node, note: Note) -> bool:
@@ -320,25 +300,32 @@ def record_away(ctx: Context, hold: Hold, reason: str) -> None:
 
 
 def set_parked(ctx: Context, parked: bool) -> None:
-    """Parked: machines stay as they are until the garage is up again; netd's rules have to be applied anew then."""
+    """Parked: this server's machines stay as they are until its garage is up again; netd's rules have to be applied anew then."""
     with ctx.db.write() as session:
-        row = session.get(Setting, PARKED)
-        if parked and row is None:
-            session.add(Setting(key=PARKED, value="1"))
-        elif not parked and row is not None:
-            session.delete(row)
+        session.execute(delete(Setting).where(Setting.key.in_((PARKED, _parked_key(ctx.config.node)))))
+        if parked:
+            session.add(Setting(key=_parked_key(ctx.config.node), value="1"))
+        touch(session, [ctx.config.node])
 
 
-def _parked(session: Session) -> bool:
-    return session.get(Setting, PARKED) is not None
+def _parked_key(node: str) -> str:
+    return f"{PARKED}:{node}"
+
+
+def _parked(session: Session, node: str) -> bool:
+    """PARKED alone is what earlier versions wrote: it held for all nodes."""
+    return session.scalar(select(Setting.key).where(Setting.key.in_((PARKED, _parked_key(node))))) is not None
 
 
 def silence(ctx: Context, node: str) -> list[str]:
-    """The node goes down: machines that run become `unreachable` and still want to run. Returns all whose domain may run."""
+    """The node goes down: machines that run become `unreachable` and still want to run. Returns all whose domain may run.
+
+    Whoever owned the node's work does so no longer, and what it still writes is refused.
+    """
     running = (State.BOOTING.value, State.READY.value)
     with ctx.db.write() as session:
         row = session.get_one(Node, node)
-        row.applied_version = 0
+        row.applied_version, row.owner, row.epoch = 0, "", row.epoch + 1
         query = select(Machine).where(Machine.node == node, Machine.state.in_(running))
         for machine in session.scalars(query):
             fire(session, ctx, machine, Event.SILENT)

@@ -34,9 +34,10 @@ class LocalDisks:
         return self.disk_path(machine_id).exists(), self.seed_path(machine_id).exists()
 
     def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None:
-        """An overlay of `size_gib`, or of the image's size where that is larger."""
+        """An overlay of `size_gib`, or of the image's size where that is larger. One that is there stays: a worker that was stopped in the
+        middle of this, and wakes up when another has long started the machine, must not put an empty disk in its place."""
         image = self.image_path(image_sha256) / "disk.qcow2"
-        with self._making(self.disk_path(machine_id)) as path:
+        with self._making(self.disk_path(machine_id), replace=False) as path:
             if not image.exists():
                 raise not_here(image_sha256)
             size = max(size_gib << 30, virtual_size(image))
@@ -86,7 +87,7 @@ class LocalDisks:
         return self._machines / checked(MACHINE_ID, machine_id)
 
     @contextlib.contextmanager
-    def _making(self, path: Path, *, lasting: bool = True) -> Iterator[Path]:
+    def _making(self, path: Path, *, lasting: bool = True, replace: bool = True) -> Iterator[Path]:
         """A name beside `path`; on success synced (if `lasting`) and renamed to it, on failure removed. ENOSPC becomes `disk_full`."""
         draft = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
@@ -95,7 +96,12 @@ class LocalDisks:
             yield draft
             if lasting:
                 _sync(draft)
-            draft.rename(path)
+            if replace:
+                draft.rename(path)
+            else:
+                with contextlib.suppress(FileExistsError):
+                    path.hardlink_to(draft)
+                draft.unlink()
             if lasting:
                 _sync(path.parent)
         except (OSError, GarageError) as error:

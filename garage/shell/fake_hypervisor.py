@@ -2,12 +2,13 @@
 
 It keeps the same contract as libvirt's (`tests/contract/test_hypervisor.py`). `fake://` takes settings as a query:
 `fake:///var/tmp/fleet.json?boot=2&start=0.1&vcpus=64&memory_mib=262144`; with a
-path its domains and disks outlive the process, and other processes see them (`fake_store`).
+path its domains and disks outlive the process, and other processes see them (`fake_store`). What chance decides follows from `seed`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 import weakref
@@ -21,6 +22,7 @@ from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts, Listener,
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
 from garage.shell.fake_store import Store
+from garage.shell.fake_time import TICKER
 
 GIB = 1 << 30
 OFF, RUNNING, PAUSED = Domain(Power.OFF), Domain(Power.RUNNING), Domain(Power.PAUSED)
@@ -32,6 +34,7 @@ class _Guest:
     started_at: float = 0.0
     console: bytes = b""
     stops_at: float | None = None
+    memory_mib: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -50,6 +53,15 @@ class Settings:
     migration: float = 0.0
     """For which a guest travels, before its pause."""
     boot_id: str = "fake-boot"
+    call: float = 0.0
+    """Of every call."""
+    spread: float = 0.0
+    """Each latency is drawn evenly from this share below to this share above it, e.g. 0.5: between half and one and a half times."""
+    lost: float = 0.0
+    """The share of calls that get no answer."""
+    refused: float = 0.0
+    """The share of changing calls that are refused."""
+    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -85,6 +97,7 @@ class FakeHypervisor:
         self.settings, self.faults = settings or Settings(), Faults()
         self.calls: list[tuple[str, str]] = []
         """(call, machine id) of everything that changed something, in order."""
+        self._rng = random.Random(self.settings.seed)  # noqa: S311  (a simulation)
         self._store = Store(path) if path else None
         self._lock = threading.RLock()
         self._guests: dict[str, _Guest] = {}
@@ -111,31 +124,32 @@ class FakeHypervisor:
     # --- Hypervisor ----------------------------------------------------------------------------------------------
 
     def facts(self) -> HostFacts:
-        self._check()
+        self._reach()
         return HostFacts(self.settings.vcpus, self.settings.memory_mib, "tcg", self.settings.boot_id)
 
     def observe(self) -> dict[str, Domain]:
-        self._check()
+        self._reach()
         with self._lock:
             return {machine_id: self._now(guest) for machine_id, guest in self._guests.items()}
 
     def look(self, machine_id: str) -> Domain | None:
-        self._check()
+        self._reach()
         with self._lock:
             guest = self._guests.get(machine_id)
             return self._now(guest) if guest else None
 
     def define(self, spec: DomainSpec) -> None:
         with self._changing("define", spec.machine_id):
-            self._guests.setdefault(spec.machine_id, _Guest())
+            self._guests.setdefault(spec.machine_id, _Guest()).memory_mib = spec.memory_mib
 
     def start(self, machine_id: str, *, paused: bool = False) -> None:
-        time.sleep(self.settings.start)
+        self._sleep(self.settings.start)
         with self._changing("start", machine_id):
             guest = self._guest(machine_id)
             if self.faults.start_refused:
                 raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=self.faults.start_refused)
             if not self._now(guest).active:
+                self._check_memory(guest)
                 guest.domain, guest.started_at, guest.stops_at = PAUSED if paused else RUNNING, time.monotonic(), None
                 guest.console = b"booting\r\n"
 
@@ -155,8 +169,9 @@ class FakeHypervisor:
         with self._changing("shutdown", machine_id):
             guest = self._guest(machine_id)
             if guest.domain.active and not self.faults.deaf and guest.stops_at is None:
-                guest.stops_at = time.monotonic() + self.settings.shutdown
-                threading.Timer(self.settings.shutdown, self._listener, (machine_id,)).start()
+                seconds = self._drawn(self.settings.shutdown)
+                guest.stops_at = time.monotonic() + seconds
+                TICKER.after(seconds, lambda: self._listener(machine_id))
 
     def destroy(self, machine_id: str) -> None:
         with self._changing("destroy", machine_id):
@@ -190,12 +205,14 @@ class FakeHypervisor:
                     "hypervisor_error", N_("libvirt refused: {reason}"), reason="the agent is not connected"
                 )
             guest.files[script] = data
-            booted = time.monotonic() - guest.started_at >= self.settings.boot
+            booted = self._boots_in(machine_id, guest) <= 0
         return not wait or (booted and not unless())
 
     def migrate(self, spec: DomainSpec, to: NodeAccess, told: Callable[[int], None]) -> float:
-        self._check()
+        self._reach()
         target = _by_uri.get(to.hypervisor)
+        if target is None and urlsplit(to.hypervisor).path.strip("/"):
+            target = FakeHypervisor.from_uri(to.hypervisor)  # another worker's, by its file
         if target is None or target is self or target.faults.away or self.faults.migration_refused:
             reason = self.faults.migration_refused or f"{to.name} does not answer"
             raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=reason)
@@ -281,14 +298,49 @@ class FakeHypervisor:
             self._save()
         self._listener("")
 
-    def answers(self, machine_id: str) -> bool:
-        """Its SSH would send a banner now."""
+    def answers_in(self, machine_id: str) -> float | None:
+        """Seconds until its SSH would send a banner, 0 when it does; None while it is not even on its way."""
         with self._lock:
             if self._store:
                 self._refresh(self._store)
             guest = self._guests.get(machine_id)
-            up = guest is not None and self._now(guest).power is Power.RUNNING and not self.faults.mute
-            return up and guest is not None and time.monotonic() - guest.started_at >= self.settings.boot
+            if guest is None or self._now(guest).power is not Power.RUNNING or self.faults.mute:
+                return None
+            return max(0.0, self._boots_in(machine_id, guest))
+
+    def answers(self, machine_id: str) -> bool:
+        """Its SSH would send a banner now."""
+        return self.answers_in(machine_id) == 0
+
+    def _boots_in(self, machine_id: str, guest: _Guest) -> float:
+        """Every process that looks at it says the same."""
+        boot, spread = self.settings.boot, self.settings.spread
+        if spread:
+            rng = random.Random(f"{self.settings.seed}/{machine_id}")  # noqa: S311  (a simulation)
+            boot *= rng.uniform(1 - spread, 1 + spread)
+        return boot - (time.monotonic() - guest.started_at)
+
+    def _check_memory(self, guest: _Guest) -> None:
+        """As QEMU finds none; caller holds the lock."""
+        held = sum(other.memory_mib for other in self._guests.values() if self._now(other).active)
+        if held + guest.memory_mib > self.settings.memory_mib:
+            reason = "cannot set up guest memory: Cannot allocate memory"
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=reason)
+
+    def _drawn(self, seconds: float) -> float:
+        spread = self.settings.spread
+        return seconds * self._rng.uniform(1 - spread, 1 + spread) if spread else seconds
+
+    def _sleep(self, seconds: float) -> None:
+        if seconds:
+            time.sleep(self._drawn(seconds))
+
+    def _reach(self) -> None:
+        """What every call goes through before anything is done."""
+        self._sleep(self.settings.call)
+        if self.settings.lost and self._rng.random() < self.settings.lost:
+            raise GarageError("hypervisor_away", N_("libvirt does not answer: {reason}"), reason="simulated loss")
+        self._check()
 
     def _now(self, guest: _Guest) -> Domain:
         if guest.stops_at is not None and time.monotonic() >= guest.stops_at:
@@ -310,6 +362,11 @@ class FakeHypervisor:
 
     @contextlib.contextmanager
     def _changing(self, call: str, machine_id: str) -> Iterator[None]:
+        self._reach()
+        if self.settings.refused and self._rng.random() < self.settings.refused:
+            raise GarageError(
+                "hypervisor_error", N_("libvirt refused: {reason}"), reason=f"simulated refusal of {call}"
+            )
         with self.changing():
             self.calls.append((call, machine_id))
             yield
@@ -326,7 +383,7 @@ class FakeHypervisor:
     def _save(self) -> None:
         if self._store:
             domains = {
-                key: [guest.domain.power, guest.domain.reason, guest.started_at, guest.stops_at]
+                key: [guest.domain.power, guest.domain.reason, guest.started_at, guest.stops_at, guest.memory_mib]
                 for key, guest in self._guests.items()
             }
             self._store.save({"domains": domains, "disks": {key: sorted(have) for key, have in self.files.items()}})
@@ -339,9 +396,10 @@ class FakeHypervisor:
             return
         self.files = {key: set(have) for key, have in news.get("disks", {}).items()}
         before, self._guests = self._guests, {}
-        for key, (power, reason, started_at, stops_at) in news.get("domains", {}).items():
+        for key, (power, reason, started_at, stops_at, memory_mib) in news.get("domains", {}).items():
             guest = before.get(key) or _Guest()
             guest.domain, guest.started_at, guest.stops_at = Domain(Power(power), Reason(reason)), started_at, stops_at
+            guest.memory_mib = memory_mib
             self._guests[key] = guest
 
 
@@ -398,30 +456,41 @@ class FakeProber:
 
     def __init__(self, hypervisor: FakeHypervisor, notify: Callable[[], None]) -> None:
         self._hypervisor, self._notify = hypervisor, notify
+        self._lock = threading.Lock()
         self._targets: frozenset[str] = frozenset()
         self._answered: frozenset[str] = frozenset()
-        self._bell, self._closed = threading.Event(), False
-        threading.Thread(target=self._run, name="fake-prober", daemon=True).start()
+        self._round, self._closed = 0, False
 
     def set_targets(self, targets: dict[str, str]) -> None:
-        self._targets = frozenset(targets)
-        self._answered &= self._targets
-        if self._targets - self._answered:
-            self._bell.set()
+        with self._lock:
+            new = targets.keys() - self._targets
+            self._targets = frozenset(targets)
+            self._answered &= self._targets
+        if new:
+            self._ask_in(0.0)
 
     def answered(self) -> frozenset[str]:
         return self._answered
 
     def close(self) -> None:
         self._closed = True
-        self._bell.set()
 
-    def _run(self) -> None:
-        while not self._closed:
-            waiting = self._targets - self._answered
-            self._bell.wait(self.INTERVAL if waiting else None)
-            self._bell.clear()
-            new = {key for key in self._targets - self._answered if self._hypervisor.answers(key.split("/")[0])}
-            if new:
-                self._answered |= new
-                self._notify()
+    def _ask_in(self, seconds: float) -> None:
+        """Instead of what was to come until now."""
+        with self._lock:
+            self._round += 1
+            number = self._round
+        TICKER.after(seconds, lambda: self._ask(number))
+
+    def _ask(self, number: int) -> None:
+        """Those that have not answered; again when the next of them will, or in a while."""
+        if number != self._round or self._closed:
+            return
+        waits = {key: self._hypervisor.answers_in(key.split("/")[0]) for key in self._targets - self._answered}
+        new = {key for key, wait in waits.items() if wait == 0}
+        with self._lock:
+            self._answered |= new & self._targets
+        if new:
+            self._notify()
+        if later := [self.INTERVAL if wait is None else wait for wait in waits.values() if wait != 0]:
+            self._ask_in(min(later))

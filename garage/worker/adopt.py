@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 
 from garage.core.hypervisor_types import Domain, Hypervisor, Power
 from garage.core.plan import ASK_AGAIN
@@ -18,12 +17,16 @@ log = logging.getLogger(__name__)
 
 
 class Adopter:
-    """Used by a node's thread; it asks guests on the pool's."""
+    """Used by a node's loop; it asks guests on threads that may wait for them."""
 
     def __init__(
-        self, ctx: Context, hypervisor: Hypervisor, pool: Executor, monotonic: Callable[[], float] = time.monotonic
+        self,
+        ctx: Context,
+        hypervisor: Hypervisor,
+        run: Callable[[Callable[[], None]], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ctx, self._hypervisor, self._pool, self._monotonic = ctx, hypervisor, pool, monotonic
+        self._ctx, self._hypervisor, self._run, self._monotonic = ctx, hypervisor, run, monotonic
         self._waiting = False
         self._asked: dict[str, float] = {}
 
@@ -43,7 +46,7 @@ class Adopter:
             work.let_go(self._ctx, hold, domain_id)
         elif self._monotonic() - self._asked.get(domain_id, -ASK_AGAIN) >= ASK_AGAIN:
             self._asked[domain_id] = self._monotonic()
-            self._pool.submit(self._ask, domain_id)
+            self._run(lambda: self._ask(domain_id))
 
     def _ask(self, domain_id: str) -> None:
         try:

@@ -15,7 +15,7 @@ from garage.core.states import Event
 from garage.errors import N_, GarageError
 from garage.services.work import BootedAnew, Hold, KeysPushed, Moved, Note, Started, Step, Warm
 from garage.worker import failpoint, moving
-from garage.worker.errands import Stale, Tools, domain_spec, write
+from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
 SETTLE_SECONDS = 45.0
 """That a guest may take to say whether it has started, and to rehearse a login."""
@@ -25,8 +25,7 @@ def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> N
     """Carry out `changes`. Raises Stale, or the GarageError of the first change that failed."""
     for change in changes:
         failpoint.step()
-        if not tools.may_act():
-            raise Stale
+        check(tools)
         if isinstance(change, moving.CHANGES) and machine.move is not None:
             moving.apply(tools, hold, machine, machine.move, change)
         else:
@@ -54,17 +53,22 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
         case p.MakeDisk():
             tools.disks.make_disk(machine.id, machine.image, machine.disk_gib)
         case p.WriteSeed():
-            tools.disks.write_seed(machine.id, tools.seed_files(machine.id))
+            files = tools.seed_files(machine.id)
+            check(tools)
+            tools.disks.write_seed(machine.id, files)
         case p.Define():
             spec = domain_spec(tools, machine)
             failpoint.step()
+            check(tools)
             tools.hypervisor.define(spec)
         case p.RemoveFiles():
             tools.disks.remove(machine.id)
             failpoint.step()
+            check(tools)
             tools.hypervisor.forget_console(machine.id)
         case p.PushKeys():
             keys = tools.keys(machine.id)
+            check(tools)
             tools.hypervisor.write_file(machine.id, AUTHORIZED_KEYS, authorized_keys_text(keys).encode())
             write(tools, hold, KeysPushed(machine.id, keys))
         case p.Fire(event, fault):
@@ -82,7 +86,9 @@ def _on_guest(tools: Tools, machine: Wanted, change: Change) -> None:
         case p.Settle():
             _settle(tools, machine)
         case p.GiveIdentity():
-            tools.hypervisor.execute(machine.id, *tools.take(machine.id))
+            said = tools.take(machine.id)
+            check(tools)
+            tools.hypervisor.execute(machine.id, *said)
         case _:
             _ON_DOMAIN[type(change)](tools.hypervisor, machine.id)
 
@@ -92,6 +98,7 @@ def _settle(tools: Tools, machine: Wanted) -> None:
     if tools.hypervisor.execute(machine.id, WARM_UP, wait=SETTLE_SECONDS, unless=tools.people_wait):
         return
     if tools.people_wait():
+        check(tools)
         tools.hypervisor.suspend(machine.id)
         raise Stale
     raise GarageError("unavailable", N_("{name} is still starting"), name=machine.name)

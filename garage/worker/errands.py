@@ -40,6 +40,13 @@ class Stale(Exception):
     """The machine's row moved on while its changes were carried out: plan again."""
 
 
+def check(tools: Tools) -> None:
+    """Asked right before each call that changes something outside, and again after whatever may have taken long: a worker that was
+    stopped and wakes up begins nothing, because others may have taken its place. Raises Stale."""
+    if not tools.may_act():
+        raise Stale
+
+
 def write(tools: Tools, hold: Hold, note: Note) -> None:
     if not tools.recorder.put(hold, note).result():
         raise Stale

@@ -1,35 +1,38 @@
-"""One node's loop: observe → plan → apply. It sleeps until something changed, an effect ended or a time is up."""
+"""One node's loop: observe → plan → apply. It takes a turn when something changed, an effect ended or a time is up.
+
+A turn never waits for the node: whatever asks it runs in a `Crowd`, and what it found comes back with the next turn.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from zlib import crc32
 
 from garage.config import Config
 from garage.core import moves, names
 from garage.core import plan as p
-from garage.core.hypervisor_types import Disks, Domain, HostFacts, Hypervisor, Images, Prober
+from garage.core.hypervisor_types import Disks, DiskSpace, Domain, HostFacts, Hypervisor, Images, Prober
 from garage.core.plan import Change, Limits, Wanted, plan
 from garage.core.silence import Verdict
 from garage.core.states import State
 from garage.core.types import NodeFacts
 from garage.errors import GarageError
-from garage.services import draining, leasing, pools, silencing, work
+from garage.services import draining, silencing, work
 from garage.services.context import Context
 from garage.services.work import Hold, NodeWork
 from garage.worker import moving
 from garage.worker.adopt import Adopter
 from garage.worker.apply import apply, failed
+from garage.worker.chores import Chores
 from garage.worker.errands import Stale, Tools
 from garage.worker.images import ImageKeeper
-from garage.worker.observe import Observer
-from garage.worker.ownership import RENEW, Keeper
+from garage.worker.observe import Glance, Observer, glance, needs_files
 from garage.worker.recorder import Recorder
 from garage.worker.watchman import NOTHING
 
@@ -47,8 +50,16 @@ MEMORY_STEP = 256
 BRINGING_UP = (State.PREPARING, State.BOOTING)
 FIRST_LOGIN = 10.0
 """Seconds after a machine is ready in which what nobody waits for keeps out of its way."""
+LIVELY = 60.0
+"""Seconds after a change of its rows in which a node gets its chores done at every look."""
 FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable", "config", "internal", "timeout"})
 """Errors by which bringing a machine up fails for good; `hypervisor_away` is waited out."""
+
+
+class Runs(Protocol):
+    """Runs what may take long, in time (`turns.Crowd`)."""
+
+    def submit(self, key: Hashable, work: Callable[[], None], limit: int = 1) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +68,28 @@ class Done:
 
     machine_id: str
     changes: list[Change]
-    looked: bool
-    domain: Domain | None
+    look: Glance | None
     error: GarageError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Panorama:
+    """The whole node was looked at, or it did not answer."""
+
+    number: int
+    domains: dict[str, Domain] = field(default_factory=dict)
+    files: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    facts: HostFacts | None = None
+    space: DiskSpace | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A machine could not be looked at."""
+
+    machine: str
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,153 +110,227 @@ class Backend:
     disks: Disks
     prober: Prober
     network_there: Callable[[str], bool]
-    """Whether the bridge of that name exists on the node."""
+    """Whether the bridge of that name exists on the node, as far as that is known without waiting for the node."""
     images: Images | None = None
     """None: every image is there."""
 
 
-class NodeLoop:
-    """All state of a node's worker thread; nothing of it has to survive the process."""
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What the loops of a worker share."""
 
-    def __init__(
-        self,
-        ctx: Context,
-        node: str,
-        keeper: Keeper,
-        backend: Backend,
-        recorder: Recorder,
-        seed_files: Callable[[str], dict[str, bytes]],
-        take: Callable[[str], tuple[str, bytes]],
-        *,
-        bell: threading.Event | None = None,
-        verdict: Callable[[], Verdict] = lambda: NOTHING,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._ctx, self._node, self._keeper, self._backend = ctx, node, keeper, backend
-        self._config: Config = ctx.config
-        self._monotonic = monotonic
-        self._verdict = verdict
-        self._bell = bell or threading.Event()
+    ctx: Context
+    recorder: Recorder
+    crowd: Runs
+    chores: Chores
+    sure: Callable[[str], bool]
+    """Nobody else can have taken the place of the worker of this id: asked before every effect."""
+    seed_files: Callable[[str], dict[str, bytes]]
+    take: Callable[[str], tuple[str, bytes]]
+    verdict: Callable[[], Verdict] = lambda: NOTHING
+    """Which nodes are silent."""
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class NodeLoop:
+    """The work of one node for as long as it is owned under one epoch; nothing of it has to survive the process."""
+
+    def __init__(self, shop: Shop, hold: Hold, backend: Backend, wake: Callable[[], None]) -> None:
+        """`wake` has this loop take a turn soon; called from any thread."""
+        self._shop, self._ctx, self._hold, self._backend, self._wake = shop, shop.ctx, hold, backend, wake
+        self._config: Config = shop.ctx.config
+        self._monotonic = shop.monotonic
+        self._numbers = itertools.count()
         self._dirty: SimpleQueue[str] = SimpleQueue()
-        self._done: SimpleQueue[Done] = SimpleQueue()
-        self._pool = ThreadPoolExecutor(EFFECTS, thread_name_prefix=f"effect-{node}")
-        self._observer = Observer(backend.disks, backend.hypervisor.console, ctx.clock, monotonic)
+        self._news: SimpleQueue[Panorama | Glance | Missed | Done] = SimpleQueue()
+        self._observer = Observer(self._ctx.clock, shop.monotonic)
         self._limits = Limits(self._config.boot_timeout, self._config.stop_timeout)
         self._busy: set[str] = set()
+        """Machines that a thread looks at or works on."""
         self._retry: dict[str, _Retry] = {}
+        self._settled: dict[str, Domain | None] = {}
+        """Machines of this load for which nothing was to do, and their domain then: the plan would be the same."""
         self._facts: HostFacts | None = None
+        """None until the node has answered."""
         self._recorded: NodeFacts | None = None
         self._work: NodeWork | None = None
-        self._look_at = 0.0
+        self._look_at = self._loaded_at = 0.0
+        self._looking = self._away = False
+        self._told = ""
+        """Why the node does not answer, as it is recorded."""
         self._stale = True
-        self._people_wait = False
+        self._since = 0
+        """Looks that began earlier do not count."""
+        self._silent_told: bool | None = None
+        """Whether it is recorded as silent, and then whether as lost."""
+        self._ending = self._people_wait = False
         self._tools = Tools(
             self._config,
             backend.hypervisor,
             backend.disks,
-            recorder,
-            seed_files,
-            take,
-            lambda machine_id: work.authorized_keys(ctx, machine_id),
+            shop.recorder,
+            shop.seed_files,
+            shop.take,
+            lambda machine_id: work.authorized_keys(self._ctx, machine_id),
             self._kvm,
-            keeper.valid,
+            self.may_act,
             lambda: self._people_wait,
         )
-        self._recorder = recorder
-        self._images = ImageKeeper(ctx, backend.images, self.wake) if backend.images else None
+        self._images = ImageKeeper(self._ctx, backend.images, self._wake) if backend.images else None
         if self._images:
             self._observer.image = self._images.percent
-        self._adopter = Adopter(ctx, backend.hypervisor, self._pool, monotonic)
+        self._adopter = Adopter(self._ctx, backend.hypervisor, self._run_effect, shop.monotonic)
         backend.hypervisor.listen(self._heard)
 
     # --- what wakes it -------------------------------------------------------------------------------------------
 
-    def wake(self) -> None:
-        """Something changed; called from any thread."""
-        self._bell.set()
-
     def changed(self) -> None:
-        """Somebody committed."""
+        """Rows of this node were changed."""
         self._stale = True
-        self.wake()
+        self._wake()
 
     def _heard(self, machine_id: str) -> None:
         self._dirty.put(machine_id)
-        self.wake()
+        self._wake()
 
-    def run(self, stop: threading.Event) -> None:
-        """Until `stop`. An unexpected exception is logged and the loop goes on: it is level-triggered."""
-        while not stop.is_set():
-            try:
-                seconds = self.turn()
-            except Exception as error:  # noqa: BLE001  (nothing may end a node's loop)
-                seconds = AWAY_RETRY
-                self._report(error)
-            self._bell.wait(seconds)
-            self._bell.clear()
-        self.close()
+    def _tell(self, news: Panorama | Glance | Missed | Done) -> None:
+        self._news.put(news)
+        self._wake()
 
-    def close(self) -> None:
-        """Let effects that run end, then give the node up."""
+    # --- how long it lives ---------------------------------------------------------------------------------------
+
+    def may_act(self) -> bool:
+        """Asked before every effect."""
+        return not self._ending and self._shop.sure(self._hold.owner)
+
+    def end(self) -> None:
+        """Begin nothing any more: what runs ends before its next effect."""
+        self._ending = True
         if self._images:
             self._images.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        try:
-            self._keeper.release()
-        except GarageError as error:
-            log.warning("%s was not released: %s", self._node, error)
 
-    def _report(self, error: Exception) -> None:
-        if isinstance(error, GarageError):
-            log.warning("%s: %s", self._node, error)
+    def idle(self) -> bool:
+        """Nothing of it runs; of use after `end`."""
+        return not self._busy and not self._looking
+
+    def turn(self) -> float:
+        """`Turns` calls it. An unexpected exception is logged and the loop goes on: it is level-triggered."""
+        try:
+            return self.step()
+        except GarageError as error:
+            log.warning("%s: %s", self._hold.node, error)
             if error.code == "version_conflict":
-                self._keeper.lost()
-        else:
-            log.exception("%s: an error of ours", self._node, exc_info=error)
+                self.end()
+        except Exception:
+            log.exception("%s: an error of ours", self._hold.node)
+        return AWAY_RETRY
 
     # --- one turn ------------------------------------------------------------------------------------------------
 
-    def turn(self) -> float:
+    def step(self) -> float:
         """Do what is due; returns the seconds until the next turn that time alone makes necessary."""
-        hold = self._keeper.hold()
-        if hold is None:
-            return 1.0
-        try:
-            self._collect()
-            self._look(hold)
-            load = self._load(hold)
-            if self._adopter.turn(hold, load, self._observer.domains):
-                self._look_at = 0.0
-            seconds = self._plan_all(hold, load)
-        except GarageError as error:
-            if error.code not in ("hypervisor_away", "hypervisor_error"):
-                raise
-            return self._away(hold, error)
-        return max(0.0, min(seconds, self._look_at - self._monotonic(), RENEW))
+        if self._work is None:
+            self._load()  # before the first look: what came from another node after it would be taken for gone
+        told = self._begin_looks()
+        self._collect()
+        for machine_id in told:  # after what ended meanwhile: its failure is older than the news
+            if (retry := self._retry.get(machine_id)) and retry.for_guest:
+                del self._retry[machine_id]
+        if self._ending or self._facts is None or self._away:
+            return max(0.0, self._look_at - self._monotonic()) if not self._looking else FULL_LOOK
+        load = self._load()
+        if self._adopter.turn(self._hold, load, self._observer.domains):
+            self._facts, self._look_at, self._since = None, 0.0, next(self._numbers)
+            return 0.0
+        seconds = self._plan_all(load)
+        return max(0.0, min(seconds, self._look_at - self._monotonic()))
 
-    def _away(self, hold: Hold, error: GarageError) -> float:
-        """Machines keep their state while netd still reports; a full look follows as soon as there is an answer."""
-        self._look_at = 0.0
-        work.record_away(self._ctx, hold, str(error.params.get("reason", error)))
-        if self._node in (verdict := self._verdict()).silent:
-            silencing.record_silent(self._ctx, hold, lost=verdict.lost(self._node))
-        return AWAY_RETRY
+    def _begin_looks(self) -> set[str]:
+        """At everything when it is time, and at the machines that the hypervisor told of; returns these."""
+        told = set(_drain(self._dirty))
+        if "" in told:
+            told.discard("")
+            self._look_at = 0.0
+        for machine_id in told if not self._away else ():
+            self._look(machine_id)
+        if self._monotonic() >= self._look_at and not self._looking and not self._ending:
+            # the first period differs, so that nodes that were taken together are not looked at together for ever
+            period = FULL_LOOK if self._facts else FULL_LOOK * (0.5 + crc32(self._hold.node.encode()) / (1 << 33))
+            self._looking, self._look_at = True, self._monotonic() + period
+            wanted = self._known().values()
+            files = [machine.id for machine in wanted if needs_files(machine)]
+            self._run_look(lambda: self._look_all(files))
+        return told
+
+    def _look(self, machine_id: str, *, console: bool = False) -> None:
+        machine = self._known().get(machine_id)
+        files = machine is not None and needs_files(machine)
+        self._run_look(lambda: self._look_one(machine_id, files=files, console=console))
+
+    def _run_look(self, look: Callable[[], None]) -> None:
+        """One after the other, so that they come back in order, and apart from effects, which take longer."""
+        self._shop.crowd.submit(("look", self._hold.node), look)
+
+    def _run_effect(self, effect: Callable[[], None]) -> None:
+        self._shop.crowd.submit(self._hold.node, effect, EFFECTS)
 
     def _collect(self) -> None:
-        """Take in what effects left and what the hypervisor told."""
-        for done in _drain(self._done):
-            self._busy.discard(done.machine_id)
-            self._stale = True
-            if done.looked:
-                self._observer.note(done.machine_id, done.domain)
-            self._settle(done)
-        for machine_id in set(_drain(self._dirty)):
-            if machine_id:
-                self._observer.note(machine_id, self._backend.hypervisor.look(machine_id))
-                if (retry := self._retry.get(machine_id)) and retry.for_guest:
-                    del self._retry[machine_id]
-            else:
-                self._look_at = 0.0
+        """Take in what looks and effects left."""
+        for news in _drain(self._news):
+            match news:
+                case Panorama():
+                    self._take_in(news)
+                case Glance():
+                    self._busy.discard(_look_key(news.machine))
+                    self._observer.note(news)
+                case Missed():
+                    self._busy.discard(_look_key(news.machine))
+                    self._look_at = 0.0
+                case Done():
+                    self._busy.discard(news.machine_id)
+                    self._stale = True
+                    if news.look is not None:
+                        self._observer.note(news.look)
+                    self._settle(news)
+
+    def _take_in(self, seen: Panorama) -> None:
+        """A full look; where the node does not answer, machines keep their state until there is an answer."""
+        self._looking = False
+        if self._ending:
+            return
+        if seen.number < self._since:
+            self._look_at = 0.0
+            return
+        if isinstance(seen.error, GarageError) and seen.error.code in ("hypervisor_away", "hypervisor_error"):
+            self._away, self._look_at = True, self._monotonic() + AWAY_RETRY
+            if (reason := str(seen.error.params.get("reason", seen.error))) != self._told:
+                work.record_away(self._ctx, self._hold, reason)
+                self._told = reason
+            self._tell_silence()
+            return
+        if seen.error is not None:
+            self._look_at = self._monotonic() + AWAY_RETRY
+            raise seen.error
+        self._away, self._told, self._silent_told, self._facts = False, "", None, seen.facts
+        self._observer.note_all(seen.number, seen.domains, seen.files)
+        if seen.facts and seen.space:
+            self._record_facts(seen.facts, seen.space)
+        if not self._load().parked:
+            self._shop.chores.do(self._hold, lively=self._monotonic() - self._loaded_at < LIVELY)
+        load = self._load()
+        self._stale |= load.draining or any(machine.move for machine in load.machines.values())
+
+    def _tell_silence(self) -> None:
+        """Machines keep their state while netd still reports."""
+        verdict, node = self._shop.verdict(), self._hold.node
+        if node not in verdict.silent:
+            self._silent_told = None
+            return
+        lost = verdict.lost(node)
+        runs = lost and any(machine.state.value in silencing.GO_SILENT for machine in self._load().machines.values())
+        if self._silent_told != lost or runs:
+            silencing.record_silent(self._ctx, self._hold, lost=lost)
+            self._silent_told, self._stale = lost, True
 
     def _settle(self, done: Done) -> None:
         """Remember a question asked, or when to try again after a failure."""
@@ -243,93 +347,80 @@ class NodeLoop:
         if done.error.code == "hypervisor_away":
             self._look_at = 0.0
 
-    def _look(self, hold: Hold) -> None:
-        """Everything, when it is time."""
-        now = self._monotonic()
-        if now < self._look_at:
-            return
-        self._observer.domains = self._backend.hypervisor.observe()
-        self._facts = self._backend.hypervisor.facts()
-        self._record_facts(hold, self._facts)
-        if self._images:
-            self._images.look(hold)
-        leasing.run(self._ctx, hold)
-        pools.tend(self._ctx, hold)
-        self._stale |= self._work is not None and (
-            self._work.draining or any(m.move for m in self._work.machines.values())
-        )
-        self._look_at = now + FULL_LOOK
-
-    def _record_facts(self, hold: Hold, facts: HostFacts) -> None:
-        space = self._backend.disks.space()
+    def _record_facts(self, facts: HostFacts, space: DiskSpace) -> None:
         free, total = round(space.free / GIB, 1), round(space.total / GIB, 1)
         available = facts.memory_available_mib
         step = None if available is None else available // MEMORY_STEP * MEMORY_STEP
         known = NodeFacts(facts.vcpus, facts.memory_mib, free, total, facts.virtualisation, step)
         if known != self._recorded or self._was_away():
-            work.record_facts(self._ctx, hold, known)
+            work.record_facts(self._ctx, self._hold, known)
             self._recorded = known
 
     def _was_away(self) -> bool:
         return self._work is None or self._work.hypervisor_error
 
-    def _load(self, hold: Hold) -> NodeWork:
+    def _known(self) -> dict[str, Wanted]:
+        """Machines that are here or on their way here."""
+        return self._work.machines | self._work.arriving if self._work else {}
+
+    def _load(self) -> NodeWork:
         if not self._stale and self._work is not None:
             return self._work
         self._stale = False
         try:
-            load = work.load(self._ctx, self._node)
+            load = work.load(self._ctx, self._hold.node)
             moves_on = load.draining or any(machine.move for machine in load.machines.values())
-            if moves_on and not load.parked and draining.tend(self._ctx, hold):
-                load = work.load(self._ctx, self._node)
-            self._look_at_new(load)
+            if moves_on and not (load.parked or self._ending) and draining.tend(self._ctx, self._hold):
+                load = work.load(self._ctx, self._hold.node)
         except GarageError:
             self._stale = True
             raise
-        self._work = load
+        if self._work is not None:
+            for machine_id in load.machines.keys() - self._work.machines.keys():
+                self._observer.forget(machine_id)
+        self._work, self._settled, self._loaded_at = load, {}, self._monotonic()
         known = load.machines.keys() | load.arriving.keys() | load.leftovers
         self._observer.forget_all_but(set(known))
         self._retry = {key: value for key, value in self._retry.items() if key in known}
         return load
 
-    def _look_at_new(self, load: NodeWork) -> None:
-        """What came from another node may have come after the last look: it would be taken for gone."""
-        if self._work is None:
-            self._observer.domains = self._backend.hypervisor.observe()
-            return
-        for machine_id in load.machines.keys() - self._work.machines.keys():
-            if load.machines[machine_id].state is not State.PREPARING:
-                self._observer.note(machine_id, self._backend.hypervisor.look(machine_id))
-
-    def _plan_all(self, hold: Hold, load: NodeWork) -> float:
+    def _plan_all(self, load: NodeWork) -> float:
         """Plan every machine that nobody works on; returns the seconds until the first has to be looked at again."""
         targets: dict[str, str] = {}
         answered, soonest = self._backend.prober.answered(), FULL_LOOK
         busy = self._people_wait = self._somebody_waits(load)
         network = self._network_version(load)
         turns = p.turns(load.machines.values(), self._facts.vcpus if self._facts else 1)
+        turns = p.turns(load.machines.values(), self._facts.vcpus if self._facts else 1)
         for machine in () if load.parked else load.machines.values():
-            if machine.id in self._busy:
+            domain = self._observer.domains.get(machine.id)
+            if machine.id in self._settled and self._settled[machine.id] == domain:
+                continue
+            if machine.id in self._busy or self._is_blind(machine):
                 continue
             key = _probe_key(machine)
             turn = machine.id in turns
             seen = self._observer.seen(machine, network, answered=key in answered, busy=busy, turn=turn)
             changes = moves.depart(machine, machine.move, seen) if machine.move else plan(machine, seen, self._limits)
+            if not changes and not needs_files(machine):
+                self._settled[machine.id] = domain
+                continue
             if p.Probe() in changes:
                 targets[key] = machine.ipv4
-            soonest = min(soonest, self._begin(hold, machine, changes))
+            soonest = min(soonest, self._begin(machine, changes))
         self._backend.prober.set_targets(targets)
-        return min(soonest, FULL_LOOK if load.parked else self._plan_others(hold, load, network))
+        return min(soonest, FULL_LOOK if load.parked else self._plan_others(load, network))
 
-    def _plan_others(self, hold: Hold, load: NodeWork, network: int) -> float:
+    def _plan_others(self, load: NodeWork, network: int) -> float:
         """What comes here from other nodes, and what is left of machines that are not here."""
         soonest = FULL_LOOK
         for machine in load.arriving.values():
-            if machine.id not in self._busy and machine.id not in load.leftovers and machine.move:
-                changes = moves.arrive(machine, machine.move, self._observer.seen(machine, network, answered=False))
-                soonest = min(soonest, self._begin(hold, machine, changes))
+            if machine.id in self._busy or machine.id in load.leftovers or not machine.move or self._is_blind(machine):
+                continue
+            changes = moves.arrive(machine, machine.move, self._observer.seen(machine, network, answered=False))
+            soonest = min(soonest, self._begin(machine, changes))
         for machine_id in load.leftovers - load.machines.keys() - self._busy:
-            soonest = min(soonest, self._clean(hold, machine_id))
+            soonest = min(soonest, self._clean(machine_id))
         return soonest
 
     def _somebody_waits(self, load: NodeWork) -> bool:
@@ -341,13 +432,21 @@ class NodeLoop:
             for machine in load.machines.values()
         )
 
-    def _clean(self, hold: Hold, machine_id: str) -> float:
+    def _clean(self, machine_id: str) -> float:
         if (retry := self._retry.get(machine_id)) and retry.at > self._monotonic():
             return retry.at - self._monotonic()
         self._busy.add(machine_id)
         log.info("%s: remove what is left of it", machine_id)
-        self._pool.submit(self._clean_up, hold, machine_id)
+        self._run_effect(lambda: self._clean_up(machine_id))
         return FULL_LOOK
+
+    def _is_blind(self, machine: Wanted) -> bool:
+        """Whether it has to be looked at before it can be planned; a look that is due begins."""
+        key, blind = _look_key(machine.id), self._observer.blind(machine)
+        if key not in self._busy and (self._observer.console_due(machine) or blind):
+            self._busy.add(key)
+            self._look(machine.id, console=machine.state is State.BOOTING)
+        return blind
 
     def _network_version(self, load: NodeWork) -> int:
         """What netd applied, if that was in this boot of the node and its bridge is there."""
@@ -356,8 +455,8 @@ class NodeLoop:
             return 0
         return load.applied_version if self._backend.network_there(names.bridge(self._config.instance)) else 0
 
-    def _begin(self, hold: Hold, machine: Wanted, changes: list[Change]) -> float:
-        """Hand effects to the pool; returns the seconds until this machine is looked at again."""
+    def _begin(self, machine: Wanted, changes: list[Change]) -> float:
+        """Hand effects to the crowd; returns the seconds until this machine is looked at again."""
         wait = min((c.seconds for c in changes if isinstance(c, p.Wait) and c.seconds is not None), default=FULL_LOOK)
         effects = [c for c in changes if not _is_idle(c, machine)]
         if not effects:
@@ -367,15 +466,39 @@ class NodeLoop:
             return retry.at - self._monotonic()
         self._busy.add(machine.id)
         log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))
-        self._pool.submit(self._carry_out, hold, machine, effects)
+        self._run_effect(lambda: self._carry_out(machine, effects))
         return FULL_LOOK
 
-    # --- on the pool's threads -----------------------------------------------------------------------------------
+    # --- on the crowd's threads ----------------------------------------------------------------------------------
 
-    def _carry_out(self, hold: Hold, machine: Wanted, changes: list[Change]) -> None:
+    def _look_all(self, files: list[str]) -> None:
+        number, hypervisor, disks = next(self._numbers), self._backend.hypervisor, self._backend.disks
+        try:
+            domains, facts = hypervisor.observe(), hypervisor.facts()
+            found = {machine_id: disks.present(machine_id) for machine_id in files}
+            if self._images:
+                self._images.look(self._hold)
+            self._tell(Panorama(number, domains, found, facts, disks.space()))
+        except Exception as error:  # noqa: BLE001  (the loop reports it)
+            self._tell(Panorama(number, error=error))
+
+    def _look_one(self, machine_id: str, *, files: bool, console: bool) -> None:
+        try:
+            self._tell(self._glance(machine_id, files=files, console=console))
+        except Exception as error:
+            if not isinstance(error, GarageError):
+                log.exception("%s: an error of ours", machine_id)
+            self._tell(Missed(machine_id, error))
+
+    def _glance(self, machine_id: str, *, files: bool, console: bool = False) -> Glance:
+        backend = self._backend
+        number = next(self._numbers)
+        return glance(backend.hypervisor, backend.disks, machine_id, number, files=files, console=console)
+
+    def _carry_out(self, machine: Wanted, changes: list[Change]) -> None:
         error: GarageError | None = None
         try:
-            apply(self._tools, hold, machine, changes)
+            apply(self._tools, self._hold, machine, changes)
         except Stale:
             pass
         except GarageError as raised:
@@ -384,35 +507,32 @@ class NodeLoop:
         except Exception:
             error = GarageError("internal", "unexpected")
             log.exception("%s (%s): an error of ours", machine.name, machine.id)
-        self._finish(hold, machine, changes, error)
+        self._finish(machine, changes, error)
 
-    def _finish(self, hold: Hold, machine: Wanted, changes: list[Change], error: GarageError | None) -> None:
+    def _finish(self, machine: Wanted, changes: list[Change], error: GarageError | None) -> None:
         try:
-            if (
-                error
-                and (error.code in FINAL or _elsewhere(hold, machine, error))
-                and self._give_up(hold, machine, error)
-            ):
+            final = error is not None and (error.code in FINAL or _elsewhere(self._hold, machine, error))
+            if error and final and self._give_up(machine, error):
                 error = None
         except Stale:
             error = None
         except GarageError as raised:
             error = raised
-        self._leave(machine.id, changes, error)
+        self._leave(machine.id, changes, error, files=needs_files(machine))
 
-    def _give_up(self, hold: Hold, machine: Wanted, error: GarageError) -> bool:
+    def _give_up(self, machine: Wanted, error: GarageError) -> bool:
         """Record that what was tried has failed for good; False when it is tried again."""
         if machine.move is not None:
-            moving.refused(self._tools, hold, machine, machine.move, error)
+            moving.refused(self._tools, self._hold, machine, machine.move, error)
             return True
         if machine.state in BRINGING_UP and not machine.taken:
-            return self._recorder.put(hold, failed(machine, error)).result() or True
+            return self._shop.recorder.put(self._hold, failed(machine, error)).result() or True
         return False
 
-    def _clean_up(self, hold: Hold, machine_id: str) -> None:
+    def _clean_up(self, machine_id: str) -> None:
         error: GarageError | None = None
         try:
-            moving.clean(self._tools, hold, machine_id)
+            moving.clean(self._tools, self._hold, machine_id)
         except Stale:
             pass
         except GarageError as raised:
@@ -423,15 +543,17 @@ class NodeLoop:
             log.exception("%s: an error of ours", machine_id)
         self._leave(machine_id, [], error)
 
-    def _leave(self, machine_id: str, changes: list[Change], error: GarageError | None) -> None:
-        """Tell the node's thread, with a fresh look."""
-        looked, domain = True, None
+    def _leave(self, machine_id: str, changes: list[Change], error: GarageError | None, *, files: bool = False) -> None:
+        """Tell the node's loop, with a fresh look."""
+        look = None
         try:
-            domain = self._backend.hypervisor.look(machine_id)
+            look = self._glance(machine_id, files=files)
         except GarageError as raised:
-            looked, error = False, error or raised
-        self._done.put(Done(machine_id, changes, looked, domain, error))
-        self.wake()
+            error = error or raised
+        except Exception:
+            error = error or GarageError("internal", "unexpected")
+            log.exception("%s: an error of ours", machine_id)
+        self._tell(Done(machine_id, changes, look, error))
 
     def _kvm(self) -> bool:
         return self._facts is not None and self._facts.virtualisation == "kvm"
@@ -440,6 +562,11 @@ class NodeLoop:
 def _elsewhere(hold: Hold, machine: Wanted, error: GarageError) -> bool:
     """It may be the other node of a move that does not answer. Were it this one, it could not be called off either, and is tried again."""
     return error.code == "hypervisor_away" and machine.move is not None and machine.move.to.name != hold.node
+
+
+def _look_key(machine_id: str) -> str:
+    """In the set of what threads are busy with; ids are hexadecimal."""
+    return f"look {machine_id}"
 
 
 def _probe_key(machine: Wanted) -> str:

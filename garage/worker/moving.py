@@ -14,7 +14,7 @@ from garage.errors import N_, GarageError
 from garage.services.moving import MoveAsked, MoveDone, MoveEnded, MovePrepared, MoveProgress
 from garage.services.work import Cleaned, Hold
 from garage.worker import failpoint
-from garage.worker.errands import Stale, Tools, domain_spec, write
+from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
 log = logging.getLogger(__name__)
 CHANGES = (p.Prepared, p.Migrate, p.AskTarget, p.Confirm, p.EndMove, p.FinishMove)
@@ -51,6 +51,7 @@ def _migrate(tools: Tools, hold: Hold, machine: Wanted, move: Move) -> None:
     tools.hypervisor.cancel_migration(machine.id)
     write(tools, hold, MoveAsked(machine.id, MoveStep.MOVING))
     failpoint.step()
+    check(tools)
     pause_ms = tools.hypervisor.migrate(move.spec, move.to, _teller(tools, hold, machine))
     failpoint.step()
     write(tools, hold, MoveDone(machine.id, pause_ms))
@@ -99,11 +100,15 @@ def clean(tools: Tools, hold: Hold, machine_id: str) -> None:
             node=hold.node,
         )
     if domain is not None and domain.active:
+        check(tools)
         tools.hypervisor.destroy(machine_id)
     if domain is not None:
+        check(tools)
         tools.hypervisor.undefine(machine_id)
     failpoint.step()
+    check(tools)
     tools.disks.remove(machine_id)
+    check(tools)
     tools.hypervisor.forget_console(machine_id)
     write(tools, hold, Cleaned(machine_id))
 

@@ -1,17 +1,21 @@
-"""What is seen of a node's machines: the last look at every domain, and what only memory knows (ages, questions asked)."""
+"""What is seen of a node's machines: the last look at every domain and its files, and what only memory knows (ages, questions asked)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from garage.core.console import panicked
-from garage.core.hypervisor_types import Disks, Domain
+from garage.core.hypervisor_types import Disks, Domain, Hypervisor
 from garage.core.plan import CONSOLE_LOOK, Seen, Wanted
 from garage.core.states import State
 
 NEEDS_FILES = frozenset({State.SPARE, State.PREPARING, State.BOOTING, State.UNREACHABLE})
 """States whose plans look at disk and seed."""
+
+
+def needs_files(machine: Wanted) -> bool:
+    return machine.state in NEEDS_FILES or machine.move is not None
 
 
 @dataclass(slots=True)
@@ -27,37 +31,92 @@ class _Stay:
     panicked: bool = False
 
 
-class Observer:
-    """Kept by the node's thread."""
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One look at one machine, by a thread that may wait for the node."""
 
-    def __init__(
-        self,
-        disks: Disks,
-        console: Callable[[str], bytes],
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._disks, self._console, self._clock, self._monotonic = disks, console, clock, monotonic
+    machine: str
+    number: int
+    """Looks are numbered when they begin: of two, the later one counts, whichever is told of first."""
+    domain: Domain | None
+    files: tuple[bool, bool] | None = None
+    """(disk, seed); None where nobody looked."""
+    panicked: bool | None = None
+    """As its console says; None where nobody looked."""
+
+
+def glance(
+    hypervisor: Hypervisor, disks: Disks, machine_id: str, number: int, *, files: bool, console: bool = False
+) -> Glance:
+    """Look at one machine; takes as long as the node does. Raises what the hypervisor and the disks raise."""
+    domain = hypervisor.look(machine_id)
+    present = disks.present(machine_id) if files else None
+    said = panicked(hypervisor.console(machine_id)) if console else None
+    return Glance(machine_id, number, domain, present, said)
+
+
+class Observer:
+    """Kept by the node's loop; it only remembers, and never waits for the node."""
+
+    def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._clock, self._monotonic = clock, monotonic
         self.image: Callable[[str], int] = lambda _sha256: 100
         """Percent of an image that is on the node."""
         self.domains: dict[str, Domain] = {}
+        """Not to be changed by others."""
+        self._numbers: dict[str, int] = {}
+        self._files: dict[str, tuple[bool, bool]] = {}
         self._stays: dict[str, _Stay] = {}
 
-    def note(self, machine_id: str, domain: Domain | None) -> None:
-        """One domain was looked at."""
-        if domain is None:
-            self.domains.pop(machine_id, None)
+    def note(self, look: Glance) -> None:
+        """One machine was looked at."""
+        if look.number < self._numbers.get(look.machine, -1):
+            return
+        self._numbers[look.machine] = look.number
+        if look.domain is None:
+            self.domains.pop(look.machine, None)
         else:
-            self.domains[machine_id] = domain
+            self.domains[look.machine] = look.domain
+        if look.files is not None:
+            self._files[look.machine] = look.files
+        if look.panicked is not None and (stay := self._stays.get(look.machine)):
+            stay.panicked = look.panicked
+
+    def note_all(self, number: int, domains: Mapping[str, Domain], files: Mapping[str, tuple[bool, bool]]) -> None:
+        """Every domain was looked at, and the files of some machines."""
+        for machine_id in domains.keys() | self.domains.keys() | files.keys():
+            self.note(Glance(machine_id, number, domains.get(machine_id), files.get(machine_id)))
 
     def asked(self, machine_id: str) -> None:
-        """The guest was asked to shut down."""
+        """The guest was asked to shut down, or told who it is."""
         if stay := self._stays.get(machine_id):
             stay.asked = self._monotonic()
 
     def forget_all_but(self, machine_ids: set[str]) -> None:
         for gone in self._stays.keys() - machine_ids:
             del self._stays[gone]
+            self._numbers.pop(gone, None)
+            self._files.pop(gone, None)
+
+    def blind(self, machine: Wanted) -> bool:
+        """It has to be looked at before anything can be planned: its files, or whether it is here at all."""
+        if needs_files(machine):
+            return machine.id not in self._files
+        self._files.pop(machine.id, None)  # what was true then says nothing about its next start
+        return machine.id not in self._numbers
+
+    def forget(self, machine_id: str) -> None:
+        """It has come from another node, perhaps after the last look: it would be taken for gone."""
+        self._numbers.pop(machine_id, None)
+        self._files.pop(machine_id, None)
+
+    def console_due(self, machine: Wanted) -> bool:
+        """The console of a machine that boots is to be looked at, but not at every turn; True once per time."""
+        stay, now = self._stay(machine), self._monotonic()
+        if machine.state is State.BOOTING and machine.started and now >= stay.console_at + CONSOLE_LOOK:
+            stay.console_at = now
+            return True
+        return False
 
     def seen(
         self, machine: Wanted, network_version: int, *, answered: bool, busy: bool = False, turn: bool = False
@@ -65,8 +124,7 @@ class Observer:
         stay, now = self._stay(machine), self._monotonic()
         if turn and stay.turn is None:
             stay.turn = now
-        looked = machine.state in NEEDS_FILES or machine.move is not None
-        disk, seed = self._disks.present(machine.id) if looked else (True, True)
+        disk, seed = self._files.get(machine.id, (True, True))
         return Seen(
             domain=self.domains.get(machine.id),
             disk=disk,
@@ -76,16 +134,10 @@ class Observer:
             age=now - stay.began,
             answered=answered,
             asked_ago=None if stay.asked is None else now - stay.asked,
-            panicked=self._panicked(machine, stay, now),
+            panicked=stay.panicked,
             turn_ago=None if stay.turn is None else now - stay.turn,
             busy=busy,
         )
-
-    def _panicked(self, machine: Wanted, stay: _Stay, now: float) -> bool:
-        """Looks at the console of a machine that boots, but not at every turn."""
-        if machine.state is State.BOOTING and machine.started and now >= stay.console_at + CONSOLE_LOOK:
-            stay.console_at, stay.panicked = now, panicked(self._console(machine.id))
-        return stay.panicked
 
     def _stay(self, machine: Wanted) -> _Stay:
         """At first sight the age comes from the wall clock, if that is possible at all; from then on from ours."""

@@ -1,47 +1,38 @@
-"""Who works on a node: one worker, by a time-limited hold that is renewed; clocks of other servers are never compared.
+"""Being one of several workers: this one's beat, its judgement of the others, and whether it may still act.
 
-A hold is taken over when its row has not changed for TTL seconds of the taker's own clock, or at once when the former owner ran
-on this server and its lock file is free: then that process is dead.
+A worker whose beat has not changed for DEAD seconds of one's own clock has lost its nodes; at once when it ran on this server and its lock
+file is free, because then its process is dead. A worker that could not beat for SURE seconds begins nothing any more: SURE is shorter than
+DEAD and counts from before the beat was written, so it stops before anybody can have taken its place, on whatever clock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from garage.errors import GarageError
-from garage.services import work
+from garage.services import crew
 from garage.services.context import Context
-from garage.services.work import Hold, Owner
+from garage.services.crew import Mate
 
 log = logging.getLogger(__name__)
-TTL = 15.0
-RENEW = 5.0
+BEAT = 1.0
+LOOK = 0.25
+"""Seconds between looks at the others."""
+DEAD = 3.0
+SURE = 2.5
 
 
-class ServerLock:
-    """The only worker of this garage on this server: a lock that the kernel drops with its process."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        self.taken = False
-
-    def take(self) -> bool:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        self.taken = True
-        return True
-
-    def drop(self) -> None:
-        os.close(self._file)
-        self.taken = False
+def boottime() -> float:
+    """Seconds that also pass while the server sleeps, unlike those of CLOCK_MONOTONIC."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def server_name() -> str:
@@ -49,52 +40,131 @@ def server_name() -> str:
     return f"{socket.gethostname()[:20]}/{Path('/proc/sys/kernel/random/boot_id').read_text()[:8]}"
 
 
-class Keeper:
-    """Takes and renews the hold on one node. Used by that node's thread alone."""
+class LifeLine:
+    """A lock file that the kernel frees with its process; other workers of the server look at it."""
 
-    def __init__(self, ctx: Context, node: str, lock: ServerLock, monotonic: Callable[[], float]) -> None:
-        self._ctx, self._node, self._lock, self._monotonic = ctx, node, lock, monotonic
+    def __init__(self, folder: Path, who: str) -> None:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._path = _path(folder, who)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def cut(self) -> None:
+        self._path.unlink(missing_ok=True)
+        os.close(self._file)
+
+
+def is_cut(folder: Path, who: str) -> bool:
+    """Its process is dead, for sure; False also where that cannot be known."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), _path(folder, who).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def clean(folder: Path) -> None:
+    """Remove what dead workers left. One whose file goes between its making and its locking is judged by its beat alone."""
+    for path in folder.glob("*.lock") if folder.exists() else ():
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _path(folder: Path, who: str) -> Path:
+    return folder / f"{who.replace('/', '.')}.lock"
+
+
+class Pulse:
+    """This worker among the others. `turn` belongs to one thread; the rest may be asked from any."""
+
+    def __init__(self, ctx: Context, clock: Callable[[], float] = boottime) -> None:
+        self._ctx, self._clock = ctx, clock
+        self._folder = ctx.config.home / "run" / "workers"
         self._server = server_name()
-        self._who = f"{self._server}/{os.getpid()}/{ctx.rng.getrandbits(32):08x}"
-        self._hold: Hold | None = None
-        self._renewed = 0.0
-        self._rival: tuple[Owner, float] | None = None
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._line: LifeLine | None = None
+        self.id = ""
+        """Another one after the others have given this worker up; "" before the first turn."""
+        self.live: dict[str, str] = {}
+        """Who is at work: id → home."""
+        self._beaten = self._next = -1.0
 
-    def hold(self) -> Hold | None:
-        """The hold, taken or renewed when that is due; None while another worker owns the node."""
+    def turn(self) -> None:
+        """Beat when that is due, and look at the others. Raises when the database does not answer: the beat is tried again."""
+        now = self._clock()
+        if not self.id:
+            self._join(now)
+        elif now >= self._next:
+            if not crew.beat(self._ctx, self.id):
+                log.warning("the other workers have given this one up; it begins anew")
+                self._quit()
+                self._join(now)
+            self._beaten, self._next = now, now + BEAT
+        self._look()
+
+    def sure(self, who: str) -> bool:
+        """`who` is this worker, and nobody can have taken its place yet: asked before every effect."""
+        return bool(who) and who == self.id and self._clock() - self._beaten < SURE
+
+    def leave(self, nodes: list[str]) -> None:
+        """Give `nodes` up and be at work no longer."""
+        if self.id:
+            crew.leave(self._ctx, self.id, nodes)
+            self._quit()
+
+    def _join(self, now: float) -> None:
+        clean(self._folder)
+        who = f"{self._server}/{os.getpid()}/{self._ctx.rng.getrandbits(32):08x}"
+        self._line = LifeLine(self._folder, who)
         try:
-            if self._hold is None:
-                self._hold = self._try_to_take()
-            elif self._monotonic() - self._renewed >= RENEW:
-                work.renew(self._ctx, self._hold, TTL)
-                self._renewed = self._monotonic()
-        except GarageError as error:
-            if error.code != "version_conflict":
-                raise
-            self.lost()
-        return self._hold
+            crew.join(self._ctx, who, self._server, self._ctx.config.node)
+        except BaseException:
+            self._quit()
+            raise
+        self.id, self._beaten, self._next = who, now, now + BEAT
 
-    def valid(self) -> bool:
-        """Nobody else can own the node at this moment: asked before every effect."""
-        return self._hold is not None and self._monotonic() - self._renewed < TTL
+    def _quit(self) -> None:
+        self.id = ""
+        if self._line is not None:
+            self._line.cut()
+            self._line = None
 
-    def lost(self) -> None:
-        log.warning("another worker took %s", self._node)
-        self._hold = None
+    def _look(self) -> None:
+        mates, now = crew.mates(self._ctx), self._clock()
+        seen = {mate.id: self._seen.get(mate.id, (mate.beat, now)) for mate in mates}
+        self._seen = {m.id: seen[m.id] if seen[m.id][0] == m.beat else (m.beat, now) for m in mates}
+        dead = [mate for mate in mates if mate.id != self.id and self._is_dead(mate, now)]
+        for mate in dead:
+            if crew.bury(self._ctx, mate):
+                log.warning("worker %s shows no life: its nodes are free", mate.id)
+        buried = {mate.id for mate in dead}
+        live = {mate.id: mate.home for mate in mates if mate.id not in buried}
+        if live != self.live:
+            self.live = live
 
-    def release(self) -> None:
-        hold, self._hold = self._hold, None
-        if hold is not None:
-            work.release(self._ctx, hold)
+    def _is_dead(self, mate: Mate, now: float) -> bool:
+        if now - self._seen[mate.id][1] >= DEAD:
+            return True
+        return mate.server == self._server and is_cut(self._folder, mate.id)
 
-    def _try_to_take(self) -> Hold | None:
-        now, seen = self._monotonic(), work.owner(self._ctx, self._node)
-        if self._rival is None or self._rival[0] != seen:
-            self._rival = (seen, now)
-        if not self._free(seen) and now - self._rival[1] < TTL:
-            return None
-        self._renewed = now
-        return work.take(self._ctx, self._node, self._who, seen, TTL)
 
-    def _free(self, seen: Owner) -> bool:
-        return not seen.owner or (self._lock.taken and seen.owner.startswith(self._server + "/"))
+class Heart:
+    """Turns a pulse again and again on a thread, so that nothing else that the worker waits for holds its beat up."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse, self._ended = pulse, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(LOOK):
+            try:
+                self._pulse.turn()
+            except GarageError as error:
+                log.warning("no beat: %s", error)
+            except Exception:
+                log.exception("no beat: an error of ours")
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()

@@ -1,4 +1,4 @@
-"""Writes what became of machines: notes of all effects that end at the same time go into one transaction."""
+"""Writes what became of machines: notes of all effects that end at the same time, on whatever nodes, go into one transaction."""
 
 from __future__ import annotations
 
@@ -40,8 +40,12 @@ class Recorder:
     def _run(self) -> None:
         while True:
             batch, last = self._take()
-            for hold in {item[0] for item in batch}:
-                self._write(hold, [item for item in batch if item[0] == hold])
+            batches: dict[Hold, list[Item]] = {}
+            for item in batch:
+                batches.setdefault(item[0], []).append(item)
+            if not self._write(batches):
+                for hold, items in batches.items():  # one of them is to blame, and only that one fails
+                    self._write({hold: items}, alone=True)
             if last:
                 return
 
@@ -56,14 +60,22 @@ class Recorder:
             item = self._items.get()
         return batch, True
 
-    def _write(self, hold: Hold, items: list[Item]) -> None:
+    def _write(self, batches: dict[Hold, list[Item]], *, alone: bool = False) -> bool:
+        """All in one transaction; False when it failed and several nodes are concerned: nothing was told to anybody."""
         try:
-            results = work.record(self._ctx, hold, [note for _, note, _ in items])
+            done = work.record_all(self._ctx, {hold: [note for _, note, _ in items] for hold, items in batches.items()})
         except Exception as error:
+            if len(batches) > 1 and not alone:
+                return False
             if not isinstance(error, GarageError):
-                log.exception("notes of %s cannot be written", hold.node)
-            for _, _, future in items:
+                log.exception("notes cannot be written")
+            for _, _, future in (item for items in batches.values() for item in items):
                 future.set_exception(error)
-            return
-        for (_, _, future), result in zip(items, results, strict=True):
-            future.set_result(result)
+            return True
+        for hold, results in done.items():
+            for number, (_, _, future) in enumerate(batches[hold]):
+                if isinstance(results, GarageError):
+                    future.set_exception(results)
+                else:
+                    future.set_result(results[number])
+        return True

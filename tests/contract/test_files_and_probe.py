@@ -51,6 +51,14 @@ def test_an_overlay_names_its_image_and_formats(disks: Disks) -> None:
     assert disks.present(ONE) == (False, False)
 
 
+def test_a_disk_that_is_there_is_never_replaced(disks: Disks) -> None:
+    disks.make_disk(ONE, IMAGE, 5)
+    disks.disk_path(ONE).write_bytes(b"a machine's work")
+    disks.make_disk(ONE, IMAGE, 5)
+    assert disks.disk_path(ONE).read_bytes() == b"a machine's work"
+    assert [path.name for path in disks.disk_path(ONE).parent.iterdir()] == ["disk.qcow2"]
+
+
 def test_it_is_never_smaller_than_its_image(disks: Disks) -> None:
     disks.make_disk(ONE, IMAGE, 0)
     assert virtual_size(disks.disk_path(ONE)) == 1 << 30

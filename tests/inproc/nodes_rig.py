@@ -11,17 +11,18 @@ from sqlalchemy import select
 
 from garage.core.hypervisor_types import Domain, Power
 from garage.db.models import Leftover, Machine, MoveRow, Node
-from garage.services import machines, nodes
+from garage.services import crew, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
-from garage.worker.loop import Backend, NodeLoop
-from garage.worker.ownership import Keeper, ServerLock
+from garage.worker.chores import Chores
+from garage.worker.loop import Backend, NodeLoop, Shop
+from garage.worker.ownership import Pulse
 from garage.worker.recorder import Recorder
 from garage.worker.watchman import Watchman
 from netd import wire
 from tests.conftest import Clock
-from tests.inproc.rig import Monotonic
+from tests.inproc.rig import Looks, Monotonic
 
 
 @dataclass
@@ -33,7 +34,6 @@ class Server:
     fake: FakeHypervisor
     disks: FakeDisks
     loop: NodeLoop | None = None
-    recorder: Recorder | None = None
     prober: FakeProber | None = None
 
 
@@ -42,45 +42,49 @@ class Nodes:
     ctx: Context
     clock: Clock
     caller: Caller
-    lock: ServerLock
     servers: dict[str, Server]
     monotonic: Monotonic = field(default_factory=Monotonic)
+    beaten: float = 0.0
     deaf: set[str] = field(default_factory=set)
     """Nodes whose netd says nothing."""
 
     def begin(self) -> None:
-        """New worker processes, as far as memory is concerned."""
-        self.watchman = Watchman(self.ctx, self.monotonic)
+        """A new worker process, as far as memory is concerned."""
+        self.watchman, self.crowd = Watchman(self.ctx, self.monotonic), Looks()
+        self.recorder, self.pulse = Recorder(self.ctx), Pulse(self.ctx, self.monotonic)
+        self.pulse.turn()
+        shop = Shop(
+            self.ctx,
+            self.recorder,
+            self.crowd,
+            Chores(self.ctx, self.monotonic),
+            self.pulse.sure,
+            lambda _: {"meta-data": b""},
+            lambda machine_id: ("take", machine_id.encode()),
+            lambda: self.watchman.verdict,
+            self.monotonic,
+        )
+        holds = {hold.node: hold for hold in crew.take(self.ctx, self.pulse.id, list(self.servers))}
         for server in self.servers.values():
-            server.recorder = Recorder(self.ctx)
             server.prober = FakeProber(server.fake, lambda: None)
-            keeper = Keeper(self.ctx, server.name, self.lock, self.monotonic)
-            server.loop = NodeLoop(
-                self.ctx,
-                server.name,
-                keeper,
-                Backend(server.fake, server.disks, server.prober, lambda _: True),
-                server.recorder,
-                lambda _: {"meta-data": b""},
-                lambda machine_id: ("take", machine_id.encode()),
-                verdict=lambda: self.watchman.verdict,
-                monotonic=self.monotonic,
-            )
+            backend = Backend(server.fake, server.disks, server.prober, lambda _: True)
+            server.loop = NodeLoop(shop, holds[server.name], backend, lambda: None)
 
     def end(self) -> None:
         for server in self.servers.values():
-            if server.loop and server.recorder and server.prober:
-                server.loop.close()
-                server.recorder.close()
-                server.prober.close()
+            if server.loop:
+                server.loop.end()
+        self.abandon()
 
     def abandon(self) -> None:
-        """The workers died: nothing is released, and what they were doing stays as it is."""
+        """The worker died: what it was doing stays as it is, and the others have given it up."""
+        self.crowd.close()
+        self.recorder.close()
         for server in self.servers.values():
-            if server.loop and server.recorder and server.prober:
-                server.loop._pool.shutdown(wait=True, cancel_futures=True)
-                server.recorder.close()
+            if server.prober:
                 server.prober.close()
+        for mate in crew.mates(self.ctx):
+            crew.bury(self.ctx, mate)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.forward(seconds)
@@ -88,13 +92,17 @@ class Nodes:
 
     def turn(self, *, netd: bool = True) -> None:
         """One turn of each node's worker, and each netd follows its spec."""
+        if self.monotonic.now != self.beaten:
+            self.beaten = self.monotonic.now
+            self.pulse.turn()
         self.watchman.turn()
         for server in self.servers.values():
             if netd and server.name not in self.deaf:
                 self.report(server.name)
             if server.loop:
                 server.loop.changed()
-                server.loop.turn()
+                server.loop.step()
+                server.loop.step()  # with what the first one looked at
 
     def wait(self, seconds: float) -> None:
         """Time passes, a second at a time."""
@@ -189,8 +197,6 @@ class Nodes:
 def nodes_rigged(
     ctx: Context, clock: Clock, caller: Caller, names: tuple[str, ...] = ("node1", "node2")
 ) -> Iterator[Nodes]:
-    lock = ServerLock(ctx.config.home / "run" / "worker.lock")
-    lock.take()
     servers = {}
     with ctx.db.write() as session:
         facts = session.get_one(Node, ctx.config.node).facts
@@ -202,9 +208,8 @@ def nodes_rigged(
                 session.add(Node(name=name, hypervisor=uri, facts=facts))
             else:
                 row.hypervisor = uri
-    made = Nodes(ctx, clock, caller, lock, servers)
+    made = Nodes(ctx, clock, caller, servers)
     made.begin()
     made.turn()
     yield made
     made.end()
-    lock.drop()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
 from garage.db.models import Audit, Machine, Node
-from garage.services import machines, nodes
+from garage.services import crew, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
-from garage.worker.loop import Backend, NodeLoop
-from garage.worker.ownership import Keeper, ServerLock
+from garage.worker.chores import Chores
+from garage.worker.loop import Backend, NodeLoop, Shop
+from garage.worker.ownership import Pulse
 from garage.worker.recorder import Recorder
+from garage.worker.turns import Crowd
 from netd import wire
 from tests.conftest import Clock
 
@@ -33,6 +35,22 @@ class Monotonic:
         return self.now
 
 
+class Looks:
+    """Runs looks at the node at once, and effects on threads."""
+
+    def __init__(self) -> None:
+        self._crowd = Crowd(8)
+
+    def submit(self, key: Hashable, work: Callable[[], None], limit: int = 1) -> None:
+        if isinstance(key, tuple):
+            work()
+        else:
+            self._crowd.submit(key, work, limit)
+
+    def close(self) -> None:
+        self._crowd.close()
+
+
 @dataclass
 class Rig:
     """One worker, its node and its owner's hands on it."""
@@ -42,7 +60,6 @@ class Rig:
     caller: Caller
     fake: FakeHypervisor
     disks: FakeDisks
-    lock: ServerLock
     monotonic: Monotonic = field(default_factory=Monotonic)
     network: bool = True
 
@@ -53,23 +70,37 @@ class Rig:
         """A new worker process, as far as memory is concerned."""
         self.recorder = Recorder(self.ctx)
         self.prober = FakeProber(self.fake, lambda: None)
-        self.keeper = Keeper(self.ctx, NODE, self.lock, self.monotonic)
+        self.pulse = Pulse(self.ctx, self.monotonic)
+        self.pulse.turn()
+        self.crowd = Looks()
+        self.own()
+
+    def own(self) -> None:
+        """Take the node, and begin its work."""
+        [self.hold] = crew.take(self.ctx, self.pulse.id, [NODE])
         backend = Backend(self.fake, self.disks, self.prober, lambda _: self.network)
-        self.loop = NodeLoop(
+        shop = Shop(
             self.ctx,
-            NODE,
-            self.keeper,
-            backend,
             self.recorder,
+            self.crowd,
+            Chores(self.ctx, self.monotonic),
+            self.pulse.sure,
             lambda _: {"meta-data": b""},
             lambda machine_id: ("take", machine_id.encode()),
             monotonic=self.monotonic,
         )
+        self.loop = NodeLoop(shop, self.hold, backend, lambda: None)
 
     def end(self) -> None:
-        self.loop.close()
+        """The worker ends as it should."""
+        self.loop.end()
+        while not self.loop.idle():
+            self.loop.turn()
+            time.sleep(0.002)
+        self.crowd.close()
         self.recorder.close()
         self.prober.close()
+        self.pulse.leave([NODE])
 
     def pass_time(self, seconds: float) -> None:
         """Both clocks."""
@@ -77,8 +108,12 @@ class Rig:
         self.monotonic.now += seconds
 
     def turn(self) -> None:
+        self.pulse.turn()
+        if crew.marks(self.ctx)[NODE][0] == "":  # a restore, or a park, has taken it from whoever had it
+            self.own()
         self.loop.changed()
-        self.loop.turn()
+        self.loop.step()
+        self.loop.step()  # with what the first one looked at
 
     def until(self, ref: str, *states: str) -> None:
         """Turns until the machine is in the last of `states`; it may go through nothing else."""
@@ -131,9 +166,6 @@ class Rig:
 @contextmanager
 def rigged(ctx: Context, clock: Clock, caller: Caller) -> Iterator[Rig]:
     fake = FakeHypervisor()
-    lock = ServerLock(ctx.config.home / "run" / "worker.lock")
-    lock.take()
-    made = Rig(ctx, clock, caller, fake, FakeDisks(fake), lock)
+    made = Rig(ctx, clock, caller, fake, FakeDisks(fake))
     yield made
     made.end()
-    lock.drop()

@@ -13,6 +13,7 @@ from garage.errors import GarageError
 from garage.services import capacity, drains, events, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
+from garage.worker.loop import AWAY_RETRY
 from tests.conftest import Clock
 from tests.inproc.nodes_rig import Nodes, nodes_rigged
 
@@ -107,6 +108,7 @@ def test_a_target_that_falls_silent_is_a_reason_and_another_is_taken(
         three.until_at(ref, ({*three.servers} - {source, target}).pop())
         three.servers[target].fake.faults.away = False
         three.deaf.clear()
+        three.pass_time(AWAY_RETRY)
         three.empty(source)
         assert three.where(ref) == [three.row(ref).node]
 

@@ -13,7 +13,7 @@ from garage.core.hypervisor_types import ImageOrder
 from garage.core.types import NodeAccess
 from garage.db.models import Image, Node, NodeImage
 from garage.errors import GarageError
-from garage.services import copies, nodes, work
+from garage.services import copies, crew, nodes
 from garage.services.context import Caller, Context
 from garage.services.views import CopyView
 from garage.services.work import Hold
@@ -28,8 +28,12 @@ def own(ctx: Context, name: str) -> Hold:
     with ctx.db.write() as session:
         if session.get(Node, name) is None:
             session.add(Node(name=name, hypervisor="fake://", address=f"{name}.example.org", facts={}))
-    hold = work.take(ctx, name, f"worker of {name}", work.owner(ctx, name), 60.0)
-    assert hold is not None
+    for mate in crew.mates(ctx):
+        if mate.server == name:
+            crew.bury(ctx, mate)
+    who = f"worker of {name} {ctx.new_id()}"
+    crew.join(ctx, who, name, name)
+    [hold] = crew.take(ctx, who, [name])
     return hold
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from garage.core.states import Event
 from garage.db.models import Audit, Machine, Node
 from garage.errors import GarageError
-from garage.services import capacity, keys, leasing, machines, nodes, projects, work
+from garage.services import capacity, crew, keys, leasing, machines, nodes, projects, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire
@@ -251,7 +251,7 @@ def test_a_lease_that_ends_while_its_machine_is_deleted_stops_nothing_else(
         return check(session, hold)
 
     monkeypatch.setattr(leasing, "held", meanwhile)
-    hold = work.take(ctx, ctx.config.node, "worker", work.owner(ctx, ctx.config.node), 10)
-    assert hold
+    crew.join(ctx, "worker", "server", ctx.config.node)
+    [hold] = crew.take(ctx, "worker", [ctx.config.node])
     assert leasing.run(ctx, hold) == 1
     assert {view.state for view in machines.listing(ctx, alice).items} == {"deleting"}

@@ -83,7 +83,7 @@ def fill(database: Database) -> Rows:
     return rows
 
 
-DROPPED = {("node", "next_number")}
+DROPPED = {("node", "next_number"), ("node", "owned_until")}
 """Columns that a later version has no more."""
 
 

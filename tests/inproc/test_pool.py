@@ -253,7 +253,7 @@ def test_the_page_promises_what_waits(rig: Rig) -> None:
 
 def test_a_garage_that_goes_down_does_not_wait_for_those_that_are_paused(rig: Rig) -> None:
     spare = filled(rig)
-    rig.loop.close()
+    rig.loop.end()
     assert park(rig.ctx, rig.fake, seconds=0.0) == 1
     assert rig.fake.calls[-1] == ("destroy", spare.id)
     assert ("shutdown", spare.id) not in rig.fake.calls

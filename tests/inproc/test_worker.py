@@ -13,10 +13,11 @@ from garage.core.seed import AUTHORIZED_KEYS
 from garage.core.states import Event
 from garage.db.models import EventRow
 from garage.errors import GarageError
-from garage.services import keys, machines, work
+from garage.services import crew, keys, machines, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from garage.worker.ownership import TTL, Keeper
+from garage.worker.loop import AWAY_RETRY
+from garage.worker.ownership import BEAT
 from garage.worker.park import park
 from tests.conftest import ALICE_KEY, Clock
 from tests.inproc.rig import NODE, Rig, rigged
@@ -187,6 +188,7 @@ def test_libvirt_away_and_back(rig: Rig) -> None:
     with pytest.raises(GarageError, match="no server takes"):
         machines.create(rig.ctx, rig.caller, NewMachine(name="two"))
     rig.fake.faults.away = False
+    rig.pass_time(AWAY_RETRY)
     rig.until(ref, "stopping", "stopped", "booting", "ready")
     assert rig.node().hypervisor_error == ""
 
@@ -203,29 +205,22 @@ def test_a_key_that_is_added_later_reaches_the_guest(rig: Rig) -> None:
 
 def test_an_old_epoch_is_refused(rig: Rig) -> None:
     ref = rig.ready()
-    old = rig.keeper.hold()
-    assert old is not None
-    new = work.take(rig.ctx, NODE, "another/worker", work.owner(rig.ctx, NODE), TTL)
-    assert new is not None
-    assert new.epoch == old.epoch + 1
+    crew.join(rig.ctx, "another", "elsewhere", "node9")
+    assert crew.take(rig.ctx, "another", [NODE]) == [], "its owner is at work"
+    [me] = [mate for mate in crew.mates(rig.ctx) if mate.id == rig.pulse.id]
+    assert crew.bury(rig.ctx, me)
+    [new] = crew.take(rig.ctx, "another", [NODE])
+    assert new.epoch == rig.hold.epoch + 1
     row = rig.row(ref)
     late = work.Moved(ref, machines.State.READY, row.state_since, Event.POWERED_OFF)
     with pytest.raises(GarageError, match="another worker owns"):
-        work.record(rig.ctx, old, [late])
+        work.record(rig.ctx, rig.hold, [late])
     assert rig.row(ref).state == "ready"
-    rig.monotonic.now += 6
-    rig.loop.turn()
-    assert rig.keeper.hold() is None, "the loser waits"
-    rig.monotonic.now += TTL
-    assert rig.keeper.hold() is not None, "and takes over when the winner shows no life"
-
-
-def test_a_dead_process_of_this_server_is_replaced_at_once(rig: Rig) -> None:
-    hold = rig.keeper.hold()
-    assert hold is not None
-    again = Keeper(rig.ctx, NODE, rig.lock, rig.monotonic).hold()
-    assert again is not None
-    assert again.epoch == hold.epoch + 1
+    crew.leave(rig.ctx, "another", [NODE])
+    rig.monotonic.now += BEAT
+    rig.pulse.turn()
+    assert rig.pulse.id != me.id, "it was given up, and begins anew"
+    rig.own()
 
 
 def test_a_disk_that_is_full_fails_the_machine_alone(rig: Rig) -> None:
