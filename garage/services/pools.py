@@ -111,12 +111,24 @@ def _somebody_waits(session: Session, node: str, now: float) -> bool:
 
 
 def _spares(session: Session, node: str) -> list[Spare]:
-    query = select(Machine, Image.sha256, Image.current).join(Image, Image.id == Machine.image_id)
+    """One of an older image, or of a size that has been changed since, is of no kind that anybody could ask for."""
+    query = select(Machine, Image.sha256, Image.current, Size).join(Image, Image.id == Machine.image_id)
+    query = query.outerjoin(Size, Size.name == Machine.size)
     query = query.where(Machine.node == node, Machine.state == State.SPARE.value)
     return [
-        Spare(machine.id, Kind(sha256 if current else "", machine.size), machine.created_at, machine.warm)
-        for machine, sha256, current in session.execute(query)
+        Spare(
+            machine.id,
+            Kind(sha256 if current and _as_asked_for(machine, size) else "", machine.size),
+            machine.created_at,
+            machine.warm,
+        )
+        for machine, sha256, current, size in session.execute(query)
     ]
+
+
+def _as_asked_for(machine: Machine, size: Size | None) -> bool:
+    has = machine.vcpus, machine.memory_mib, machine.disk_gib
+    return size is not None and has == (size.vcpus, size.memory_mib, size.disk_gib)
 
 
 def wanted_on(session: Session, ctx: Context, node: str, wants: Sequence[Want]) -> dict[Kind, int]:

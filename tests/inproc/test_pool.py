@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from garage.core.hypervisor_types import Domain, Power
 from garage.core.pool import Cold
-from garage.db.models import EventRow, Machine, Node
+from garage.db.models import EventRow, Machine, Node, Size
 from garage.errors import GarageError
 from garage.services import demand, images, machines, outlook, pool_views, pools
 from garage.services.context import Caller, Context
@@ -187,6 +187,40 @@ def test_it_grows_old_and_an_image_is_replaced(rig: Rig) -> None:
     assert machines.create(rig.ctx, rig.caller, NewMachine(name="one")).id != young.id, "of an older image"
     assert filled(rig).id != young.id
     assert rig.row(young.id).state == "gone"
+
+
+def changed_size(rig: Rig, _admin: Caller) -> None:
+    with rig.ctx.db.write() as session:
+        session.get_one(Size, "small").memory_mib = 1536
+
+
+def fixed_to_none(rig: Rig, admin: Caller) -> None:
+    pool_views.fix(rig.ctx, admin, "debian-12", "small", 0)
+
+
+@pytest.mark.parametrize(("change", "left"), [(changed_size, 1), (fixed_to_none, 0)])
+def test_what_is_wanted_changes_and_so_does_what_waits(
+    rig: Rig, admin: Caller, change: Callable[[Rig, Caller], None], left: int
+) -> None:
+    old = filled(rig)
+    change(rig, admin)
+    for _ in range(6):
+        rig.pass_time(11)
+        rig.netd()
+        rig.settle()
+    assert rig.row(old.id).state == "gone"
+    assert [spare.memory_mib for spare in spares(rig)] == [1536] * left
+
+
+def test_pools_that_are_turned_off_end(rig: Rig) -> None:
+    old = filled(rig)
+    rig.end()
+    rig.ctx = replace(rig.ctx, config=replace(rig.ctx.config, pool_ram_share=0.0))
+    rig.begin()
+    rig.settle()
+    rig.netd()
+    rig.until(old.id, "deleting", "gone")
+    assert spares(rig) == []
 
 
 def test_machines_of_people_win_over_those_that_wait(rig: Rig) -> None:
