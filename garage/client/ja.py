@@ -76,6 +76,12 @@ HELP: dict[str, str] = {
     "None of {total} nodes can take it.": "{total} 台のどのノードにも置けません。",
     "Of all nodes: {counts}.": "全ノードのうち: {counts}。",
     "no labels": "ラベルなし",
+    "Break a garage made for it, at random, and examine it after each fault. Yours is not touched.": (
+        "専用に作った garage を手当たり次第に壊し、そのたびに点検します。お使いの garage には触れません。"
+    ),
+    "How long; each fault comes at least once.": "時間（分）。どの故障も一度は起こします。",
+    "Repeats an earlier run's draws.": "前回と同じ順序で繰り返すための種。",
+    "Simulated servers.": "模擬サーバーの台数。",
     "pools of machines that wait (admin)": "待機中の機械（管理者）",
     "Empty a server: show what would move where, ask, then move one machine at a time.": (
         "サーバーを空にします。何がどこへ移るかを示し、確認してから 1 台ずつ移します。"
@@ -429,6 +435,10 @@ TABLES: dict[str, str] = {
 }
 
 SAYINGS: dict[str, str] = {
+    "the controller's programs are not installed here": "ここにはコントローラーのプログラムがありません",
+    "run it on a garage's server, or in a checkout's own environment": (
+        "garage のサーバー上か、チェックアウトの環境の中で実行してください"
+    ),
     "Nobody can join yet: this garage listens on its own server alone. GARAGE_LISTEN=0.0.0.0:8443 make up": (
         "まだどの拠点も参加できません。ガレージが自分のサーバーからの接続しか受け付けていないためです。"
         "GARAGE_LISTEN=0.0.0.0:8443 make up を実行してください"

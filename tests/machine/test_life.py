@@ -242,6 +242,21 @@ def test_started_again_it_has_the_same_disk_address_and_host_key(garage: GarageI
     assert (after["ipv4"], after["host_key"]) == (before["ipv4"], before["host_key"])
 
 
+def test_a_guest_that_panics_and_a_qemu_that_is_killed_are_told_and_start_again(garage: GarageInside) -> None:
+    crash = "sudo sh -c '(sleep 0.5; echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &'"
+    garage.ssh("one", crash)
+    broken = garage.wait_state("one", "failed", seconds=60)
+    assert broken["error"]["code"] == "boot_failed", broken
+    assert "</TASK>" in broken["console_tail"], "the kernel's last words"
+    garage.garage("machine", "start", "one")
+    assert garage.wait_state("one", "ready", "failed")["state"] == "ready"
+    garage.run(["sh", "-c", "kill -9 $(cat /run/libvirt/qemu/garage-tmx-*.pid)"])
+    assert "crashed" in garage.wait_state("one", "failed", seconds=60)["error"]["detail"]
+    garage.garage("machine", "start", "one")
+    assert garage.wait_state("one", "ready", "failed")["state"] == "ready"
+    assert garage.ssh("one", "cat note").strip() == "kept"
+
+
 def test_deleted_it_leaves_nothing(garage: GarageInside) -> None:
     one = garage.show("one")
     garage.garage("machine", "delete", "one", "--yes")

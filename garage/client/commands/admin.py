@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 
 from garage.client import output
 from garage.client.commands import backup, simulate
+from garage.client.errors import local_error
 from garage.client.output import Item
 from garage.client.state import Cli, Group, pass_cli
 from garage.client.words import _
@@ -56,3 +62,26 @@ def pool_set(cli: Cli, image: str, size: str, count: str) -> None:
         raise click.BadParameter(_("a number, or auto"), param_hint="COUNT")
     found = cli.api().put(f"/pools/{image}/{size}", {"fixed": None if count == "auto" else int(count)})
     output.done(cli, found, f"{image} {size}: {found['waiting']} / {found['wanted']}")
+
+
+@admin.command(
+    "burn-in", help=_("Break a garage made for it, at random, and examine it after each fault. Yours is not touched.")
+)
+@click.option("--minutes", default=5.0, show_default=True, help=_("How long; each fault comes at least once."))
+@click.option("--seed", type=int, help=_("Repeats an earlier run's draws."))
+@click.option("--nodes", default=4, show_default=True, type=click.IntRange(1, 200), help=_("Simulated servers."))
+def burn_in(minutes: float, seed: int | None, nodes: int) -> None:
+    beside = Path(sys.executable).with_name("garage-server")
+    program = str(beside) if beside.exists() else shutil.which("garage-server")
+    if program is None:
+        hint = "run it on a garage's server, or in a checkout's own environment"
+        raise local_error("unavailable", "the controller's programs are not installed here", hint=hint)
+    words = [
+        "burn-in",
+        "--minutes",
+        str(minutes),
+        "--nodes",
+        str(nodes),
+        *(["--seed", str(seed)] if seed is not None else []),
+    ]
+    sys.exit(subprocess.run([program, *words], check=False).returncode)
