@@ -68,6 +68,8 @@ class Row:
     mac: str
     tap: str
     has_key: bool
+    ran: bool = True
+    """It was `ready` once; one that never was, e.g. for want of space, has nothing to lose."""
 
     @property
     def at_rest(self) -> bool:
@@ -157,7 +159,7 @@ def _of_machine(row: Row, nodes: Mapping[str, NodeSeen]) -> Iterator[Trouble]:
         yield Trouble(Kind.DOMAIN_MISSING, row.id, row.state.value)
     elif domain is not None and not _power_fits(row.state, domain):
         yield Trouble(Kind.POWER, row.id, f"{row.state.value}: {domain.power.value}")
-    if row.state in KEPT | {State.SPARE} and row.id not in seen.disks:
+    if row.state in KEPT | {State.SPARE} and row.ran and row.id not in seen.disks:
         yield Trouble(Kind.DISK_MISSING, row.id, row.node)
 
 

@@ -32,6 +32,7 @@ def _row(machine: Machine) -> Row:
         mac=machine.mac,
         tap=machine.tap,
         has_key=bool(machine.host_key_private),
+        ran=machine.ready_at is not None or machine.state == State.SPARE.value,
     )
 
 

@@ -62,6 +62,7 @@ def test_a_machine_that_moves_may_be_at_two_nodes_but_runs_at_one() -> None:
         ([row(1)], node(m1=OFF), {Kind.POWER}),
         ([row(1, State.STOPPED)], node(m1=ON), {Kind.POWER}),
         ([row(1, State.STOPPED)], node(), {Kind.DISK_MISSING}),
+        ([replace(row(1, State.STOPPED), ran=False)], node(), set()),
         ([row(1, State.GONE)], node(m1=ON), {Kind.DOMAIN_STRAY, Kind.DISK_STRAY}),
         ([], node(disks="m9"), {Kind.DISK_STRAY}),
         ([row(1, node="b")], node(m1=ON), {Kind.DOMAIN_STRAY, Kind.DISK_STRAY}),
