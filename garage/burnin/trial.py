@@ -44,7 +44,8 @@ class Part:
 
     def __init__(self, name: str, argv: list[str], env: Mapping[str, str], log: Path) -> None:
         self.name, self._argv, self._env, self._log = name, argv, env, log
-        self._wanted, self._process = True, self._start()
+        self._end = threading.Event()
+        self._process = self._start()
         self._keeper = threading.Thread(target=self._keep, name=f"keep-{name}", daemon=True)
         self._keeper.start()
 
@@ -62,14 +63,14 @@ class Part:
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        self._wanted = False
+        self._end.set()
         self.thaw()
         self._process.terminate()
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._keeper.join()
+        self._keeper.join()  # it may have started one more at this moment, and ends it
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
@@ -80,9 +81,10 @@ class Part:
     def _keep(self) -> None:
         """runit's own rule: one that ended at once is not started again within a second."""
         began = time.monotonic()
-        while self._process.wait() is not None and self._wanted:
-            time.sleep(max(0.0, began + AGAIN - time.monotonic()))
+        while self._process.wait() is not None and not self._end.wait(max(0.0, began + AGAIN - time.monotonic())):
             began, self._process = time.monotonic(), self._start()
+            if self._end.is_set():
+                self._process.terminate()
 
 
 class Trial:
@@ -141,7 +143,7 @@ class Trial:
         (self.home / "garage.toml").write_text(f"{lines}stop_timeout = 3.0\n\n[quota]\n{quota}")
 
     def _part(self, name: str) -> Part:
-        argv = [sys.executable, "-m", "garage.app", name.rstrip("12")]
+        argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "garage.app", name.rstrip("12")]
         return Part(name, argv, self._environ, self.home / "log" / f"{name}.log")
 
     def _play_netd(self) -> None:
