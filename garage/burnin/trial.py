@@ -203,7 +203,7 @@ def _seen(path: Path) -> NodeSeen:
     )
 
 
-def _domain(power: str, reason: str, _started: float, stops_at: float | None) -> Domain:
+def _domain(power: str, reason: str, _started: float, stops_at: float | None, _memory: int) -> Domain:
     """One that was to stop by now has stopped, whether or not somebody looked."""
     stopped = stops_at is not None and time.monotonic() >= stops_at
     return Domain(Power.OFF, Reason.GUEST) if stopped else Domain(Power(power), Reason(reason))
