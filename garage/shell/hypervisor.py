@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import logging
 import threading
 import time
@@ -13,14 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import libvirt
-import libvirt_qemu
 
 from garage.core import names
 from garage.core.domain_xml import DomainSpec, render
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
-from garage.shell import migration
+from garage.shell import guest_agent, migration
 from garage.shell.deadline import Deadline
 from garage.shell.ways import Ways
 
@@ -32,7 +29,6 @@ SLOW_DEADLINE = 60.0
 """Of define and start: the first of them after an upgrade of QEMU waits for libvirt to ask QEMU what it can (8-16 s on 2 cores)."""
 CONNECT_DEADLINE = 10.0
 """Of connecting to another server."""
-AGENT_TIMEOUT = 3
 JOB_LOOK = 0.1
 """Seconds between looks whether a migration that was called off has ended."""
 EXECUTED_LOOK = 0.25
@@ -184,17 +180,17 @@ class LibvirtHypervisor:
         self._call(work, ignore=(libvirt.VIR_ERR_NO_DOMAIN,))
 
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
-        self._on(machine_id, lambda domain: _write_in_guest(domain, path, data))
+        self._on(machine_id, lambda domain: guest_agent.write_file(domain, path, data))
 
     def execute(
         self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0, unless: Unless = lambda: False
     ) -> bool:
         started: list[int] = []
-        self._on(machine_id, lambda domain: started.append(_execute(domain, script, data)))
+        self._on(machine_id, lambda domain: started.append(guest_agent.execute(domain, script, data)))
         end = time.monotonic() + wait
         while time.monotonic() < end and not _slept(EXECUTED_LOOK, unless):
             ended: list[int | None] = []
-            self._on(machine_id, lambda domain, ended=ended: ended.append(_exit_code(domain, started[0])))  # type: ignore[misc]
+            self._on(machine_id, lambda domain, ended=ended: ended.append(guest_agent.exit_code(domain, started[0])))  # type: ignore[misc]
             if ended[0] is not None:
                 return ended[0] == 0
         return not wait
@@ -365,34 +361,11 @@ def _ask_to_shut_down(domain: Any) -> None:
     if not domain.isActive():
         return
     with contextlib.suppress(libvirt.libvirtError):
-        domain.agentSetResponseTimeout(AGENT_TIMEOUT)
+        domain.agentSetResponseTimeout(guest_agent.TIMEOUT)
     for flags in (libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, 0):
         with contextlib.suppress(libvirt.libvirtError):  # no agent, no such way with this driver, or off meanwhile
             domain.shutdownFlags(flags)
             return
-
-
-def _write_in_guest(domain: Any, path: str, data: bytes) -> None:
-    """By qemu-guest-agent's guest-file commands (QEMU's documentation, "QEMU Guest Agent Protocol Reference")."""
-    handle = _agent(domain, "guest-file-open", path=path, mode="w")
-    try:
-        text = base64.b64encode(data).decode()
-        _agent(domain, "guest-file-write", **{"handle": handle, "buf-b64": text})
-    finally:
-        _agent(domain, "guest-file-close", handle=handle)
-
-
-def _execute(domain: Any, script: str, data: bytes) -> int:
-    """The pid in the guest (guest-exec)."""
-    given = {"input-data": base64.b64encode(data).decode()} if data else {}
-    answer = _agent(domain, "guest-exec", path="/bin/sh", arg=["-c", script], **given)
-    return int(answer["pid"])
-
-
-def _exit_code(domain: Any, pid: int) -> int | None:
-    """None while it runs; a signal counts as 1."""
-    answer = _agent(domain, "guest-exec-status", pid=pid)
-    return int(answer.get("exitcode", 1)) if answer["exited"] else None
 
 
 def _slept(seconds: float, unless: Unless) -> bool:
@@ -403,13 +376,6 @@ def _slept(seconds: float, unless: Unless) -> bool:
             return True
         time.sleep(min(left, UNLESS_LOOK))
     return False
-
-
-def _agent(domain: Any, command: str, **arguments: Any) -> Any:
-    answer = libvirt_qemu.qemuAgentCommand(
-        domain, json.dumps({"execute": command, "arguments": arguments}), AGENT_TIMEOUT, 0
-    )
-    return json.loads(answer)["return"]
 
 
 def _away(reason: str) -> GarageError:
