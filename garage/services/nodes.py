@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from garage.core import ipam, labels, names
@@ -92,9 +92,7 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
         row = session.get_one(Node, node)
         before = (row.applied_version, row.refusal)
         if row.spec_version < said.applied_version < FORGED:
-            row.spec_version = (
-                said.applied_version + 1
-            )  # the database is of a time before: the node would take no older spec
+            _overtake(session, row, said.applied_version)
         row.applied_version = min(said.applied_version, row.spec_version)
         row.refusal = (
             {"code": said.refusal.code, "text": said.refusal.text, "version": said.refusal.version}
@@ -114,6 +112,13 @@ def _hear_of_site(session: Session, ctx: Context, node: str, said: wire.Report) 
     if said.site and said.domain:
         own_site.rename(session, ctx, node, said.site, said.domain)
     own_site.hear(session, (said.ipv4, said.ipv6) if said.ipv4 and said.ipv6 else None)
+
+
+def _overtake(session: Session, node: Node, applied: int) -> None:
+    """The database is of a time before: the node would take no older spec, and what it applied knows nothing of these machines."""
+    node.spec_version = applied + 1
+    here = update(Machine).where(Machine.node == node.name).values(spec_version=node.spec_version)
+    session.execute(here, execution_options={"synchronize_session": False})
 
 
 def listing(ctx: Context, _caller: Caller) -> list[NodeView]:

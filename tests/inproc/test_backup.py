@@ -429,11 +429,13 @@ def test_a_pool_machine_that_was_taken_since_is_given_to_nobody_else(rig: Rig, a
     assert rig.disks.present(ref)[0]
 
 
-def test_a_nodes_newer_spec_is_overtaken(ctx: Context, admin: Caller) -> None:
+def test_a_nodes_newer_spec_is_overtaken(ctx: Context, admin: Caller, alice: Caller) -> None:
     """The database was put back without us (a copied file): the node holds a newer spec than it knows of."""
+    made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
     nodes.report(ctx, ctx.config.node, wire.Report(node=ctx.config.node, applied_version=40))
     with ctx.db.read() as session:
         assert session.get_one(Node, ctx.config.node).spec_version == 41
+        assert session.get_one(Machine, made.id).spec_version == 41, "what the node applied is not of this machine"
     assert nodes.sealed_spec(ctx, ctx.config.node, 40) is not None
     nodes.report(ctx, ctx.config.node, wire.Report(node=ctx.config.node, applied_version=2**31))
     with ctx.db.read() as session:
