@@ -45,8 +45,8 @@ LEFT_OUT = frozenset(
         "alembic_version",
     }
 )
-"""Sums (made anew), sign-ins, hints and answers of the last day; what a restore itself keeps; and what was to be done on servers: what was
-to be removed may be in use again."""
+"""Sums (made anew); sign-ins, hints and answers of the last day; who is at work; what a restore itself keeps; and what was to be done on
+servers: what was to be removed may be in use again."""
 LINE = 64 << 20
 UNPACKED = 8 << 30
 """Bytes; a file that unpacks to more is no backup of ours."""

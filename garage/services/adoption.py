@@ -13,6 +13,7 @@ from garage.core.adoption import Do, Row, Step
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.states import Event, State
 from garage.db.models import Adoption, EventRow, KeptDomain, Machine, Node
+from garage.db.revisions import touch
 from garage.errors import N_, GarageError
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
@@ -65,6 +66,7 @@ def adopt(ctx: Context, caller: Caller, agreed: str) -> Plan:
             node.spec_version += 1
             session.delete(session.get_one(Adoption, name))
             session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=name, data={"adopted": True}))
+        touch(session, found.nodes)
         counts = {do.value: sum(step.do is do for step in found.steps) for do in Do}
         audit(session, ctx, caller.name, "garage.adopt", ctx.config.instance, nodes=found.nodes, steps=counts)
     return found

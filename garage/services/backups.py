@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from garage.db import archive, loads
 from garage.db.migrate import head
-from garage.db.models import ApiToken, Audit, EventRow, Machine, Node, Setting, User
+from garage.db.models import ApiToken, Audit, EventRow, Machine, Node, Setting, User, Worker
 from garage.db.node_models import NodeCertificate
 from garage.db.overlay_models import Counter, SiteNode
 from garage.errors import N_, GarageError
@@ -109,7 +109,8 @@ class _Before:
     """What outlives a restore."""
 
     def __init__(self, session: Session, header: dict[str, Any], token_hash: str) -> None:
-        self._nodes = {row.name: (row.epoch, row.spec_version) for row in session.scalars(select(Node))}
+        self._nodes = {row.name: (row.epoch, row.spec_version, row.revision) for row in session.scalars(select(Node))}
+        self._workers = [_values(row) for row in session.scalars(select(Worker))]
         self._counters = {row.name: row.value for row in session.scalars(select(Counter))}
         self._settings = {key: int(row.value) for key in GROWING if (row := session.get(Setting, key))}
         later = select(Audit).where(Audit.at > _made_at(header)).order_by(Audit.id)
@@ -121,7 +122,8 @@ class _Before:
     def carry_over(self, session: Session, ctx: Context) -> int:
         nodes = list(session.scalars(select(Node)))
         for node in nodes:
-            epoch, version = self._nodes.get(node.name, (0, 0))
+            epoch, version, revision = self._nodes.get(node.name, (0, 0, 0))
+            node.revision = max(revision, node.revision) + 1
             node.epoch, node.owner = max(epoch, node.epoch) + 1, ""
             node.spec_version, node.applied_version = max(version, node.spec_version) + 1, 0
             node.reported_at, node.silent_since, node.hypervisor_error = ctx.clock(), None, ""
@@ -136,6 +138,7 @@ class _Before:
             row = session.get(Setting, key)
             session.merge(Setting(key=key, value=str(max(value, int(row.value) if row else 0))))
         session.execute(delete(Setting).where(Setting.key.startswith(PARKED)))
+        session.add_all([Worker(**values) for values in self._workers])
         for values in self._certificates:
             known = session.get(NodeCertificate, values["serial"])
             if known is None or known.revoked_at is None:

@@ -277,6 +277,7 @@ def let_go(ctx: Context, hold: Hold, domain: str) -> None:
         held(session, hold)
         if row := session.get(KeptDomain, (hold.node, domain)):
             session.delete(row)
+            touch(session, [hold.node])
 
 
 def record_facts(ctx: Context, hold: Hold, facts: NodeFacts) -> None:

@@ -17,10 +17,10 @@ from garage.core.hypervisor_types import Domain, Power
 from garage.core.states import Event, State
 from garage.db import archive, loads
 from garage.db.migrate import migrate, upgrade
-from garage.db.models import Adoption, ApiToken, Audit, Base, Machine, Node, Session, Setting
+from garage.db.models import Adoption, ApiToken, Audit, Base, Machine, Node, Session, Setting, Worker
 from garage.db.session import Database
 from garage.errors import GarageError
-from garage.services import accounts, adoption, backups, invitations, keys, machines, nodes
+from garage.services import accounts, adoption, backups, crew, invitations, keys, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire
@@ -68,8 +68,9 @@ def test_what_comes_back_is_what_was(full: Context, admin: Caller, alice: Caller
     clock.forward(60)
     machines.create(full, alice, NewMachine(name="two", size="tiny"))
     accounts.create_user(full, admin, "late")
+    crew.join(full, "a worker of now", "server", "")
     with full.db.read() as session:
-        epoch, version = session.execute(select(Node.epoch, Node.spec_version)).one()
+        epoch, version, revision = session.execute(select(Node.epoch, Node.spec_version, Node.revision)).one()
         audits = session.scalar(select(func.count()).select_from(Audit))
     done = backups.restore(full, admin, path)
     assert content(full, *CHANGED) == before
@@ -77,6 +78,8 @@ def test_what_comes_back_is_what_was(full: Context, admin: Caller, alice: Caller
     with full.db.read() as session:
         node = session.scalars(select(Node)).one()
         assert (node.epoch, node.spec_version, node.owner) == (epoch + 1, version + 1, "")
+        assert node.revision > revision
+        assert list(session.scalars(select(Worker.id))) == ["a worker of now"]
         assert list(session.scalars(select(Machine.name))) == ["one"]
         assert session.scalar(select(func.count()).select_from(Audit)) == audits + 1, "no audit entry is lost"
         assert session.scalar(select(Machine.spec_version)) == node.spec_version
