@@ -6,16 +6,20 @@ import pytest
 
 SQLITE_ONLY = frozenset(
     {
+        "test_backup_api",  # as test_cli and test_pages; test_backup runs on both
         "test_cli",  # the client alone: what it asks is asked of both by test_api and test_every_route
         "test_drain_cli",  # as test_cli
         "test_drain_deaths",  # of workers; what they write is what test_drain has written to both
         "test_explaining_shown",  # as test_cli and test_pages
-        "test_gateway_ssh",  # streams; the looks that end them are those of test_gateway and test_gateway_events
+        "test_gateway_events",  # streams; the watch behind them is that of test_gateway and test_database
+        "test_gateway_ssh",  # as test_gateway_events
         "test_node_pages",  # as test_pages
         "test_pages",  # renders what the services say; those run on both
+        "test_pool_pages",  # as test_pages
         "test_registry_load",  # measures, and over TLS
         "test_site_pages",  # as test_pages
         "test_site_volumes",  # netd's
+        "test_sites_api",  # JSON of what test_registry has on both
         "test_silent",  # of workers that judge; the rows are few
         "test_ssh_through_gateway",  # OpenSSH's
     }
