@@ -13,16 +13,19 @@ from sqlalchemy import select
 
 from garage.core.hypervisor_types import Domain, Power
 from garage.db.models import Machine, MoveRow, Node
-from garage.services import drains, machines, nodes
+from garage.services import crew, drains, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.shell.hypervisor import LibvirtHypervisor
 from garage.shell.remote_disks import RemoteDisks
 from garage.worker import moving
-from garage.worker.loop import Backend, NodeLoop
-from garage.worker.ownership import Keeper, ServerLock
+from garage.worker.chores import Chores
+from garage.worker.loop import Backend, NodeLoop, Shop
+from garage.worker.ownership import Pulse
 from garage.worker.recorder import Recorder
+from garage.worker.watchman import Watchman
 from netd import wire
+from tests.inproc.rig import Looks
 from tests.remotelab import INSTANCE, RemoteLab, remote_lab
 from tests.servers import HOME
 
@@ -55,49 +58,61 @@ class Pair:
     ctx: Context
     caller: Caller
     lab: RemoteLab
-    lock: ServerLock
+    here: Path
+    """The worker's own GARAGE_HOME: the configured one is that of the servers."""
     hypervisors: dict[str, LibvirtHypervisor] = field(default_factory=dict)
     disks: dict[str, RemoteDisks] = field(default_factory=dict)
     loops: dict[str, NodeLoop] = field(default_factory=dict)
-    recorder: Recorder | None = None
     network: bool = True
     """What netd is told is done."""
 
     def begin(self) -> None:
         """A worker with a loop for each node."""
-        self.recorder = Recorder(self.ctx)
-        for name in ("one", "two"):
+        self.recorder, self.crowd = Recorder(self.ctx), Looks()
+        self.pulse = Pulse(replace(self.ctx, config=replace(self.ctx.config, home=self.here)))
+        self.watchman = Watchman(self.ctx)
+        self.pulse.turn()
+        shop = Shop(
+            self.ctx,
+            self.recorder,
+            self.crowd,
+            Chores(self.ctx, time.monotonic),
+            self.pulse.sure,
+            lambda _: {"meta-data": b"x"},
+            lambda _: ("true", b""),
+            lambda: self.watchman.verdict,
+        )
+        holds = {hold.node: hold for hold in crew.take(self.ctx, self.pulse.id, ["one", "two"])}
+        for name, hold in holds.items():
             self.hypervisors[name], self.disks[name] = self.lab.hypervisor(name), self.lab.disks(name)
             backend = Backend(self.hypervisors[name], self.disks[name], Prober(), lambda _: True)
-            keeper = Keeper(self.ctx, name, self.lock, time.monotonic)
-            self.loops[name] = NodeLoop(
-                self.ctx, name, keeper, backend, self.recorder, lambda _: {"meta-data": b"x"}, lambda _: ("true", b"")
-            )
+            self.loops[name] = NodeLoop(shop, hold, backend, lambda: None)
 
     def end(self) -> None:
         for loop in self.loops.values():
-            loop.close()
-        if self.recorder:
-            self.recorder.close()
+            loop.end()
+        self.die()
 
     def die(self) -> None:
         """Nothing is released; what libvirt was asked for goes on in it."""
-        for loop in self.loops.values():
-            loop._pool.shutdown(wait=True, cancel_futures=True)
-        if self.recorder:
-            self.recorder.close()
+        self.crowd.close()
+        self.recorder.close()
+        for mate in crew.mates(self.ctx):
+            crew.bury(self.ctx, mate)
 
     def empty(self, node: str) -> bool:
         with self.ctx.db.read() as session:
             return session.get_one(Node, node).state == "maintenance"
 
     def turn(self) -> None:
+        self.pulse.turn()
         for name, loop in self.loops.items():
             with self.ctx.db.read() as session:
                 version = session.get_one(Node, name).spec_version
             nodes.report(self.ctx, name, wire.Report(node=name, applied_version=version if self.network else 0))
             loop.changed()
-            loop.turn()
+            loop.step()
+            loop.step()  # with what the first one looked at
         time.sleep(0.05)
 
     def until(self, what: str, seconds: float, done: object) -> None:
@@ -133,13 +148,10 @@ def pair(ctx: Context, alice: Caller, lab: RemoteLab, tmp_path: Path) -> Iterato
             access = lab.node(name)
             session.add(Node(name=name, hypervisor=access.hypervisor, address=access.address,
                              ssh_host_key=access.ssh_host_key, facts=FACTS))  # fmt: skip
-    lock = ServerLock(tmp_path / "worker.lock")
-    lock.take()
-    made = Pair(ctx, alice, lab, lock)
+    made = Pair(ctx, alice, lab, tmp_path)
     made.begin()
     yield made
     made.end()
-    lock.drop()
     lab.clear()
 
 
