@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -12,9 +13,9 @@ from flask_openapi3.openapi import OpenAPI
 from sqlalchemy import func, select
 
 from garage.api.app import make_flask
-from garage.db.models import ApiToken, Audit, Idempotency, Machine, Session
+from garage.db.models import ApiToken, Audit, Idempotency, Machine, Node, Session
 from garage.errors import KINDS
-from garage.services import accounts, machines
+from garage.services import accounts, crew, fleet, machines, outlook
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY, Clock
@@ -194,6 +195,21 @@ def test_health_and_metrics(app: OpenAPI, ctx: Context, alice: Caller) -> None:
     text = client.get("/metrics").text
     assert 'garage_machines{state="preparing"} 1.0' in text
     assert 'garage_part_up{part="worker"} 0.0' in text
+
+
+def test_one_server_that_is_away_does_not_make_the_garage_unready(ctx: Context, alice: Caller) -> None:
+    fleet.add_machines(ctx, 1, fleet.add_nodes(ctx, 2))  # registers an image, too
+    crew.join(ctx, "worker", "server", "")
+    crew.take(ctx, "worker", ["sim1", "sim2", ctx.config.node])
+    assert not outlook.health(ctx).ready, "its own server has never reported"
+    elsewhere = replace(ctx, config=replace(ctx.config, node="none"))
+    with ctx.db.write() as session:
+        session.delete(session.get_one(Node, ctx.config.node))
+    assert outlook.health(elsewhere).ready
+    for name, ready in (("sim1", True), ("sim2", False)):
+        with ctx.db.write() as session:
+            session.get_one(Node, name).hypervisor_error = "no route to host"
+        assert outlook.health(elsewhere).ready is ready
 
 
 TWICE = json.dumps(json.dumps({"name": "one", "lease_days": 2}))
