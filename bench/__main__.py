@@ -12,7 +12,17 @@ from pathlib import Path
 
 from bench.record import BENCHMARKS, Figure, line
 
-INFRASTRUCTURE = {"pooled", "record", "running", "simulated", "sites", "virt_install", "workplace", "__main__"}
+INFRASTRUCTURE = {
+    "controllers",
+    "pooled",
+    "record",
+    "running",
+    "simulated",
+    "sites",
+    "virt_install",
+    "workplace",
+    "__main__",
+}
 
 
 def main() -> None:

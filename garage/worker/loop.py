@@ -391,7 +391,6 @@ class NodeLoop:
         busy = self._people_wait = self._somebody_waits(load)
         network = self._network_version(load)
         turns = p.turns(load.machines.values(), self._facts.vcpus if self._facts else 1)
-        turns = p.turns(load.machines.values(), self._facts.vcpus if self._facts else 1)
         for machine in () if load.parked else load.machines.values():
             domain = self._observer.domains.get(machine.id)
             if machine.id in self._settled and self._settled[machine.id] == domain:
