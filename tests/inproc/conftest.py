@@ -14,6 +14,7 @@ SQLITE_ONLY = frozenset(
         "test_gateway_events",  # streams; the watch behind them is that of test_gateway and test_database
         "test_gateway_ssh",  # as test_gateway_events
         "test_node_pages",  # as test_pages
+        "test_overlay_gateway",  # streams of what test_registry has on both
         "test_pages",  # renders what the services say; those run on both
         "test_pool_pages",  # as test_pages
         "test_registry_load",  # measures, and over TLS
