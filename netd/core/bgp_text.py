@@ -184,7 +184,10 @@ def _route_maps(wanted: Wanted, others: Iterable[Allotment]) -> list[str]:
             10: [f" match {word} address prefix-list OWN", longer],
             20: [" match as-path BRIEF", f" call SITES{version}", longer],
         }
-        maps[f"SOURCE{version}"] = {10: [f" set src {wanted.gateway4 if version == 4 else wanted.gateway6}"]}
+        # to a machine on another node of this very site: that node has the gateway's address, too, and would keep the answers
+        apart = {5: hosts} if any(link.peer_asn == wanted.spec.asn for link in wanted.spec.links) else {}
+        source = [f" set src {wanted.gateway4 if version == 4 else wanted.gateway6}"]
+        maps[f"SOURCE{version}"] = {**apart, 10: source}
     return [line for name in sorted(maps) for line in _entries(name, maps[name])]
 
 

@@ -48,6 +48,7 @@ def from_links_here(wanted: Desired) -> str:
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     iifname . ip saddr @peers4 jump from_peer
     iifname . ip6 saddr @peers6 jump from_peer
+    iifname @inside ct state established,related accept
     iifname != @inside jump from_bound
     ip saddr @overlay4 ip daddr {bridge.ipv4} jump for_gateway
     ip6 saddr @overlay6 ip6 daddr {bridge.ipv6} jump for_gateway
@@ -124,6 +125,8 @@ def from_links(wanted: Desired) -> str:
     ip6 saddr @overlay6 oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
     iifname @inside oifname "{bridge.name}" ip saddr {bridge.site_ipv4} ip daddr {bridge.site_ipv4} accept
     iifname @inside oifname "{bridge.name}" ip6 saddr {bridge.site_ipv6} ip6 daddr {bridge.site_ipv6} accept
+    iifname @inside oifname "{bridge.name}" iifname . ip saddr @peers4 ip daddr {bridge.site_ipv4} accept
+    iifname @inside oifname "{bridge.name}" iifname . ip6 saddr @peers6 ip6 daddr {bridge.site_ipv6} accept
     drop
   }}
 """

@@ -165,6 +165,7 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     oifname "{bridge.name}" drop
     oifname @inside ip daddr {bridge.site_ipv4} accept
     oifname @inside ip6 daddr {bridge.site_ipv6} accept
+    oifname @inside ct state established,related accept
     oifname "{wanted.links}" ip daddr @overlay4 accept
     oifname "{wanted.links}" ip6 daddr @overlay6 accept
     oifname "{wanted.links}" reject with icmpx admin-prohibited

@@ -135,6 +135,16 @@ def test_a_peers_limit_is_far_above_all_that_is_allotted_and_ends_the_session_fo
     assert "maximum-prefix 65536 restart 5 force" in bgp_config(replace(config, table=table), "node")
 
 
+def test_what_this_node_asks_a_machine_on_another_node_of_the_site_can_be_answered() -> None:
+    """Not under the gateway's address, which that node has, too, and which other sites' answers come to."""
+    alone = replace(given(), spec=wanted("abc", SITES, {1: "nagoya"}).spec)
+    for version, word in ((4, "ip"), (6, "ipv6")):
+        found = blocks(given())
+        assert found[f"route-map SOURCE{version} permit 5"] == [f"match {word} address prefix-list HOSTS"]
+        assert found[f"route-map SOURCE{version} permit 10"][0].startswith("set src ")
+        assert f"route-map SOURCE{version} permit 5" not in blocks(alone)
+
+
 def test_a_class_changes_a_preference_and_nothing_else() -> None:
     before, after = (bgp_config(given(classes={1: grade}), "node") for grade in (3, 1))
     lines = [line for line in commands(before, after) if not line.startswith(("route-map", "exit"))]

@@ -53,6 +53,7 @@ class ServersGarage(Garage):
         self.home = self.server.home
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self.env = self.server.environment()
+        self._has_images = bool(self.server.run("ls /var/lib/garage/images 2>/dev/null", check=False))
         self.server.run(["useradd", "--system", "--no-create-home", "garage"], check=False)
         self.server.run("install -d -m 711 /var/lib/garage/netd /var/lib/garage/run")
         shutil.copytree(kit(), self.home / NAME)
@@ -66,7 +67,7 @@ class ServersGarage(Garage):
         lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
         (self.home / "garage.toml").write_text("".join([*lines, "boot_timeout = 600.0\n"]))
         self.run([str(BIN / "garage-server"), "init"])
-        if any((self.home / "images").iterdir()):
+        if self._has_images:
             self.run([str(BIN / "garage-server"), "build-image", str(IMAGES / "debian-12.toml")])
 
     def _enter(self, argv: Any) -> list[str]:
@@ -82,7 +83,7 @@ class ServersGarage(Garage):
     def _is_ready(self) -> bool:
         said = self.garage("-o", "json", "status", check=False)
         parts = json.loads(said)["parts"] if said else {"": False}
-        return all(well for part, well in parts.items() if part != "image" or any((self.home / "images").iterdir()))
+        return all(well for part, well in parts.items() if part != "image" or self._has_images)
 
     def close(self) -> None:
         for process in self._parts.values():
