@@ -14,7 +14,7 @@ from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Node, Project
 from garage.errors import N_, GarageError
-from garage.services import adopting, capacity, copies, own_site
+from garage.services import adopting, capacity, copies, naming, own_site
 from garage.services.contact import heard
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
@@ -58,6 +58,7 @@ def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
             _machine_net(machine, project or names.SPARES, node.name) for machine, project in session.execute(query)
         ),
         peers=tuple(session.scalars(select(Node.name).where(Node.name != node.name).order_by(Node.name))),
+        elsewhere=naming.elsewhere(session, node),
     )
 
 

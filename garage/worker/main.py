@@ -23,6 +23,7 @@ from garage.worker import backends
 from garage.worker.chores import Chores
 from garage.worker.housekeeping import Housekeeper
 from garage.worker.loop import Backend, NodeLoop, Shop
+from garage.worker.naming import NameTeller
 from garage.worker.ownership import Heart, Pulse
 from garage.worker.recorder import Recorder
 from garage.worker.seeding import seed_files, take
@@ -239,7 +240,7 @@ def _watch(ctx: Context, foreman: Foreman, watchman: Watchman, stop: threading.E
     """Have the foreman look when anybody committed or the workers changed, and look for all nodes' signs of life, until `stop`."""
     watch: ChangeWatch | None = None
     stale = True
-    housekeeper = Housekeeper(ctx)
+    housekeeper, names = Housekeeper(ctx), NameTeller(ctx)
     while not stop.wait(POLL):
         try:
             watch = watch or ChangeWatch(ctx.db)
@@ -248,6 +249,7 @@ def _watch(ctx: Context, foreman: Foreman, watchman: Watchman, stop: threading.E
                 foreman.look()
                 stale = False
             watchman.turn()
+            names.turn()
             housekeeper.turn()
         except Exception as error:  # noqa: BLE001  (a database that is away must not end the worker)
             log.warning("the database does not answer: %s", error)

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from netd.core.floor import Floor
-from netd.wire import NodeSpec, SpecError
+from netd.wire import MachineName, MachineNet, NodeSpec, SpecError
 
 MACHINE_RANGE = ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")
 
@@ -21,7 +21,8 @@ def check(spec: NodeSpec, *, instance: str, in_force: int, floor: Floor) -> None
         raise SpecError("content", f"the bridge {spec.bridge.name} is not of instance {instance}")
     prefixes = _prefixes(spec)
     _check_floor(prefixes, floor)
-    _check_machines(spec, prefixes)
+    _check_machines(spec)
+    _check_names(spec, prefixes)
 
 
 def _prefixes(spec: NodeSpec) -> tuple[ipaddress.IPv4Network, ipaddress.IPv6Network]:
@@ -46,7 +47,7 @@ def _check_floor(prefixes: tuple[ipaddress.IPv4Network, ipaddress.IPv6Network], 
             raise SpecError("content", f"the site's prefix overlaps {text}, a network of this server or its office")
 
 
-def _check_machines(spec: NodeSpec, prefixes: tuple[ipaddress.IPv4Network, ipaddress.IPv6Network]) -> None:
+def _check_machines(spec: NodeSpec) -> None:
     machines = spec.machines
     for what, values in (
         ("MAC", [m.mac for m in machines]),
@@ -54,10 +55,16 @@ def _check_machines(spec: NodeSpec, prefixes: tuple[ipaddress.IPv4Network, ipadd
         ("id", [m.id for m in machines]),
     ):
         _unique(what, values)
-    _unique("name", [f"{m.name}.{m.project}" for m in machines])
     for machine in machines:
         if not machine.tap.startswith(f"gt{spec.instance}"):
             raise SpecError("content", f"tap {machine.tap} is not of instance {spec.instance}")
+
+
+def _check_names(spec: NodeSpec, prefixes: tuple[ipaddress.IPv4Network, ipaddress.IPv6Network]) -> None:
+    """Of all machines that DNS answers for, those of other nodes included."""
+    named: list[MachineNet | MachineName] = [*spec.machines, *spec.elsewhere]
+    _unique("name", [f"{m.name}.{m.project}" for m in named])
+    for machine in named:
         try:
             inside = (
                 ipaddress.IPv4Address(machine.ipv4) in prefixes[0]
@@ -67,8 +74,8 @@ def _check_machines(spec: NodeSpec, prefixes: tuple[ipaddress.IPv4Network, ipadd
             raise SpecError("content", str(error)) from None
         if not inside:
             raise SpecError("content", f"{machine.name} has an address outside of the site's prefix")
-    _unique("address", [str(ipaddress.ip_address(a)) for a in (spec.bridge.ipv4, *(m.ipv4 for m in machines))])
-    _unique("address", [str(ipaddress.ip_address(a)) for a in (spec.bridge.ipv6, *(m.ipv6 for m in machines))])
+    _unique("address", [str(ipaddress.ip_address(a)) for a in (spec.bridge.ipv4, *(m.ipv4 for m in named))])
+    _unique("address", [str(ipaddress.ip_address(a)) for a in (spec.bridge.ipv6, *(m.ipv6 for m in named))])
 
 
 def _unique(what: str, values: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ import ipaddress
 from pathlib import Path
 
 from netd.core.desired import Desired
+from netd.wire import MachineName, MachineNet
 
 LEASE4 = "2h"
 """A freed address rests far longer before it is given again (garage.core.ipam)."""
@@ -102,10 +103,11 @@ def options_text(wanted: Desired) -> str:
 
 
 def names_text(wanted: Desired) -> str:
-    """addn-hosts: forward and reverse names of both families; the gateway is gateway.SITE.DOMAIN."""
+    """addn-hosts: forward and reverse names of both families, other nodes' machines included; the gateway is gateway.SITE.DOMAIN."""
     bridge, domain = wanted.spec.bridge, wanted.spec.domain
     rows = [f"{bridge.ipv4} gateway.{domain}", f"{bridge.ipv6} gateway.{domain}"]
-    for m in wanted.spec.machines:
+    named: list[MachineNet | MachineName] = [*wanted.spec.machines, *wanted.spec.elsewhere]
+    for m in named:
         rows += [f"{m.ipv4} {m.name}.{m.project}.{domain}", f"{m.ipv6} {m.name}.{m.project}.{domain}"]
     return "".join(f"{row}\n" for row in sorted(rows))
 

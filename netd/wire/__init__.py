@@ -20,7 +20,7 @@ from netd.wire.link import (
     PublicKey,
     Table,
 )
-from netd.wire.node import SCHEMA, Bridge, MachineNet, NodeSpec, Refusal, Report
+from netd.wire.node import SCHEMA, Bridge, MachineName, MachineNet, NodeSpec, Refusal, Report
 from netd.wire.shapes import IfName, Ipv4, Ipv6, Label, Mac, Prefix4, Prefix6, Text
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "LinkSpec",
     "LinkState",
     "Mac",
+    "MachineName",
     "MachineNet",
     "News",
     "NodeSpec",

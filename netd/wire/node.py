@@ -39,6 +39,15 @@ class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     told that it is here."""
 
 
+class MachineName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A machine of another node of this site, as DNS has it."""
+
+    name: Label
+    project: Label
+    ipv4: Ipv4
+    ipv6: Ipv6
+
+
 class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that a controller wants of one node: whole, versioned, level-triggered."""
 
@@ -54,6 +63,8 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     machines: tuple[MachineNet, ...] = ()
     peers: tuple[Label, ...] = ()
     """The controller's other nodes of this site: the registry may link them with this one as such."""
+    elsewhere: tuple[MachineName, ...] = ()
+    """Machines of the other nodes: their names are served here, too."""
 
 
 class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

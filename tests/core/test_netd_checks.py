@@ -17,7 +17,7 @@ from netd import config
 from netd.core.checks import check
 from netd.core.floor import SPECIAL4, SPECIAL6, Allowed, make_floor, parse_allowed, parse_networks
 from netd.errors import NetdError
-from netd.wire import Envelope, NodeSpec, SpecError, seal, unseal
+from netd.wire import Envelope, MachineName, NodeSpec, SpecError, seal, unseal
 from tests.core.test_netd_plan import BRIDGE, machine
 
 EMPTY = make_floor([], [])
@@ -42,6 +42,22 @@ def refused(wanted: NodeSpec, *, in_force: int = 0, networks: tuple[str, ...] = 
 
 def test_a_good_spec_passes_and_the_same_version_again() -> None:
     check(spec(16, 17), instance="tst", in_force=5, floor=EMPTY)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""), ({"name": "m16"}, "name"), ({"ipv4": "10.31.0.16"}, "address"), ({"ipv4": "10.99.0.1"}, "outside"),
+        ({"ipv6": "fd99::1"}, "outside"),
+    ],
+)  # fmt: skip
+def test_names_of_other_nodes_machines_are_held_to_the_same(change: dict[str, str], said: str) -> None:
+    named = {"name": "there", "project": "alice", "ipv4": "10.31.0.99", "ipv6": "fd31:4:5::99", **change}
+    wanted = msgspec.structs.replace(spec(16, 17), elsewhere=(MachineName(**named),))
+    if said:
+        assert said in refused(wanted)
+    else:
+        check(wanted, instance="tst", in_force=5, floor=EMPTY)
 
 
 def test_an_older_spec_is_refused() -> None:

@@ -130,6 +130,10 @@ def test_a_machine_on_it_is_reached_as_any_other(garage: ServersGarage) -> None:
     for family in ("ipv4", "ipv6"):
         assert "2 received" in garage.ssh("here", f"ping -c 2 {there[family]}")
         assert "2 received" in garage.ssh("there", f"ping -c 2 {here[family]}")
+    for asks, other in (("here", there), ("there", here)):
+        assert garage.ssh(asks, f"getent ahostsv4 {other['fqdn']}").split()[0] == other["ipv4"], (
+            "by name from another node"
+        )
     assert "in_use" in garage.run(["bash", "-c", f"{BIN}/garage -o json node remove node2 --yes 2>&1"], check=False)
     garage.garage("machine", "delete", "there", "--yes")
     _until(lambda: "there" not in garage.garage("machine", "list"), garage)
