@@ -50,9 +50,11 @@ def reconcile_idle() -> Figure:
         thread = threading.Thread(target=run, args=(ctx, ctx.config, stop), kwargs={"open_backend": open_backend})
         thread.start()
         try:
-            while not all(owner for owner, _, _ in crew.marks(ctx).values()):
-                time.sleep(0.1)
-            time.sleep(2 * FULL_LOOK)  # what the first look has to do is none of it
+            marks = crew.marks(ctx)
+            while True:  # what the first look has to do and to write is none of it
+                time.sleep(2 * FULL_LOOK)
+                if (before := marks) == (marks := crew.marks(ctx)) and all(owner for owner, _, _ in before.values()):
+                    break
             calls = sum(len(fake.calls) for fake in fakes.values())
             begun, cpu = time.monotonic(), time.process_time()
             time.sleep(ROUNDS * FULL_LOOK)
