@@ -121,6 +121,7 @@ class Rig:
         end = time.monotonic() + 30
         while time.monotonic() < end:
             if seen[-1] == states[-1]:
+                self.until_true(lambda: ref not in self.loop._busy)  # what led there is collected: the new state is timed from now on
                 self.turn()
                 assert set(seen) <= set(states)
                 return
@@ -132,6 +133,13 @@ class Rig:
 
     def settle(self) -> None:
         for _ in range(10):
+            self.turn()
+            time.sleep(0.005)
+
+    def until_true(self, true: Callable[[], bool]) -> None:
+        end = time.monotonic() + 30
+        while not true():
+            assert time.monotonic() < end
             self.turn()
             time.sleep(0.005)
 

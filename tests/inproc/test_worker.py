@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -95,8 +94,7 @@ def test_a_boot_that_never_answers_fails_with_its_console(rig: Rig) -> None:
     assert row.console_tail == "booting\nGave up waiting for root"
     assert row.error is not None
     assert row.error["code"] == "boot_failed"
-    rig.settle()
-    assert rig.fake.look(ref) == Domain(Power.OFF), "a failed machine holds no memory"
+    rig.until_true(lambda: rig.fake.look(ref) == Domain(Power.OFF))  # a failed machine holds no memory
     rig.fake.faults.mute = False
     machines.start(rig.ctx, rig.caller, ref)
     rig.until(ref, "booting", "ready")
@@ -313,15 +311,14 @@ def test_a_clock_set_back_does_not_stretch_a_boot(rig: Rig) -> None:
 
 
 def test_slow_machines_do_not_hold_up_others(rig: Rig) -> None:
-    rig.fake.settings.start = 0.5
+    rig.fake.settings.start = 3.0
     slow = rig.make("slow")
     rig.until(slow, "preparing")
     rig.settle()
     rig.fake.settings.start = 0.0
-    begun = time.monotonic()
     quick = rig.make("quick")
     rig.until(quick, "preparing", "booting", "ready")
-    assert time.monotonic() - begun < 0.5
+    assert rig.row(slow).state == "preparing", "it still starts"
     rig.until(slow, "preparing", "booting", "ready")
 
 
