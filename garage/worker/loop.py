@@ -442,9 +442,9 @@ class NodeLoop:
     def _is_blind(self, machine: Wanted) -> bool:
         """Whether it has to be looked at before it can be planned; a look that is due begins."""
         key, blind = _look_key(machine.id), self._observer.blind(machine)
-        if key not in self._busy and (self._observer.console_due(machine) or blind):
+        if key not in self._busy and ((console := self._observer.console_due(machine)) or blind):
             self._busy.add(key)
-            self._look(machine.id, console=machine.state is State.BOOTING)
+            self._look(machine.id, console=console)
         return blind
 
     def _network_version(self, load: NodeWork) -> int:

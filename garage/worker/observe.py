@@ -79,8 +79,10 @@ class Observer:
             self.domains[look.machine] = look.domain
         if look.files is not None:
             self._files[look.machine] = look.files
-        if look.panicked is not None and (stay := self._stays.get(look.machine)):
-            stay.panicked = look.panicked
+        if look.panicked is not None and (stay := self._stays.get(look.machine)) and stay.console_at:
+            stay.panicked = (
+                look.panicked
+            )  # asked for in this stay: an earlier boot's console says nothing about this one
 
     def note_all(self, number: int, domains: Mapping[str, Domain], files: Mapping[str, tuple[bool, bool]]) -> None:
         """Every domain was looked at, and the files of some machines."""

@@ -121,7 +121,9 @@ class Rig:
         end = time.monotonic() + 30
         while time.monotonic() < end:
             if seen[-1] == states[-1]:
-                self.until_true(lambda: ref not in self.loop._busy)  # what led there is collected: the new state is timed from now on
+                self.until_true(
+                    lambda: ref not in self.loop._busy
+                )  # what led there is collected: the new state is timed from now on
                 self.turn()
                 assert set(seen) <= set(states)
                 return

@@ -80,6 +80,16 @@ def test_rules_of_an_earlier_boot_do_not_count(rig: Rig) -> None:
     rig.until(made.id, "preparing", "booting", "ready")
 
 
+def test_after_a_panic_it_is_started_again(rig: Rig) -> None:
+    ref = rig.make()
+    rig.until(ref, "preparing", "booting", "ready")
+    rig.fake.happen(ref, Domain(Power.CRASHED, Reason.CRASH), b"Kernel panic - not syncing: sysrq\r\n")
+    rig.until(ref, "ready", "failed")
+    rig.fake.settings.boot = 0.2
+    machines.start(rig.ctx, rig.caller, ref)
+    rig.until(ref, "booting", "ready")
+
+
 def test_a_boot_that_never_answers_fails_with_its_console(rig: Rig) -> None:
     rig.fake.faults.mute = True
     ref = rig.make()
