@@ -29,8 +29,9 @@ from netd.wire import MachineNet, seal
 BIN = Path(sys.executable).parent
 PORT = 8443
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NEVER_RENEWED = 1_000_000
-"""Version of the registry's own NodeSpec when the laboratory speaks in its controller's place: above all that it will count to."""
+NEVER_RENEWED = 1 << 31
+"""Version of the registry's own NodeSpec when the laboratory speaks in its controller's place: above all that it will count to,
+and above what it overtakes after a restore."""
 START_SECONDS = 60.0
 Process = subprocess.Popen[bytes]
 
