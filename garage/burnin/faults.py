@@ -12,6 +12,7 @@ import httpx
 
 from garage.burnin.journal import Journal
 from garage.burnin.trial import WORKERS, Trial
+from garage.core.consistency import Kind, Trouble
 
 Mend = Callable[[], None]
 REPEATS = 100
@@ -103,6 +104,8 @@ def repeat_request(trial: Trial, journal: Journal, _chance: random.Random) -> Me
         ids = {found for found in pool.map(ask, range(REPEATS)) if found}
     with journal.lock:
         journal.made.update(dict.fromkeys(ids, name))
+        if len(ids) != 1:
+            journal.wrong.append(Trouble(Kind.PROMISE, name, f"one request, {len(ids)} machines"))
     return _nothing
 
 

@@ -24,6 +24,8 @@ class Journal:
     """Ids whose deletion was asked for and not answered."""
     kept: set[str] = field(default_factory=set)
     """Ids that nobody at work touches."""
+    wrong: list[Trouble] = field(default_factory=list)
+    """What was seen to be wrong at once."""
     answers: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     """Error code → how often."""
@@ -52,6 +54,7 @@ def broken_promises(journal: Journal, rows: Sequence[Row], audits: Mapping[str, 
     kept = {key for key in journal.deleted if states.get(key) not in (State.GONE, State.DELETING)}
     silent = journal.made.keys() - set(audits["machine.create"]) | journal.deleted - set(audits["machine.delete"])
     return [
+        *journal.wrong,
         *(Trouble(Kind.PROMISE, key, "made, and not there") for key in sorted(lost | vanished)),
         *(Trouble(Kind.PROMISE, key, "deleted, and still there") for key in sorted(kept)),
         *(Trouble(Kind.NAME_TWICE, name) for name in sorted(journal.unsure) if names.count(name) > 1),

@@ -37,6 +37,7 @@ class Outcome:
     rest: float | None
     """Until nothing was under way any more."""
     troubles: list[str] = field(default_factory=list)
+    """What does not fit, what was promised and is not so, and what never came back."""
 
 
 class Watch:
@@ -94,8 +95,9 @@ def _one(trial: Trial, journal: Journal, load: Load, fault: Fault, chance: rando
     mended = time.monotonic()
     recovery = _new_machine(trial, journal, load, mended)
     load.rest()
-    rest = time.monotonic() - mended if Trial.wait(trial.at_rest, REST) else None
-    return Outcome(fault.name, round(watch.close(), 2), recovery, rest and round(rest, 2), _examine(trial, journal))
+    rest = round(time.monotonic() - mended, 2) if Trial.wait(trial.at_rest, REST) else None
+    never = [*(["no new machine"] if recovery is None else []), *(["not at rest"] if rest is None else [])]
+    return Outcome(fault.name, round(watch.close(), 2), recovery, rest, [*never, *_examine(trial, journal)])
 
 
 def _new_machine(trial: Trial, journal: Journal, load: Load, since: float) -> float | None:

@@ -108,9 +108,11 @@ class Trial:
         self.parts = {name: self._part(name) for name in ("web", *WORKERS)}
         self._netd.start()
         if not self.wait(self.answers):
-            raise GarageError(
+            error = GarageError(
                 "unavailable", N_("the trial's garage does not come up: see {log}"), log=str(self.home / "log")
             )
+            self.__exit__(GarageError, error, None)  # Python does not, where entering fails
+            raise error
         return self
 
     def __exit__(

@@ -42,8 +42,6 @@ class Kind(StrEnum):
     NAME_TWICE = "name_twice"
     ADDRESS_TWICE = "address_twice"
     """An IPv4, IPv6 or MAC address, or a tap of one node."""
-    NETWORK = "network"
-    """What the node's network knows differs from the rows."""
     SECRET_LEFT = "secret_left"  # noqa: S105  (a kind of trouble)
     """A machine that is gone still has its key."""
     AUDIT_MISSING = "audit_missing"
@@ -78,11 +76,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class NodeSeen:
-    """A node as it is. `network`: machine id → its IPv4 address; None where nothing is known of it."""
+    """A node as it is."""
 
     domains: Mapping[str, Domain]
     disks: frozenset[str]
-    network: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +127,6 @@ def _of_nodes(rows: Sequence[Row], nodes: Mapping[str, NodeSeen]) -> Iterator[Tr
     for name, node in nodes.items():
         yield from (Trouble(Kind.DOMAIN_STRAY, key, name) for key in node.domains if (name, key) not in asked)
         yield from (Trouble(Kind.DISK_STRAY, key, name) for key in node.disks if (name, key) not in asked)
-        if node.network is not None and all(row.at_rest for row in rows if row.node == name):
-            yield from _of_network(name, {row.id: row.ipv4 for row in rows if _in_network(row, name)}, node.network)
-
-
-def _in_network(row: Row, node: str) -> bool:
-    return row.node == node and row.state not in PLACELESS
-
-
-def _of_network(node: str, wanted: Mapping[str, str], known: Mapping[str, str]) -> Iterator[Trouble]:
-    for key in sorted(wanted.keys() | known.keys()):
-        if wanted.get(key) != known.get(key):
-            yield Trouble(
-                Kind.NETWORK, key, f"{node}: {known.get(key, 'unknown')} instead of {wanted.get(key, 'none')}"
-            )
 
 
 def _of_machine(row: Row, nodes: Mapping[str, NodeSeen]) -> Iterator[Trouble]:

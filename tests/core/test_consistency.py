@@ -21,8 +21,8 @@ def row(number: int, state: State = State.READY, node: str = "a") -> Row:
     )  # fmt: skip
 
 
-def node(*, disks: str = "", network: dict[str, str] | None = None, **domains: Domain) -> NodeSeen:
-    return NodeSeen(domains, frozenset(disks.split()) | domains.keys(), network)
+def node(*, disks: str = "", **domains: Domain) -> NodeSeen:
+    return NodeSeen(domains, frozenset(disks.split()) | domains.keys())
 
 
 def kinds(rows: list[Row], **nodes: NodeSeen) -> list[Kind]:
@@ -38,7 +38,7 @@ def test_a_garage_at_rest_fits() -> None:
         row(5, State.LOST),
         row(6, node="b"),
     ]
-    a = node(m1=ON, m2=OFF, m4=OFF, network={f"m{n}": f"10.0.0.{n}" for n in (1, 2, 4)})
+    a = node(m1=ON, m2=OFF, m4=OFF)
     assert troubles(rows, {"a": a, "b": node(m6=ON)}) == []
 
 
@@ -68,9 +68,6 @@ def test_a_machine_that_moves_may_be_at_two_nodes_but_runs_at_one() -> None:
         ([row(1, node="b")], node(m1=ON), {Kind.DOMAIN_STRAY, Kind.DISK_STRAY}),
         ([replace(row(1, State.GONE), has_key=True)], node(), {Kind.SECRET_LEFT}),
         ([replace(row(1, State.SPARE), project=None, warm=True)], node(), {Kind.DOMAIN_MISSING, Kind.DISK_MISSING}),
-        ([row(1)], node(m1=ON, network={}), {Kind.NETWORK}),
-        ([row(1)], node(m1=ON, network={"m1": "10.0.0.9"}), {Kind.NETWORK}),
-        ([row(1)], node(m1=ON, network={"m1": "10.0.0.1", "m2": "10.0.0.2"}), {Kind.NETWORK}),
     ],
 )
 def test_each_trouble_is_named(rows: list[Row], a: NodeSeen, wrong: set[Kind]) -> None:
