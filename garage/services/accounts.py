@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -31,7 +32,13 @@ _HASHER = PasswordHasher()
 SERVERS_OWN = "server_token"
 """The setting with the hash of the token in `admin.token`."""
 LINK_HINT = N_("an admin can send you a link to set a new password")
-_NOBODY = _HASHER.hash("nobody has this password")
+
+
+@cache
+def _nobody() -> str:
+    """A hash that no password has: a name that does not exist is looked up for as long as one that does. Made once, at the first
+    sign-in rather than at each start of a process."""
+    return _HASHER.hash(secrets.token_urlsafe(32))
 
 
 def sign_in(ctx: Context, name: str, password: str, address: str) -> tuple[Caller, str]:
@@ -80,10 +87,10 @@ def _proved(ctx: Context, name: str, password: str, address: str, wrong: GarageE
     with ctx.db.write() as session:
         _check_attempts(session, ctx, name, address)
         user = session.scalars(select(User).where(User.name == name)).first()
-        stored = user.password_hash if user and user.password_hash and not user.disabled else _NOBODY
+        stored = user.password_hash if user and user.password_hash and not user.disabled else _nobody()
         session.add(LoginFailure(name=name[:64], address=address[:64], at=ctx.clock()))
     # the attempt counts before the slow hash, so that many at a time cannot slip past the limit
-    if not _verify(stored, password) or user is None or stored == _NOBODY:
+    if not _verify(stored, password) or user is None or stored == _nobody():
         raise wrong or _wrong_credentials()
     return user.id, stored
 
