@@ -12,6 +12,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from garage.core import names
+from garage.core.node_states import NodeState
 from garage.core.node_steps import percent
 from garage.core.ssh_target import key_fingerprint, parse_host_key, parse_target
 from garage.core.states import State
@@ -20,10 +21,12 @@ from garage.db.models import EventRow, Machine, Node
 from garage.db.node_models import NodeCertificate, NodeTask
 from garage.db.overlay_models import Site, SiteNode
 from garage.errors import N_, GarageError
-from garage.services import invitations, own_site, registry
+from garage.services import drains, invitations, own_site, registry
 from garage.services.context import Caller, Context, audit
+from garage.services.draining import set_state
 from garage.services.overlay_state import lock
 from garage.services.rights import require_admin
+from garage.services.specs import raise_specs
 from garage.services.vault import digest
 
 SSH_KEY = Path("keys", "node-ssh")
@@ -172,25 +175,12 @@ def remove(ctx: Context, caller: Caller, name: str) -> TaskView:
             hint = N_("wait until that has ended")
             raise GarageError("in_use", N_("node {name} is being worked on"), hint=hint, name=name)
         if node is not None:
-            _check_empty(session, name)
-            node.state, node.state_since = "maintenance", ctx.clock()
+            drains.check_empty(session, node)
+            set_state(session, ctx, node, NodeState.MAINTENANCE)
         address, key = (node.address, node.ssh_host_key) if node else (task.address, task.host_key)  # type: ignore[union-attr]
         row = _want(session, ctx, caller, name, "remove", address, key)
         audit(session, ctx, caller.name, "node.remove", name)
         return _view(row)
-
-
-def _check_empty(session: Session, name: str) -> None:
-    here = or_(Machine.node == name, Machine.moving_to == name)
-    query = select(Machine.name).where(here, Machine.state.not_in([State.GONE.value, State.LOST.value]))
-    if found := list(session.scalars(query.order_by(Machine.name).limit(4))):
-        raise GarageError(
-            "in_use",
-            N_("machines are on {name}: {machines}"),
-            hint=N_("move them first: garage node drain {name}"),
-            name=name,
-            machines=", ".join(found[:3]) + (" …" if len(found) > 3 else ""),
-        )
 
 
 def listing(ctx: Context, caller: Caller) -> list[TaskView]:
@@ -313,11 +303,7 @@ def register(ctx: Context, task: Task, token: str, hypervisor: str, facts: NodeF
         node.token_hash = digest(token)
         node.facts = node.facts or asdict(facts)
         session.flush()
-        _tell_all(session)
-
-
-def _tell_all(session: Session) -> None:
-    session.execute(update(Node).values(spec_version=Node.spec_version + 1))
+        raise_specs(session)
 
 
 def has_reported(ctx: Context, name: str, since: float) -> bool:
@@ -332,7 +318,7 @@ def done(ctx: Context, task: Task) -> None:
     with ctx.db.write() as session:
         row, node = _held(session, task), session.get_one(Node, task.name)
         if row.made:
-            node.state, node.state_since = "active", ctx.clock()
+            set_state(session, ctx, node, NodeState.ACTIVE)
         row.state, row.percent, row.made, row.said, row.changed_at = "done", 100, False, "", ctx.clock()
         _publish(session, ctx, task.name)
 
@@ -376,7 +362,7 @@ def _forget(session: Session, ctx: Context, name: str) -> None:
     )
     session.execute(delete(Node).where(Node.name == name))
     session.flush()
-    _tell_all(session)
+    raise_specs(session)
 
 
 # --- certificates --------------------------------------------------------------------------------------------------

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from garage.core import ipam, names
-from garage.db.models import Machine, Node, Setting
+from garage.db.models import Machine, Setting
 from garage.services import own_site
 from garage.services.capacity import EXISTS
 from garage.services.context import Context
+from garage.services.specs import raise_specs
 
 LOOK = 16
 """Addresses that are looked up at once, at first: mostly the next one is free."""
@@ -28,13 +29,6 @@ def take_numbers(session: Session, count: int) -> range:
     first = int(row.value)
     row.value = str(first + count)
     return range(first, first + count)
-
-
-def raise_specs(session: Session, nodes: Collection[str]) -> dict[str, int]:
-    """The nodes' specs have news: their new versions."""
-    where = Node.name.in_(sorted(nodes))
-    session.execute(update(Node).where(where).values(spec_version=Node.spec_version + 1))
-    return dict(session.execute(select(Node.name, Node.spec_version).where(where)).all())
 
 
 def allot(session: Session, ctx: Context, node: str) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import node_states
@@ -17,6 +17,9 @@ from garage.services.context import Caller, Context, audit
 from garage.services.drain_views import DrainView, drain_view
 from garage.services.draining import set_state
 from garage.services.rights import require_admin
+
+NAMED = 3
+"""Machines that a refusal names."""
 
 
 def preview(ctx: Context, caller: Caller, name: str) -> DrainView:
@@ -56,34 +59,35 @@ def _say(ctx: Context, caller: Caller, name: str, event: NodeEvent) -> DrainView
 
 def check_idle(session: Session, node: Node) -> None:
     """Raises `in_use` while a machine runs on the node, or moves from or to it."""
-    running = _count(session, node, [state.value for state in RUNS])
-    if running:
+    if running := _there(session, node, [state.value for state in RUNS]):
         raise GarageError(
             "in_use",
-            N_("{count} machines run on {node}"),
+            N_("machines run on {node}: {machines}"),
             hint=N_("empty it first: garage node drain {node}"),
             node=node.name,
-            count=running,
+            machines=running,
         )
 
 
 def check_empty(session: Session, node: Node) -> None:
     """Raises `in_use` while any machine, running or not, has its disk on the node: what must hold before it is removed."""
     check_idle(session, node)
-    if left := _count(session, node, [state.value for state in COUNTED]):
+    if left := _there(session, node, [state.value for state in COUNTED]):
         raise GarageError(
             "in_use",
-            N_("{count} machines that are off have their disks on {node}"),
+            N_("machines that are off have their disks on {node}: {machines}"),
             hint=N_("garage node drain {node} shows which and why they did not move"),
             node=node.name,
-            count=left,
+            machines=left,
         )
 
 
-def _count(session: Session, node: Node, states: Sequence[str]) -> int:
-    here = select(func.count()).where(Machine.node == node.name, Machine.state.in_(states))
-    coming = select(func.count()).where(Machine.moving_to == node.name)
-    return (session.scalar(here) or 0) + (session.scalar(coming) or 0)
+def _there(session: Session, node: Node, states: Sequence[str]) -> str:
+    """Names of the first few that are on the node in one of `states`, or on their way to it; empty for none."""
+    here = and_(Machine.node == node.name, Machine.state.in_(states))
+    query = select(Machine.name).where(or_(here, Machine.moving_to == node.name)).order_by(Machine.name)
+    found = list(session.scalars(query.limit(NAMED + 1)))
+    return ", ".join(found[:NAMED]) + (" …" if len(found) > NAMED else "")
 
 
 def _node(session: Session, name: str) -> Node:

@@ -24,6 +24,7 @@ from garage.services import addresses, adopting, capacity, keys, own_site, placi
 from garage.services.context import Caller, Context, audit, audit_each, publish_machine
 from garage.services.rights import machine_for, project_for, visible
 from garage.services.sorting import cursor_after, ordered
+from garage.services.specs import raise_specs
 from garage.services.transitions import fire, fire_each
 from garage.services.views import MachineView, Page, machine_view
 
@@ -120,7 +121,7 @@ def _of_its_own(ctx: Context, name: str, user_data: str | None) -> dict[str, Any
 def _placed(session: Session, ctx: Context, order: placing.Order, owned: Sequence[dict[str, Any]]) -> list[Machine]:
     """A machine for each of `owned`: one that waited where there is one, a new one elsewhere."""
     places = placing.choose(session, ctx, order, len(owned))
-    versions = addresses.raise_specs(session, {place.node for place in places})
+    versions = raise_specs(session, {place.node for place in places})
     made, cold = list[Machine](), list[tuple[str, dict[str, Any]]]()
     for place, fields in zip(places, owned, strict=True):
         spare = pools.take(session, order.image, order.size, place.node) if place.warm else None

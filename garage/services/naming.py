@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from garage.core.states import State
 from garage.db.models import Machine, Node, Project, Setting
 from garage.services.context import Context
+from garage.services.specs import raise_specs
 from netd import wire
 
 MARK = "names"
@@ -54,8 +55,7 @@ def spread(ctx: Context) -> bool:
         digest = _digest(session)
         if digest == _told(session):
             return False
-        for node in session.scalars(select(Node).order_by(Node.name)):
-            node.spec_version += 1
+        raise_specs(session)
         session.merge(Setting(key=MARK, value=digest))
     return True
 

@@ -8,10 +8,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from garage.core.renumber import Prefixes
-from garage.db.models import Node, Setting
+from garage.db.models import Setting
 from garage.db.overlay_models import Site
 from garage.services import invitations
 from garage.services.context import Context, audit
+from garage.services.specs import raise_specs
 
 SITE, DOMAIN = "site", "domain"
 PREFIXES, ALLOTTED = "prefixes", "allotted"
@@ -88,8 +89,7 @@ def rename(session: Session, ctx: Context, actor: str, site: str, domain: str) -
         return False
     for key, value in ((SITE, site), (DOMAIN, domain)):
         session.merge(Setting(key=key, value=value))
-    for node in session.scalars(select(Node)):
-        node.spec_version += 1
+    raise_specs(session)
     audit(session, ctx, actor, "site.rename", site, before=before.site_domain, after=f"{site}.{domain}")
     return True
 

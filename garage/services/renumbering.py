@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from garage.core.renumber import RUNNING, STILL, Move, Prefixes, digest, moved
 from garage.core.states import Event, State
-from garage.db.models import Machine, Node, Project
+from garage.db.models import Machine, Project
 from garage.errors import N_, GarageError
 from garage.services import own_site
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import require_admin
+from garage.services.specs import raise_specs
 from garage.services.transitions import fire
 
 LEFT = (State.DELETING, State.GONE, State.LOST)
@@ -44,20 +45,12 @@ def carry_out(ctx: Context, caller: Caller, agreed: str) -> Renumbering:
         found = _plan(session, ctx)
         _check(found, agreed)
         own_site.take_prefixes(session, found.after)
-        versions = _raise_specs(session)
+        versions = raise_specs(session)
         for move in found.moves:
             _move(session, ctx, session.get_one(Machine, move.id), move, versions)
         data = {"before": " ".join(found.before), "after": " ".join(found.after)}
         audit(session, ctx, caller.name, "site.renumber", own_site.current(session, ctx).name, **data)
     return found
-
-
-def _raise_specs(session: Session) -> dict[str, int]:
-    """Every node gets a new spec; by name, its version."""
-    nodes = list(session.scalars(select(Node)))
-    for node in nodes:
-        node.spec_version += 1
-    return {node.name: node.spec_version for node in nodes}
 
 
 def _plan(session: Session, ctx: Context) -> Renumbering:
