@@ -25,8 +25,9 @@ from garage.services import crew, fleet, setup
 from garage.services.context import Context
 from garage.services.vault import Vault
 from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
-from garage.worker.loop import FULL_LOOK, Backend
+from garage.worker.loop import FULL_LOOK
 from garage.worker.main import run
+from garage.worker.shop import Backend
 
 NODES, MACHINES = 1250, 20_000
 ROUNDS = 3

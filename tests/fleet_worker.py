@@ -26,8 +26,8 @@ from garage.services.context import Context
 from garage.services.fleet import PREFIX4
 from garage.services.vault import Vault
 from garage.worker.backends import open_backend
-from garage.worker.loop import Backend
 from garage.worker.main import run
+from garage.worker.shop import Backend
 
 EFFECTS = {"define", "start", "resume", "suspend", "shutdown", "destroy", "undefine", "write_file", "execute",
            "forget_console", "make_disk", "write_seed", "copy_kernel", "remove"}  # fmt: skip

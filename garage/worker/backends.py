@@ -8,7 +8,7 @@ from pathlib import Path
 from garage.config import Config
 from garage.core.hypervisor_types import Hypervisor
 from garage.core.types import NodeAccess
-from garage.worker.loop import Backend
+from garage.worker.shop import Backend
 
 
 def open_hypervisor(uri: str, config: Config) -> Hypervisor:

@@ -5,36 +5,30 @@ A turn never waits for the node: whatever asks it runs in a `Crowd`, and what it
 
 from __future__ import annotations
 
-import itertools
 import logging
-import time
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from zlib import crc32
 
 from garage.config import Config
 from garage.core import moves, names
 from garage.core import plan as p
-from garage.core.hypervisor_types import Disks, DiskSpace, Domain, HostFacts, Hypervisor, Images, Prober
+from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts
 from garage.core.plan import Change, Limits, Wanted, plan
-from garage.core.silence import Verdict
 from garage.core.states import State
 from garage.core.types import NodeFacts
 from garage.errors import GarageError
 from garage.services import draining, silencing, work
-from garage.services.context import Context
 from garage.services.work import Hold, NodeWork
-from garage.worker import moving
 from garage.worker.adopt import Adopter
-from garage.worker.apply import apply, failed
-from garage.worker.chores import Chores
-from garage.worker.errands import Stale, Tools
+from garage.worker.carrier import BRINGING_UP, Carrier
+from garage.worker.errands import Tools
 from garage.worker.images import ImageKeeper
-from garage.worker.observe import Glance, Observer, glance, needs_files
-from garage.worker.recorder import Recorder
-from garage.worker.watchman import NOTHING
+from garage.worker.lookout import Done, Lookout, Missed, News, Panorama
+from garage.worker.observe import Glance, Observer, needs_files
+from garage.worker.shop import Backend, Shop
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,49 +41,10 @@ BACKOFF_FIRST, BACKOFF_MAX = 1.0, 30.0
 GIB = 1 << 30
 MEMORY_STEP = 256
 """MiB; what is available changes all the time, and a new figure is a write."""
-BRINGING_UP = (State.PREPARING, State.BOOTING)
 FIRST_LOGIN = 10.0
 """Seconds after a machine is ready in which what nobody waits for keeps out of its way."""
 LIVELY = 60.0
 """Seconds after a change of its rows in which a node gets its chores done at every look."""
-FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable", "config", "internal", "timeout"})
-"""Errors by which bringing a machine up fails for good; `hypervisor_away` is waited out."""
-
-
-class Runs(Protocol):
-    """Runs what may take long, in time (`turns.Crowd`)."""
-
-    def submit(self, key: Hashable, work: Callable[[], None], limit: int = 1) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A machine's changes were carried out, or not."""
-
-    machine_id: str
-    changes: list[Change]
-    look: Glance | None
-    error: GarageError | None
-
-
-@dataclass(frozen=True, slots=True)
-class Panorama:
-    """The whole node was looked at, or it did not answer."""
-
-    number: int
-    domains: dict[str, Domain] = field(default_factory=dict)
-    files: dict[str, tuple[bool, bool]] = field(default_factory=dict)
-    facts: HostFacts | None = None
-    space: DiskSpace | None = None
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """A machine could not be looked at."""
-
-    machine: str
-    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,36 +57,6 @@ class _Retry:
     """It waits for the guest's agent: news of the domain is a reason to try at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """A node's outside world."""
-
-    hypervisor: Hypervisor
-    disks: Disks
-    prober: Prober
-    network_there: Callable[[str], bool]
-    """Whether the bridge of that name exists on the node, as far as that is known without waiting for the node."""
-    images: Images | None = None
-    """None: every image is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What the loops of a worker share."""
-
-    ctx: Context
-    recorder: Recorder
-    crowd: Runs
-    chores: Chores
-    sure: Callable[[str], bool]
-    """Nobody else can have taken the place of the worker of this id: asked before every effect."""
-    seed_files: Callable[[str], dict[str, bytes]]
-    take: Callable[[str], tuple[str, bytes]]
-    verdict: Callable[[], Verdict] = lambda: NOTHING
-    """Which nodes are silent."""
-    monotonic: Callable[[], float] = time.monotonic
-
-
 class NodeLoop:
     """The work of one node for as long as it is owned under one epoch; nothing of it has to survive the process."""
 
@@ -140,9 +65,8 @@ class NodeLoop:
         self._shop, self._ctx, self._hold, self._backend, self._wake = shop, shop.ctx, hold, backend, wake
         self._config: Config = shop.ctx.config
         self._monotonic = shop.monotonic
-        self._numbers = itertools.count()
         self._dirty: SimpleQueue[str] = SimpleQueue()
-        self._news: SimpleQueue[Panorama | Glance | Missed | Done] = SimpleQueue()
+        self._news: SimpleQueue[News] = SimpleQueue()
         self._observer = Observer(self._ctx.clock, shop.monotonic)
         self._limits = Limits(self._config.boot_timeout, self._config.stop_timeout)
         self._busy: set[str] = set()
@@ -164,7 +88,7 @@ class NodeLoop:
         self._silent_told: bool | None = None
         """Whether it is recorded as silent, and then whether as lost."""
         self._ending = self._people_wait = False
-        self._tools = Tools(
+        tools = Tools(
             self._config,
             backend.hypervisor,
             backend.disks,
@@ -179,6 +103,8 @@ class NodeLoop:
         self._images = ImageKeeper(self._ctx, backend.images, self._wake) if backend.images else None
         if self._images:
             self._observer.image = self._images.percent
+        self._lookout = Lookout(hold, backend, self._images, self._tell)
+        self._carrier = Carrier(tools, hold, self._lookout, self._tell)
         self._adopter = Adopter(self._ctx, backend.hypervisor, self._run_effect, shop.monotonic)
         backend.hypervisor.listen(self._heard)
 
@@ -193,7 +119,7 @@ class NodeLoop:
         self._dirty.put(machine_id)
         self._wake()
 
-    def _tell(self, news: Panorama | Glance | Missed | Done) -> None:
+    def _tell(self, news: News) -> None:
         self._news.put(news)
         self._wake()
 
@@ -240,7 +166,7 @@ class NodeLoop:
             return max(0.0, self._look_at - self._monotonic()) if not self._looking else FULL_LOOK
         load = self._load()
         if self._adopter.turn(self._hold, load, self._observer.domains):
-            self._facts, self._look_at, self._since = None, 0.0, next(self._numbers)
+            self._facts, self._look_at, self._since = None, 0.0, self._lookout.number()
             return 0.0
         seconds = self._plan_all(load)
         return max(0.0, min(seconds, self._look_at - self._monotonic()))
@@ -259,13 +185,13 @@ class NodeLoop:
             self._looking, self._look_at = True, self._monotonic() + period
             wanted = self._known().values()
             files = [machine.id for machine in wanted if needs_files(machine)]
-            self._run_look(lambda: self._look_all(files))
+            self._run_look(lambda: self._lookout.all(files))
         return told
 
     def _look(self, machine_id: str, *, console: bool = False) -> None:
         machine = self._known().get(machine_id)
         files = machine is not None and needs_files(machine)
-        self._run_look(lambda: self._look_one(machine_id, files=files, console=console))
+        self._run_look(lambda: self._lookout.one(machine_id, files=files, console=console))
 
     def _run_look(self, look: Callable[[], None]) -> None:
         """One after the other, so that they come back in order, and apart from effects, which take longer."""
@@ -436,7 +362,7 @@ class NodeLoop:
             return retry.at - self._monotonic()
         self._busy.add(machine_id)
         log.info("%s: remove what is left of it", machine_id)
-        self._run_effect(lambda: self._clean_up(machine_id))
+        self._run_effect(lambda: self._carrier.clean_up(machine_id))
         return FULL_LOOK
 
     def _is_blind(self, machine: Wanted) -> bool:
@@ -465,102 +391,11 @@ class NodeLoop:
             return retry.at - self._monotonic()
         self._busy.add(machine.id)
         log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))
-        self._run_effect(lambda: self._carry_out(machine, effects))
+        self._run_effect(lambda: self._carrier.carry_out(machine, effects))
         return FULL_LOOK
-
-    # --- on the crowd's threads ----------------------------------------------------------------------------------
-
-    def _look_all(self, files: list[str]) -> None:
-        number, hypervisor, disks = next(self._numbers), self._backend.hypervisor, self._backend.disks
-        try:
-            domains, facts = hypervisor.observe(), hypervisor.facts()
-            found = {machine_id: disks.present(machine_id) for machine_id in files}
-            if self._images:
-                self._images.look(self._hold)
-            self._tell(Panorama(number, domains, found, facts, disks.space()))
-        except Exception as error:  # noqa: BLE001  (the loop reports it)
-            self._tell(Panorama(number, error=error))
-
-    def _look_one(self, machine_id: str, *, files: bool, console: bool) -> None:
-        try:
-            self._tell(self._glance(machine_id, files=files, console=console))
-        except Exception as error:
-            if not isinstance(error, GarageError):
-                log.exception("%s: an error of ours", machine_id)
-            self._tell(Missed(machine_id, error))
-
-    def _glance(self, machine_id: str, *, files: bool, console: bool = False) -> Glance:
-        backend = self._backend
-        number = next(self._numbers)
-        return glance(backend.hypervisor, backend.disks, machine_id, number, files=files, console=console)
-
-    def _carry_out(self, machine: Wanted, changes: list[Change]) -> None:
-        error: GarageError | None = None
-        try:
-            apply(self._tools, self._hold, machine, changes)
-        except Stale:
-            pass
-        except GarageError as raised:
-            error = raised
-            log.warning("%s (%s): %s", machine.name, machine.id, raised)
-        except Exception:
-            error = GarageError("internal", "unexpected")
-            log.exception("%s (%s): an error of ours", machine.name, machine.id)
-        self._finish(machine, changes, error)
-
-    def _finish(self, machine: Wanted, changes: list[Change], error: GarageError | None) -> None:
-        try:
-            final = error is not None and (error.code in FINAL or _elsewhere(self._hold, machine, error))
-            if error and final and self._give_up(machine, error):
-                error = None
-        except Stale:
-            error = None
-        except GarageError as raised:
-            error = raised
-        self._leave(machine.id, changes, error, files=needs_files(machine))
-
-    def _give_up(self, machine: Wanted, error: GarageError) -> bool:
-        """Record that what was tried has failed for good; False when it is tried again."""
-        if machine.move is not None:
-            moving.refused(self._tools, self._hold, machine, machine.move, error)
-            return True
-        if machine.state in BRINGING_UP and not machine.taken:
-            return self._shop.recorder.put(self._hold, failed(machine, error)).result() or True
-        return False
-
-    def _clean_up(self, machine_id: str) -> None:
-        error: GarageError | None = None
-        try:
-            moving.clean(self._tools, self._hold, machine_id)
-        except Stale:
-            pass
-        except GarageError as raised:
-            error = raised
-            log.warning("%s: %s", machine_id, raised)
-        except Exception:
-            error = GarageError("internal", "unexpected")
-            log.exception("%s: an error of ours", machine_id)
-        self._leave(machine_id, [], error)
-
-    def _leave(self, machine_id: str, changes: list[Change], error: GarageError | None, *, files: bool = False) -> None:
-        """Tell the node's loop, with a fresh look."""
-        look = None
-        try:
-            look = self._glance(machine_id, files=files)
-        except GarageError as raised:
-            error = error or raised
-        except Exception:
-            error = error or GarageError("internal", "unexpected")
-            log.exception("%s: an error of ours", machine_id)
-        self._tell(Done(machine_id, changes, look, error))
 
     def _kvm(self) -> bool:
         return self._facts is not None and self._facts.virtualisation == "kvm"
-
-
-def _elsewhere(hold: Hold, machine: Wanted, error: GarageError) -> bool:
-    """It may be the other node of a move that does not answer. Were it this one, it could not be called off either, and is tried again."""
-    return error.code == "hypervisor_away" and machine.move is not None and machine.move.to.name != hold.node
 
 
 def _look_key(machine_id: str) -> str:

@@ -22,11 +22,12 @@ from garage.services.work import Hold
 from garage.worker import backends
 from garage.worker.chores import Chores
 from garage.worker.housekeeping import Housekeeper
-from garage.worker.loop import Backend, NodeLoop, Shop
+from garage.worker.loop import NodeLoop
 from garage.worker.naming import NameTeller
 from garage.worker.ownership import Heart, Pulse
 from garage.worker.recorder import Recorder
 from garage.worker.seeding import seed_files, take
+from garage.worker.shop import Backend, Shop
 from garage.worker.turns import Crowd, Turns
 from garage.worker.watchman import Watchman
 

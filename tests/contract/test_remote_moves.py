@@ -20,9 +20,10 @@ from garage.shell.hypervisor import LibvirtHypervisor
 from garage.shell.remote_disks import RemoteDisks
 from garage.worker import moving
 from garage.worker.chores import Chores
-from garage.worker.loop import Backend, NodeLoop, Shop
+from garage.worker.loop import NodeLoop
 from garage.worker.ownership import Pulse
 from garage.worker.recorder import Recorder
+from garage.worker.shop import Backend, Shop
 from garage.worker.watchman import Watchman
 from netd import wire
 from tests.inproc.rig import Looks

@@ -16,9 +16,10 @@ from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
 from garage.worker.chores import Chores
-from garage.worker.loop import Backend, NodeLoop, Shop
+from garage.worker.loop import NodeLoop
 from garage.worker.ownership import Pulse
 from garage.worker.recorder import Recorder
+from garage.worker.shop import Backend, Shop
 from garage.worker.watchman import Watchman
 from netd import wire
 from tests.conftest import Clock

@@ -28,8 +28,8 @@ from garage.services import crew, fleet, setup
 from garage.services.context import Caller, Context, audit
 from garage.services.crew import Post
 from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
-from garage.worker.loop import Backend
 from garage.worker.main import run
+from garage.worker.shop import Backend
 from tests.fleet_worker import fleet_context
 
 ROOT = Path(__file__).parents[2]
