@@ -10,6 +10,7 @@ from flask import Response, current_app
 
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.drain_schemas import DrainOut
 from garage.errors import GarageError
 from garage.services import drains
 from garage.services.context import Caller, Context
@@ -23,7 +24,7 @@ def shown(view: DrainView) -> dict[str, Any]:
     body = asdict(view)
     for item in (*body["machines"], *body["moves"]):
         item["reason"] = _told(item["reason"])
-    return answer(s.DrainOut, body)
+    return answer(DrainOut, body)
 
 
 def _told(reason: dict[str, Any] | None) -> dict[str, str] | None:
@@ -33,25 +34,25 @@ def _told(reason: dict[str, Any] | None) -> dict[str, str] | None:
     return {"code": reason["code"], "detail": detail, "hint": hint}
 
 
-@api.get("/<ref>/drain", responses={200: s.DrainOut})
+@api.get("/<ref>/drain", responses={200: DrainOut})
 def get_drain(path: s.Ref) -> dict[str, Any]:
     """What emptying a node would do with each of its machines, or does; and what has moved (admin). Changes nothing."""
     return shown(drains.preview(context(), caller(), path.ref))
 
 
-@api.post("/<ref>/drain", responses={202: s.DrainOut})
+@api.post("/<ref>/drain", responses={202: DrainOut})
 def drain_node(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
     """Empty a node: it takes no machine, and its machines move to others, one at a time (admin)."""
     return _act(202, path.ref, drains.drain)
 
 
-@api.post("/<ref>/activate", responses={200: s.DrainOut})
+@api.post("/<ref>/activate", responses={200: DrainOut})
 def activate_node(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
     """Let a node take machines again (admin)."""
     return _act(200, path.ref, drains.activate)
 
 
-@api.post("/<ref>/maintenance", responses={200: s.DrainOut})
+@api.post("/<ref>/maintenance", responses={200: DrainOut})
 def maintain_node(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
     """Say that a node on which nothing runs may be switched off (admin)."""
     return _act(200, path.ref, drains.maintain)

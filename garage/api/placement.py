@@ -8,6 +8,7 @@ from flask import Response, current_app
 
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.placement_schemas import ExplanationOut, OutlookOut, PlacementQuery
 from garage.core.placement import Lack
 from garage.core.refusal import reason
 from garage.services import explaining, nodes
@@ -15,19 +16,19 @@ from garage.services import explaining, nodes
 api = blueprint("placement", "placement")
 
 
-@api.get("/machines/<ref>/explain", responses={200: s.ExplanationOut})
+@api.get("/machines/<ref>/explain", responses={200: ExplanationOut})
 def explain_machine(path: s.Ref) -> dict[str, Any]:
     """Why a machine is where it is: what was true when it was placed, and what each node would say now."""
     found = explaining.explain(context(), caller(), path.ref)
     body = {"name": found.name, "node": found.node, "placed_at": found.placed_at, "then": found.then or None}
-    return answer(s.ExplanationOut, body | {"now": _outlook(found.now) if found.now else None})
+    return answer(ExplanationOut, body | {"now": _outlook(found.now) if found.now else None})
 
 
-@api.get("/placement", responses={200: s.OutlookOut})
-def would_be_placed(query: s.PlacementQuery) -> dict[str, Any]:
+@api.get("/placement", responses={200: OutlookOut})
+def would_be_placed(query: PlacementQuery) -> dict[str, Any]:
     """Where a machine would go now, and what each of the other nodes lacks."""
     wish = explaining.Wish(query.project, query.image, query.size, query.apart, query.node_label)
-    return answer(s.OutlookOut, _outlook(explaining.would(context(), caller(), wish)))
+    return answer(OutlookOut, _outlook(explaining.would(context(), caller(), wish)))
 
 
 @api.patch("/nodes/<ref>/labels", responses={200: s.NodeOut})

@@ -17,7 +17,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from garage.core.drain import Way
 from garage.core.node_states import NodeState
 from garage.core.silence import Silence
 from garage.core.states import State
@@ -135,14 +134,6 @@ class LabelsIn(In):
     labels: Labels = Field(description="An empty value removes a label; others stay.", examples=[{"gpu": "rtx3090"}])
 
 
-class PlacementQuery(NoQuery):
-    project: str | None = Field(None, max_length=64)
-    image: str = Field("debian-12", max_length=64)
-    size: str = Field("small", max_length=64)
-    apart: str = Field("", max_length=64)
-    node_label: list[str] = Field([], description="KEY=VALUE; may be given several times.")
-
-
 class RenewIn(In):
     days: float | None = Field(None, gt=0, le=3650)
 
@@ -238,53 +229,6 @@ class MachineList(BaseModel):
 
 class MachineMade(RootModel[MachineOut | MachineList]):
     """One machine, or a list where `count` was given."""
-
-
-class LackOut(Out):
-    what: Literal["state", "silent", "away", "unknown", "labels", "apart", "disk", "promised", "memory", "vcpus"]
-    needed: str | float
-    found: str | float
-    text: str = Field(description="In the caller's language.")
-
-
-class NodeVerdictOut(Out):
-    node: str
-    here: bool = Field(description="The machine is on it.")
-    fits: bool
-    score: float = Field(description="The highest that fits is chosen; of equal ones the first by name.")
-    parts: dict[str, float] = Field(
-        description="Summands: pool (one that waits), image (it is there), spread or pack (share of RAM)."
-    )
-    lacks: list[LackOut]
-
-
-class OutlookOut(Out):
-    policy: Literal["spread", "pack"]
-    node: str | None = Field(description="What would be chosen.")
-    nodes: list[NodeVerdictOut] = Field(description="At most 50, the best first, then those that lack least.")
-    total: int
-    fitting: int
-    lacking: dict[str, int] = Field(description="Nodes by what they lack.")
-
-
-class SecondOut(Out):
-    node: str
-    parts: dict[str, float]
-
-
-class PlacedOut(Out):
-    policy: str
-    fitting: int = Field(description="Nodes that fitted.")
-    parts: dict[str, float]
-    second: SecondOut | None = Field(None, description="Where it would have gone otherwise.")
-
-
-class ExplanationOut(Out):
-    name: str
-    node: str
-    placed_at: Time
-    then: PlacedOut | None = Field(description="What was true when it was placed; null where nobody knows.")
-    now: OutlookOut | None = Field(description="Where it would go if it were not there yet; null for one that is gone.")
 
 
 class KeyOut(Out):
@@ -386,46 +330,6 @@ class NodeOut(Out):
     silent_since: Time | None = Field(description="Since when neither libvirt nor netd has answered.")
     silence: Silence = Field(description="Which of the two is silent now.")
     copies: list[CopyOut] = Field(description="Images on their way to it, and those that did not come.")
-
-
-class PassageOut(Out):
-    id: str
-    name: str
-    project: str = Field(description="Empty for a pool machine.")
-    owner: str
-    state: State
-    way: Way = Field(
-        description="live: it moves while it runs; cold: it is off, and its disk is copied; ends: nobody's; "
-        "waits: it moves when it is up, or off; stays: it cannot move."
-    )
-    target: str
-    moving: bool
-    percent: int
-    reason: FailureOut | None = None
-
-
-class MoveOut(Out):
-    id: int
-    machine: str
-    name: str
-    project: str
-    owner: str
-    target: str
-    way: Way
-    began_at: Time
-    ended_at: Time
-    pause_ms: float | None = Field(description="For how long the guest stood still.")
-    arrived: bool
-    reason: FailureOut | None = None
-
-
-class DrainOut(Out):
-    node: str
-    state: NodeState
-    state_since: Time
-    ours: bool = Field(description="So many nodes are silent that the fault must be ours: nothing moves.")
-    machines: list[PassageOut]
-    moves: list[MoveOut] = Field(description="Those that have ended, the newest first.")
 
 
 class AuditOut(Out):
