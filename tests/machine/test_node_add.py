@@ -30,6 +30,22 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+TALK = """
+import os, socket, sys, time
+line = socket.create_connection((sys.argv[1], 22), 10)
+print(line.recv(8).decode(), flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.2)
+line.settimeout(20)
+line.sendall(b"SSH-2.0-test\\r\\n")
+said = b""
+while b"curve25519" not in said:
+    said += line.recv(4096)
+print("alive", flush=True)
+"""
+"""An SSH connection that is opened before a move and spoken on after it (sshd waits 120 s for a login)."""
+
+
 @pytest.fixture(scope="module")
 def lab(image_store: tuple[Path, Manifest]) -> Iterator[Servers]:
     """The image lies on both: how it comes to a node is another test's."""
@@ -115,8 +131,6 @@ def test_the_nodes_are_one_site(garage: ServersGarage) -> None:
 
 def test_a_machine_on_it_is_reached_as_any_other(garage: ServersGarage) -> None:
     """From the controller by `garage ssh`, from a machine on the first node and the other way round: over the link between the nodes."""
-    garage.stop("worker")
-    garage.start("worker")  # a worker takes up nodes at its start
     for node, place in (("node1", "here"), ("node2", "there")):
         garage.garage("node", "label", node, f"place={place}")
         garage.garage("machine", "create", place, "--size", "tiny", "--label", f"place={place}", "--no-wait")
@@ -135,6 +149,25 @@ def test_a_machine_on_it_is_reached_as_any_other(garage: ServersGarage) -> None:
             "by name from another node"
         )
     assert "in_use" in garage.run(["bash", "-c", f"{BIN}/garage -o json node remove node2 --yes 2>&1"], check=False)
+
+
+def test_emptied_while_somebody_is_connected_the_machine_is_who_it_was(garage: ServersGarage) -> None:
+    """From node2 to the controller's own server, by libvirt's and QEMU's certificates; the route follows, and the TCP connection lives."""
+    before, boot = garage.show("there"), garage.ssh("there", "cat /proc/sys/kernel/random/boot_id")
+    garage.ssh("here", f"cat >talk.py; nohup python3 talk.py {before['ipv4']} >talk 2>&1 </dev/null &", input=TALK)
+    _until(lambda: "SSH-2.0" in garage.ssh("here", "cat talk"), garage)
+    garage.garage("node", "label", "node1", "place=there")
+    said = garage.garage("node", "drain", "node2", "--yes")
+    after = garage.show("there")
+    assert (after["node"], after["state"]) == ("node1", "ready"), f"{said}\n{garage.logs()}"
+    for kept in ("ipv4", "ipv6", "fqdn", "host_key"):
+        assert after[kept] == before[kept], kept
+    garage.ssh("here", "touch go")
+    _until(lambda: "alive" in garage.ssh("here", "cat talk"), garage, 30)
+    assert garage.ssh("there", "cat /proc/sys/kernel/random/boot_id") == boot, "it has not been started again"
+    assert "2 received" in garage.ssh("here", f"ping -c 2 {after['fqdn']}")
+    assert "garage-tsv-" not in garage.lab["two"].run(["virsh", "-q", "list", "--all", "--name"])
+    assert json.loads(garage.garage("-o", "json", "node", "show", "node2"))["state"] == "maintenance"
     garage.garage("machine", "delete", "there", "--yes")
     _until(lambda: "there" not in garage.garage("machine", "list"), garage)
 
