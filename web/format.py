@@ -149,10 +149,6 @@ def spans(steps: list[StepView]) -> list[tuple[float, float]]:
     return [(round(min(x, 99.0), 2), round(max(width, 1.0), 2)) for x, width in drawn]
 
 
-def per_cent(value: float) -> str:
-    return f"{value:.0f} %"
-
-
 def percent(part: float, whole: float) -> float:
     """0 to 100, for a bar's width."""
     return round(100 * min(max(part / whole, 0.0), 1.0), 1) if whole > 0 else 0.0

@@ -70,9 +70,13 @@ def told(error: GarageError) -> Told:
     )
 
 
+NAMES = ("{", "libvirt", "netd")
+"""Beginnings that are names, and stay as they are."""
+
+
 def _sentence(template: str, text: str) -> str:
     """With a capital, unless a name comes first, and a full stop, unless a list or a command comes last."""
-    begun = text if template.startswith("{") else text[:1].upper() + text[1:]
+    begun = text if template.startswith(NAMES) else text[:1].upper() + text[1:]
     ended = not text or ":" in template or text[-1] in ".!?。"
     return begun if ended else begun + "."
 

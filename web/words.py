@@ -98,6 +98,11 @@ PARTS: dict[str, str] = {
     "pack": N_("memory in use"),
 }
 """What counts when a node is chosen."""
+PARTS_TOLD: dict[str, str] = {
+    "pool": N_("A machine waited there."),
+    "image": N_("The system was there already."),
+}
+"""The same as sentences about one that was."""
 
 EVENTS: dict[str, str] = {
     "start": N_("starting it"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from garage.core.node_states import NodeState
 from garage.core.placement import OF_NODE, Ask, Lack, Room, Verdict, judge, words
 from garage.core.types import Demand
 from garage.errors import N_, GarageError
@@ -12,7 +13,6 @@ _EXPLAIN = N_("“garage machine explain” with the same options shows what eac
 
 
 REASONS: dict[str, str] = {
-    "state": N_("takes no machines: {found}"),
     "silent": N_("does not answer"),
     "away": N_("its hypervisor does not answer"),
     "unknown": N_("has not been looked at yet"),
@@ -23,12 +23,17 @@ REASONS: dict[str, str] = {
     "memory": N_("{found} MiB of RAM free, {needed} MiB needed"),
     "vcpus": N_("{found} vCPUs free, {needed} needed"),
 }
-"""What each of `placement.LACKS` says about a node."""
+"""What each of `placement.LACKS` says about a node, but for its state."""
+STATES: dict[str | float, str] = {
+    NodeState.DRAINING: N_("is being emptied"),
+    NodeState.MAINTENANCE: N_("in maintenance"),
+}
 
 
 def reason(lack: Lack) -> GarageError:
     """One lack as a text that is translated like an error's; nobody raises it."""
-    return GarageError("no_capacity", REASONS[lack.what], needed=lack.needed, found=lack.found)
+    text = STATES[lack.found] if lack.what == "state" else REASONS[lack.what]
+    return GarageError("no_capacity", text, needed=lack.needed, found=lack.found)
 
 
 def refusal(rooms: Sequence[Room], ask: Ask, *, stoppable: Sequence[str] = ()) -> GarageError:

@@ -125,10 +125,10 @@ def _overtake(session: Session, node: Node, applied: int) -> None:
 def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
     """All nodes with what is free on them; every member may see that, so that a refusal can be understood."""
     with ctx.db.read() as session:
-        counted = [state.value for state in COUNTED]
-        query = select(Machine.node, func.count()).where(Machine.state.in_(counted)).group_by(Machine.node)
+        owned = [state.value for state in COUNTED if state is not State.SPARE]
+        query = select(Machine.node, func.count()).where(Machine.state.in_(owned)).group_by(Machine.node)
         machines = dict(session.execute(query).all())
-        rooms = {room.name: room for room in capacity.rooms(session, ctx)}
+        rooms = {room.name: room for room in capacity.every_room(session, ctx)}
         coming = copies.under_way(session, ctx)
         return [
             _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0), coming.get(node.name, []))

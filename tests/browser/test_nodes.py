@@ -8,7 +8,10 @@ import pytest
 from playwright.sync_api import expect
 
 from garage.core.drain import Way
-from garage.db.models import Machine, Node
+from garage.core.node_checks import Wish, findings, parse
+from garage.db.models import Adoption, Machine, Node
+from garage.db.node_models import NodeTask
+from garage.errors import GarageError
 from garage.services import accounts, drains, machines, moving
 from garage.services.context import Caller
 from tests.browser.conftest import Opener
@@ -119,4 +122,39 @@ def test_how_it_looks(
     for node in ("node2", "node3"):
         set_node(site, node, hypervisor_error="", silent_since=None)
     drains.activate(site.ctx, admin, "node1")
+    assert problems == []
+
+
+@pytest.mark.parametrize(("language", "theme", "phone"), [LOOKS[0], ("ja-JP", "dark", True)])
+def test_how_servers_on_their_way_a_restore_and_an_explanation_look(
+    language: str, theme: str, phone: bool, garage: tuple[Site, Caller, Caller, dict[str, str]], open_tab: Opener
+) -> None:
+    site, admin, alice, ids = garage
+    fresh(site)
+    name = f"{language[:2]}-{theme}-{'phone' if phone else 'wide'}"
+    set_node(site, "node3", state="maintenance")
+    page = open_tab(alice, f"/machines/{ids['arm-test']}/why", language=language, theme=theme, phone=phone).page
+    problems = checked(page, "machine-why", name, phone)
+    key, now = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOqYLx7kJrmEKHu0DDo3rpsCdfOv7hk9PBCx2NBFLkrD", time.time()
+    common = {"kind": "add", "host_key": key, "asked_by": "admin", "asked_at": now, "changed_at": now}
+    small = parse("uid=0\nsystem=debian-12\nmemory_mib=1024\nvcpus=2\ntun=yes\nreaches=yes", 0.0)
+    fault = next(
+        one
+        for one in findings(small, Wish("x86_64", "brn", "here", "", "https://garage.example"))
+        if one.what == "memory"
+    )
+    seen = {ids["lidar-log"]: ["running", "other"], "0" * 20: ["running", "other"]}
+    with site.ctx.db.write() as session:
+        session.add(NodeTask(name="node4", address="root@192.0.2.44", state="running", step="packages", percent=45,
+                             said="Setting up libvirt-daemon-system (9.0.0-4+deb12u2) …", **common))  # fmt: skip
+        session.add(NodeTask(name="node5", address="root@192.0.2.45", state="failed", findings=[fault.as_dict()], **common,
+                             error=GarageError("unfit_node", fault.text, hint=fault.hint, **fault.params).as_dict()))  # fmt: skip
+        session.add(Adoption(node="node2", since=now - 60, seen_at=now, domains=seen))
+        session.add(Adoption(node="node3", since=now - 60, seen_at=None, domains={}))
+    page = open_tab(admin, "/nodes", language=language, theme=theme, phone=phone).page
+    problems += checked(page, "nodes-coming", name, phone)
+    with site.ctx.db.write() as session:
+        for row in (*session.query(NodeTask), *session.query(Adoption)):
+            session.delete(row)
+    set_node(site, "node3", state="active")
     assert problems == []

@@ -48,7 +48,7 @@ def test_at_the_command_line(several: Context, served: Served, admin: Caller, al
     assert made.stdout.splitlines() == ["db-1: preparing", "db-2: preparing"], made.stderr
     told = shell("machine", "explain", "db-1")
     assert "db-1 is on node1 since" in told.stdout
-    assert "takes no machines: draining" in told.stdout
+    assert "is being emptied" in told.stdout
     hypothetical = shell("machine", "explain", "--size", "tiny", "--label", "gpu=h100")
     assert "None of 4 nodes can take it." in hypothetical.stdout
     assert "has not the label gpu=h100" in hypothetical.stdout
@@ -72,5 +72,5 @@ def test_on_its_page(several: Context, app: Flask, admin: Caller, alice: Caller)
     assert "2 nodes had room when it was made." in shown
     assert "“db”" in shown
     every = browser.get("/machines/one/why").text
-    assert "Takes no machines: draining" in every
+    assert "Is being emptied" in every
     assert "Does not answer" in every
