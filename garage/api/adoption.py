@@ -31,7 +31,9 @@ class AdoptionOut(BaseModel):
     needed: bool = Field(description="False unless nodes wait since a restore.")
     since: s.Time | None
     nodes: list[str] = Field(description="Looked at; they are adopted.")
-    waiting: list[str] = Field(description="Not looked at yet; they stay as they are.")
+    waiting: list[str] = Field(
+        description="They stay as they are: not looked at yet, or a machine of theirs may be on one that was not."
+    )
     steps: list[AdoptionStepOut]
     digest: str = Field(description="Names this plan; what is ordered is this plan or nothing.")
 

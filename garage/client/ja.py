@@ -216,7 +216,7 @@ SAYINGS: dict[str, str] = {
     "Restore": "復元",
     "No node waits to be adopted.": "引き継ぎを待っているノードはありません。",
     "Nodes are as the database says.": "ノードはデータベースのとおりです。",
-    "Not looked at yet: {nodes}": "まだ確認していないノード: {nodes}",
+    "Not before every node has been looked at: {nodes}": "すべてのノードを確認するまで待ちます: {nodes}",
     "Nothing is done until: garage admin adopt --yes": "次を実行するまで何も行いません: garage admin adopt --yes",
     "Replace everything by what {file} holds?": "すべてを {file} の内容に置き換えますか？",
     "Restored: {rows} rows of {when}. Nothing is done on {nodes} nodes until you agree: garage admin adopt": (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -84,7 +84,8 @@ def _of_domains(
             continue  # its move looks at both nodes by itself
         elif row.node != node:
             elsewhere = domains.get(row.node)
-            moved = elsewhere is not None and id_ not in elsewhere
+            # one that runs has come here, even where its old node was not looked at yet: libvirt lets it go on at one end alone
+            moved = domain.active if elsewhere is None else id_ not in elsewhere
             found.append(_step(row, node, domain, Do.HERE if moved else Do.KEEP))
         elif (do := _here(row, domain)) is not None:
             found.append(_step(row, node, domain, do))
@@ -103,6 +104,13 @@ def _here(row: Row, domain: Domain) -> Do | None:
 
 def _step(row: Row, node: str, domain: Domain | None, do: Do) -> Step:
     return Step(node, row.id, row.name, row.state.value, domain.power.value if domain else "", do)
+
+
+def decided(steps: Sequence[Step], seen: Collection[str], waiting: Collection[str]) -> list[str]:
+    """The nodes of `seen` that can be adopted while `waiting` were not looked at: a machine that is missing may be on one of those, so that
+    its node waits with them. None would be started twice or called lost for want of a look."""
+    missing = {step.node for step in steps if step.do is Do.RECOVER and not step.power} if waiting else set()
+    return sorted(set(seen) - missing)
 
 
 def digest(steps: Sequence[Step], nodes: Sequence[str]) -> str:

@@ -23,7 +23,8 @@ from garage.services.work import Hold, held
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What adopting means now. `waiting`: nodes that have not been looked at since; they stay as they are."""
+    """What adopting means now. `waiting`: nodes that stay as they are: they have not been looked at, or a machine of theirs may be on one
+    that has not."""
 
     needed: bool
     since: float | None
@@ -93,14 +94,16 @@ def _plan(session: Session) -> Plan:
         Row(id_, name, node, State(state), moving_to is not None)
         for id_, name, node, state, moving_to in (session.execute(query) if waiting else ())
     ]
-    steps = core.differences(rows, seen)
+    every = core.differences(rows, seen)
+    nodes = core.decided(every, seen, [row.node for row in waiting if row.seen_at is None])
+    steps = [step for step in every if step.node in nodes]
     return Plan(
         needed=bool(waiting),
         since=min((row.since for row in waiting), default=None),
-        nodes=list(seen),
-        waiting=[row.node for row in waiting if row.seen_at is None],
+        nodes=nodes,
+        waiting=[row.node for row in waiting if row.node not in nodes],
         steps=steps,
-        digest=core.digest(steps, list(seen)),
+        digest=core.digest(steps, nodes),
     )
 
 

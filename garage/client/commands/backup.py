@@ -110,7 +110,7 @@ def _show(cli: Cli, plan: Item) -> None:
     )
     output.show_list(cli, plan["steps"], columns, empty=_("Nodes are as the database says."))
     if plan["waiting"]:
-        click.echo(_("Not looked at yet: {nodes}").format(nodes=", ".join(plan["waiting"])))
+        click.echo(_("Not before every node has been looked at: {nodes}").format(nodes=", ".join(plan["waiting"])))
     click.echo(_("Nothing is done until: garage admin adopt --yes"))
 
 
