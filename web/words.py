@@ -132,6 +132,7 @@ AUDIT: dict[str, str] = {
     "node.add": N_("asked for a server to become a node"),
     "node.add_failed": N_("could not make a server a node"),
     "node.let_in": N_("put the controller's key on a server"),
+    "node.renew": N_("renewed a node"),
     "node.remove": N_("asked for a node to be removed"),
     "node.remove_failed": N_("could not remove a node"),
     "node.removed": N_("removed a node"),

@@ -30,6 +30,8 @@ class NodeTask(Base):
     """The node's row was made by this task, and goes with it if it fails."""
     asked_by: Mapped[str] = mapped_column(String(64))
     asked_at: Mapped[float]
+    kit: Mapped[str] = mapped_column(String(64), default="")
+    """The digest of what was installed there when it last came to its end."""
     worker: Mapped[str] = mapped_column(String(64), default="")
     changed_at: Mapped[float]
     """Of the last word of its worker: one that is silent for long is dead, and another goes on."""

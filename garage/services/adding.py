@@ -112,7 +112,7 @@ def ask(
         _check_free(session, chosen, address, key)
         if not own_site.is_elsewhere(session):
             invitations.enrol_own(session, ctx, caller, own_name)
-        row = _want(session, ctx, caller, chosen, "add", address, key)
+        row = want(session, ctx, caller.name, chosen, "add", address, key)
         audit(session, ctx, caller.name, "node.add", chosen, address=address, host_key=key_fingerprint(key))
         return _view(row)
 
@@ -148,10 +148,11 @@ def _check_free(session: Session, name: str, address: str, key: str) -> None:
         )
 
 
-def _want(session: Session, ctx: Context, caller: Caller, name: str, kind: str, address: str, key: str) -> NodeTask:
+def want(session: Session, ctx: Context, who: str, name: str, kind: str, address: str, key: str) -> NodeTask:
+    """The task's row, anew."""
     now = ctx.clock()
     row = session.get(NodeTask, name) or NodeTask(name=name)
-    row.kind, row.address, row.host_key, row.asked_by = kind, address, key, caller.name
+    row.kind, row.address, row.host_key, row.asked_by = kind, address, key, who
     row.state, row.step, row.percent, row.said, row.worker = "waiting", "", 0, "", ""
     row.findings, row.error, row.asked_at, row.changed_at = [], None, now, now
     row.made = bool(row.made)
@@ -178,7 +179,7 @@ def remove(ctx: Context, caller: Caller, name: str) -> TaskView:
             drains.check_empty(session, node)
             set_state(session, ctx, node, NodeState.MAINTENANCE)
         address, key = (node.address, node.ssh_host_key) if node else (task.address, task.host_key)  # type: ignore[union-attr]
-        row = _want(session, ctx, caller, name, "remove", address, key)
+        row = want(session, ctx, caller.name, name, "remove", address, key)
         audit(session, ctx, caller.name, "node.remove", name)
         return _view(row)
 
@@ -313,13 +314,14 @@ def has_reported(ctx: Context, name: str, since: float) -> bool:
         return node.reported_at is not None and node.reported_at > since and node.applied_version > 0
 
 
-def done(ctx: Context, task: Task) -> None:
-    """It takes machines now, unless an admin has put it aside before."""
+def done(ctx: Context, task: Task, kit: str) -> None:
+    """It takes machines now, unless an admin has put it aside before. `kit`: the digest of what was installed there."""
     with ctx.db.write() as session:
         row, node = _held(session, task), session.get_one(Node, task.name)
         if row.made:
             set_state(session, ctx, node, NodeState.ACTIVE)
         row.state, row.percent, row.made, row.said, row.changed_at = "done", 100, False, "", ctx.clock()
+        row.kit = kit
         _publish(session, ctx, task.name)
 
 

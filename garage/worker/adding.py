@@ -23,7 +23,7 @@ from garage.core.node_checks import Server, Wish, findings, parse
 from garage.core.ssh_target import parse_target
 from garage.core.types import NodeAccess, NodeFacts
 from garage.errors import N_, GarageError
-from garage.services import adding, nodes
+from garage.services import adding, nodes, renewing
 from garage.services.adding import SSH_KEY, Task
 from garage.services.context import Context
 from garage.shell import node_scripts as scripts
@@ -35,6 +35,8 @@ from garage.worker.netd_files import netd_files
 log = logging.getLogger(__name__)
 LOOK = 1.0
 """Seconds between looks for a task; nobody waits for less in what takes minutes."""
+RENEW = 60.0
+"""Seconds between looks for a node whose certificates or netd are old."""
 TELL = 1.0
 """Seconds between two words about a step."""
 PACKAGES_SECONDS, NETD_SECONDS, REPORT_SECONDS = 3600.0, 900.0, 60.0
@@ -51,6 +53,7 @@ class Adder:
         self._ctx, self._config, self._open = ctx, config, open_shell
         self._server = f"{socket.gethostname()[:30]}.{_machine_id()[:8]}"
         self._worker = f"{self._server}/{os.getpid()}"
+        self._looked = 0.0
 
     def start(self, stop: threading.Event) -> threading.Thread:
         thread = threading.Thread(target=self._for_ever, args=(stop,), name="adding", daemon=True)
@@ -66,6 +69,7 @@ class Adder:
 
     def turn(self) -> bool:
         """Carry out one task; False when there was none."""
+        self._renew()
         task = adding.claim(self._ctx, self._worker, ended=self._ended)
         if task is None:
             return False
@@ -83,6 +87,18 @@ class Adder:
             raise
         return True
 
+    def _renew(self) -> None:
+        """Now and then; without a kit there are no other nodes."""
+        if self._looked and time.monotonic() - self._looked < RENEW:
+            return
+        self._looked = time.monotonic()
+        if (kit := self._kit()) is not None:
+            renewing.renew(self._ctx, kit)
+
+    def _kit(self) -> str | None:
+        path = self._config.home / "kit" / "digest"
+        return path.read_text().strip() if path.exists() else None
+
     def _ended(self, worker: str) -> bool:
         """A process of this very server that is no more: its task need not wait until it has been silent for long."""
         server, _, pid = worker.rpartition("/")
@@ -99,7 +115,7 @@ class Adder:
             self._register(task, shell, server)
             self._script(task, "netd", shell, scripts.GARAGE_SETUP, "node", NETD_SECONDS)
             self._await_report(task, shell)
-        adding.done(self._ctx, task)
+        adding.done(self._ctx, task, self._kit() or "")
 
     def _shell(self, task: Task) -> RemoteShell:
         access = NodeAccess(task.name, "", task.address, task.host_key)

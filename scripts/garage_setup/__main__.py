@@ -46,6 +46,12 @@ def _test_overlay() -> None:
     test_overlay(os.environ.get("MINUTES", ""), os.environ.get("SEED", ""))
 
 
+def _test_burn_in() -> None:
+    from garage_setup.testing import test_burn_in
+
+    test_burn_in(os.environ.get("MINUTES", ""), os.environ.get("SEED", ""))
+
+
 def _test_pools() -> None:
     from garage_setup.testing import test_pools
 
@@ -72,7 +78,7 @@ def _node_leave() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "up": _up, "down": _down, "purge": _purge, "lock": _lock, "test": _test, "bench": _bench,
-    "test-overlay": _test_overlay, "test-pools": _test_pools, "node": _node, "node-leave": _node_leave,
+    "test-overlay": _test_overlay, "test-burn-in": _test_burn_in, "test-pools": _test_pools, "node": _node, "node-leave": _node_leave,
 }  # fmt: skip
 
 

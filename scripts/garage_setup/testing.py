@@ -88,6 +88,13 @@ def test_overlay(minutes: str, seed: str) -> None:
     sys.exit(_in_venv("-m", "tests.long.overlay", *words))
 
 
+def test_burn_in(minutes: str, seed: str) -> None:
+    """Random faults in a garage of two real servers; see tests/long/burn_in.py."""
+    prepare()
+    words = [*(["--minutes", minutes] if minutes else []), *(["--seed", seed] if seed else [])]
+    sys.exit(_in_venv("-m", "tests.long.burn_in", *words))
+
+
 def test_pools() -> None:
     """Twenty machines that waited, compared; see tests/long/pools.py."""
     prepare()

@@ -11,7 +11,7 @@ from garage.core.states import State
 from garage.core.types import NodeFacts
 from garage.db.models import Audit, Machine, Node
 from garage.errors import GarageError
-from garage.services import adding, machines, nodes, own_site
+from garage.services import adding, machines, nodes, own_site, renewing
 from garage.services.adding import Task
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
@@ -42,7 +42,7 @@ def added(ctx: Context, admin: Caller, name: str = "node2", target: str = "root@
     ask(ctx, admin, target, key, name=name)
     task = claimed(ctx)
     adding.register(ctx, task, f"token of {name}", "qemu+tls://x/system", FACTS)
-    adding.done(ctx, task)
+    adding.done(ctx, task, "kit 1")
 
 
 def node(ctx: Context, name: str) -> Node | None:
@@ -104,7 +104,7 @@ def test_it_takes_machines_only_when_all_is_done_and_others_know_it_before(ctx: 
     assert one.spec_version == before.spec_version + 1
     with ctx.db.read() as session:
         assert nodes.build_spec(session, ctx, session.get_one(Node, "node1")).peers == ("node2",)
-    adding.done(ctx, task)
+    adding.done(ctx, task, "kit 1")
     assert getattr(node(ctx, "node2"), "state", "") == "active"
     assert (adding.get(ctx, admin, "node2").state, adding.get(ctx, admin, "node2").percent) == ("done", 100)
 
@@ -135,13 +135,48 @@ def test_a_dead_workers_task_is_taken_over_and_its_late_word_refused(ctx: Contex
     clock.forward(2)
     second = claimed(ctx, "w2")
     assert adding.claim(ctx, "w3", ended=lambda worker: worker == "w1") is None
-    for late in (lambda: adding.progress(ctx, first, "packages", 0.5), lambda: adding.done(ctx, first)):
+    for late in (lambda: adding.progress(ctx, first, "packages", 0.5), lambda: adding.done(ctx, first, "kit 1")):
         with refused("version_conflict"):
             late()
     adding.progress(ctx, second, "packages", 0.5, "installing")
     assert adding.get(ctx, admin, "node2").said == "installing"
     third = adding.claim(ctx, "w3", ended=lambda worker: worker == "w2")
     assert third is not None, "one that is known to have ended is not waited for"
+
+
+def test_a_node_of_another_version_or_with_old_certificates_is_made_anew_one_at_a_time(
+    ctx: Context, admin: Caller, clock: Clock
+) -> None:
+    for number, key in ((2, KEY), (3, OTHER)):
+        added(ctx, admin, f"node{number}", f"root@192.0.2.{number}", key)
+        adding.certified(ctx, f"node{number}", "qemu", f"serial{number}", clock() + 730 * 86400)
+    clock.forward(700)
+    assert renewing.renew(ctx, "kit 1") is None
+    assert renewing.renew(ctx, "kit 2") == "node2"
+    assert renewing.renew(ctx, "kit 2") is None, "one is under way"
+    adding.done(ctx, claimed(ctx), "kit 2")
+    assert renewing.renew(ctx, "kit 2") == "node3"
+    adding.failed(ctx, claimed(ctx), GarageError("ssh_failed", "it is off"))
+    clock.forward(3600)
+    assert renewing.renew(ctx, "kit 3") is None, "what broke one would break the next"
+    clock.forward(86400)
+    assert renewing.renew(ctx, "kit 2") == "node3"
+    adding.done(ctx, claimed(ctx), "kit 2")
+    assert [getattr(node(ctx, name), "state", "") for name in ("node2", "node3")] == ["active", "active"]
+    clock.forward(650 * 86400)
+    assert renewing.renew(ctx, "kit 2") is None
+    clock.forward(25 * 86400)
+    with ctx.db.write() as session:
+        session.get_one(Node, "node2").silent_since = clock()
+    assert renewing.renew(ctx, "kit 2") == "node3"
+
+
+def test_who_is_to_go_is_not_made_anew(ctx: Context, admin: Caller, clock: Clock) -> None:
+    added(ctx, admin)
+    adding.remove(ctx, admin, "node2")
+    adding.failed(ctx, claimed(ctx), GarageError("ssh_failed", "it is off"))
+    clock.forward(3600)
+    assert renewing.renew(ctx, "kit 2") is None
 
 
 def test_removing_waits_for_machines_and_takes_everything_away(ctx: Context, admin: Caller, alice: Caller) -> None:

@@ -46,13 +46,15 @@ def kit() -> Path:
 
 
 class ServersGarage(Garage):
-    """Start with `ServersGarage(lab, image store)`; `self.server` is the one that it runs on."""
+    """Start with `ServersGarage(lab, image store)`; `self.server` is the one that it runs on. `environ`: more of its environment."""
 
-    def __init__(self, lab: Servers, first: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, lab: Servers, first: str, settings: Mapping[str, Any], environ: Mapping[str, str] | None = None
+    ) -> None:
         self.lab, self.server = lab, lab[first]
         self.home = self.server.home
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
-        self.env = self.server.environment()
+        self.env = self.server.environment() | dict(environ or {})
         self._has_images = bool(self.server.run("ls /var/lib/garage/images 2>/dev/null", check=False))
         self.server.run(["useradd", "--system", "--no-create-home", "garage"], check=False)
         self.server.run("install -d -m 711 /var/lib/garage/netd /var/lib/garage/run")

@@ -151,6 +151,19 @@ def test_a_machine_on_it_is_reached_as_any_other(garage: ServersGarage) -> None:
     assert "in_use" in garage.run(["bash", "-c", f"{BIN}/garage -o json node remove node2 --yes 2>&1"], check=False)
 
 
+def test_cut_off_that_is_told_and_afterwards_nothing_has_been_started_twice(garage: ServersGarage) -> None:
+    two, boot = garage.lab["two"], garage.ssh("there", "cat /proc/sys/kernel/random/boot_id")
+    two.cut()
+    garage.wait_state("there", "unreachable", seconds=90)
+    assert garage.show("here")["state"] == "ready"
+    two.cut(on=False)
+    garage.wait_state("there", "ready", seconds=90)
+    _until(lambda: garage.ssh("there", "cat /proc/sys/kernel/random/boot_id", check=False) == boot, garage)
+    lists = [server.run(["virsh", "-q", "list", "--all", "--name"]).split() for server in garage.lab.servers.values()]
+    assert [len(found) for found in lists] == [1, 1]
+    assert not set(lists[0]) & set(lists[1])
+
+
 def test_emptied_while_somebody_is_connected_the_machine_is_who_it_was(garage: ServersGarage) -> None:
     """From node2 to the controller's own server, by libvirt's and QEMU's certificates; the route follows, and the TCP connection lives."""
     before, boot = garage.show("there"), garage.ssh("there", "cat /proc/sys/kernel/random/boot_id")
