@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, settings
 
 from garage.config import Config
 from garage.db import loads
@@ -28,6 +30,11 @@ from tests.postgres import start as start_postgres
 NOON = 1_800_000_000.0
 NODE_TOKEN = "node-token-of-the-tests"
 ALICE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmKSvnJgmSWEX7zVr/vRUgqAkpqKF0pCN0xzEuLBS1b alice@laptop"
+
+SAME = bool(os.environ.get("CI"))
+"""Whether properties are tried with the same examples each time: there a commit is judged by what it changes."""
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=SAME)
+settings.load_profile("busy")  # how long an example takes says something about the server, and nothing about us
 
 RUN = pytest.StashKey[Run]()
 

@@ -7,7 +7,7 @@ import random
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from garage.core import allot
@@ -28,7 +28,6 @@ IN_SITES4 = st.builds(
 IN_SITES6 = st.builds(lambda n: str(ipaddress.IPv6Network(((0xFD << 120) + (n << 80), 48))), st.integers(0, 20))
 
 
-@settings(deadline=None)
 @given(st.lists(BLOCKS4, max_size=30), BLOCKS4)
 def test_overlaps_are_found_as_by_comparing_each(networks: list[str], asked: str) -> None:
     net = ipaddress.ip_network(asked)
@@ -37,7 +36,6 @@ def test_overlaps_are_found_as_by_comparing_each(networks: list[str], asked: str
     assert found is None or (found.overlaps(net) and str(found) in networks)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(IN_SITES4, IN_SITES6), max_size=25), st.integers(0, 2**32))
 def test_no_two_sites_share_an_address_and_who_can_keep_his_does(proposals: list[tuple[str, str]], seed: int) -> None:
     rng = random.Random(seed)
@@ -90,7 +88,6 @@ def test_the_bounds_are_those_that_netd_enforces() -> None:
     assert ((str(allot.SITE4), *allot.BITS4), (str(allot.SITE6), *allot.BITS6)) == RANGES
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_as_numbers_are_private_and_nobodys(seed: int) -> None:
     rng = random.Random(seed)
@@ -134,7 +131,6 @@ def test_link_numbers_only_rise() -> None:
         allot.link_numbers(2_000_000_000, 1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=80))
 def test_of_a_run_of_takes_and_frees_no_link_address_is_held_twice(steps: list[bool]) -> None:
     held: dict[int, allot.LinkAddresses] = {}
@@ -184,7 +180,6 @@ def test_the_range_of_links_is_clear_of_sites() -> None:
         assert caught.value.code == "config"
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_ipv6_range_of_links_lies_in_the_registrys_own(seed: int) -> None:
     drawn = ipaddress.IPv6Network(allot.link_range6("fd31:4:5::/48", random.Random(seed)))
@@ -193,7 +188,6 @@ def test_the_ipv6_range_of_links_lies_in_the_registrys_own(seed: int) -> None:
     assert drawn != ipaddress.IPv6Network("fd31:4:5::/64")
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=60))
 def test_ports_are_the_nodes_own_and_rest_after_use(steps: list[bool]) -> None:
     held: list[int] = []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from garage.core.placement import IMAGE, LACKS, POLICIES, POOL, Ask, Room, judge, place, shortfall, with_machine
@@ -60,7 +60,6 @@ asks = st.builds(
 policies = st.sampled_from(POLICIES)
 
 
-@settings(deadline=None)  # the server may be busy
 @given(fleets, asks, policies, st.integers(1, 12))
 def test_nothing_is_over_committed_and_every_wish_is_kept(fleet: list[Room], ask: Ask, policy: str, count: int) -> None:
     before = {room.name: room for room in fleet}
@@ -89,7 +88,6 @@ def _not_too_much(before: Room, after: Room) -> None:
     assert facts.disk_free_gib >= after.disk_reserve_gib
 
 
-@settings(deadline=None)  # the server may be busy
 @given(fleets, asks, policies, st.integers(1, 12), st.randoms())
 def test_the_order_of_nodes_changes_nothing(
     fleet: list[Room], ask: Ask, policy: str, count: int, rng: random.Random
@@ -99,7 +97,6 @@ def test_the_order_of_nodes_changes_nothing(
     assert place(fleet, ask, policy, count) == place(shuffled, ask, policy, count)
 
 
-@settings(deadline=None)  # the server may be busy
 @given(fleets, asks, policies, st.integers(1, 12))
 def test_several_at_once_go_where_they_would_one_by_one(fleet: list[Room], ask: Ask, policy: str, count: int) -> None:
     together = [decision.chosen.node for decision in place(fleet, ask, policy, count)]
@@ -112,7 +109,6 @@ def test_several_at_once_go_where_they_would_one_by_one(fleet: list[Room], ask: 
     assert together == alone
 
 
-@settings(deadline=None)  # the server may be busy
 @given(rooms, asks, policies)
 def test_what_a_node_lacks_is_true_and_mending_all_of_it_makes_it_fit(room: Room, ask: Ask, policy: str) -> None:
     verdict = judge(room, ask, policy)

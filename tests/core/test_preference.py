@@ -76,7 +76,7 @@ def test_nothing_is_said_before_enough_is_known() -> None:
     assert classes([1.0] * LEAST) == [3]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(RTT_MS), st.integers(0, 2**32))
 def test_a_line_near_a_threshold_does_not_flap(threshold: float, seed: int) -> None:
     """The RTT wanders up to 15 % around it; at most the first guess is corrected."""
@@ -85,7 +85,7 @@ def test_a_line_near_a_threshold_does_not_flap(threshold: float, seed: int) -> N
     assert len(set(found)) == 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(RTT_MS), st.floats(0.5, 0.99), st.floats(1.01, 2.0), st.integers(1, 90))
 def test_a_line_that_swings_across_a_threshold_changes_class_once_per_swing_at_most(
     threshold: float, low: float, high: float, period: int
@@ -98,7 +98,7 @@ def test_a_line_that_swings_across_a_threshold_changes_class_once_per_swing_at_m
         assert changes <= 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(LOSS), st.integers(0, 2**32))
 def test_loss_as_large_as_a_threshold_moves_the_class_rarely(loss: float, seed: int) -> None:
     """Losses are drawn, for an hour at one probe per second: hardly ever more often than once in a window."""
@@ -149,7 +149,6 @@ def test_jitter_is_that_of_rfc_3550() -> None:
     assert window.jitter == pytest.approx(1 + 15 / 16)
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e6)), max_size=400))
 def test_what_is_measured_stays_within_what_was_heard(samples: list[float | None]) -> None:
     window = Window()
@@ -165,7 +164,6 @@ def test_what_is_measured_stays_within_what_was_heard(samples: list[float | None
         assert known.jitter_ms >= 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e4)), max_size=120), st.sampled_from([0, 1, 2, 3]))
 def test_a_grade_is_always_one_of_four_and_better_only_after_a_while(samples: list[float | None], start: int) -> None:
     found = [start, *classes(samples, Grade(start))]  # type: ignore[arg-type]

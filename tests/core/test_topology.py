@@ -122,7 +122,6 @@ SITES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(SITES, st.randoms(use_true_random=False))
 def test_any_sites_end_in_a_plan_within_limits_that_changes_no_more(sites: list[Site], rng: random.Random) -> None:
     measured = {pair: rng.uniform(1, 100) for pair in combinations([s.name for s in sites], 2) if rng.random() < 0.3}
@@ -133,7 +132,6 @@ def test_any_sites_end_in_a_plan_within_limits_that_changes_no_more(sites: list[
     assert [link.ends for link in last.links] == [link.ends for link in links]
 
 
-@settings(deadline=None)
 @given(SITES, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(sites: list[Site], rng: random.Random) -> None:
     measured = {pair: rng.uniform(1, 100) for pair in combinations([s.name for s in sites], 2) if rng.random() < 0.3}
@@ -144,7 +142,6 @@ def test_the_order_of_the_input_does_not_matter(sites: list[Site], rng: random.R
     assert plan(*shuffled, turned, SMALL) == straight
 
 
-@settings(deadline=None)
 @given(SITES)
 def test_with_room_for_all_that_can_hang_together_does(sites: list[Site]) -> None:
     """And no site holds two parts together, unless the ways of the lines force it to."""
@@ -155,7 +152,6 @@ def test_with_room_for_all_that_can_hang_together_does(sites: list[Site]) -> Non
     assert cut_vertices(had) == cut_vertices(could)
 
 
-@settings(deadline=None)
 @given(SITES, st.randoms(use_true_random=False))
 def test_from_any_links_steps_lead_to_an_end(sites: list[Site], rng: random.Random) -> None:
     """Also from ones that no plan made, too many, impossible, of nodes that are gone, some of them down."""
@@ -270,7 +266,7 @@ def test_growing_from_one_site_to_sixty_changes_few_at_a_time() -> None:
     assert not any(link.reason == "mesh" for link in links)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32), st.sampled_from([24, 40, 80, 160]))
 def test_beyond_the_mesh_a_join_changes_ten_others_at_most_in_all(seed: int, count: int) -> None:
     everyone = many(count + 3, seed=seed)
@@ -282,7 +278,7 @@ def test_beyond_the_mesh_a_join_changes_ten_others_at_most_in_all(seed: int, cou
         assert len(set.union(*(others(sites, before, step) for step in steps))) <= 10
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32), st.integers(12, 60))
 def test_a_site_that_leaves_is_dropped_at_once_and_others_are_spared(seed: int, count: int) -> None:
     rng = random.Random(seed)
@@ -379,7 +375,6 @@ def test_two_sites_of_one_name_are_an_error() -> None:
         plan([site("a"), site("a")], [])
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.randoms(use_true_random=False))
 def test_cut_vertices_are_those_whose_loss_tears_a_part(count: int, rng: random.Random) -> None:
     """The oracle: take each vertex out and count."""
