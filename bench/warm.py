@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import statistics
@@ -39,7 +40,7 @@ def warm_to_ssh() -> Figure:
         with fixed(api, SIZE, POOL):
             ours = [_take(place, api) for _ in range(TAKES)]
     value, median = statistics.median(ours), statistics.median(theirs)
-    p95 = sorted(ours)[max(0, round(0.95 * len(ours)) - 1)]
+    p95 = sorted(ours)[math.ceil(0.95 * len(ours)) - 1]
     listed = ", ".join(f"{one:.2f}" for one in ours)
     note = f"p95 {p95:.2f} s; ours {listed}; baseline {', '.join(f'{one:.1f}' for one in theirs)}; load {os.getloadavg()[0]:.1f}"
     return Figure("machine.warm_to_ssh", value, "s", TAKES, note, NAME, median, median / value)

@@ -62,12 +62,16 @@ def is_cut(folder: Path, who: str) -> bool:
     return False
 
 
-def clean(folder: Path) -> None:
-    """Remove what dead workers left. One whose file goes between its making and its locking is judged by its beat alone."""
+def clean(folder: Path) -> frozenset[Path]:
+    """Remove what dead workers left, and return it: it is the proof of their death. One whose file goes between its making and its locking
+    will be called dead while it lives, and begins anew."""
+    removed = []
     for path in folder.glob("*.lock") if folder.exists() else ():
         with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
+            removed.append(path)
+    return frozenset(removed)
 
 
 def _path(folder: Path, who: str) -> Path:
@@ -83,6 +87,8 @@ class Pulse:
         self._server = server_name()
         self._seen: dict[str, tuple[int, float]] = {}
         self._line: LifeLine | None = None
+        self._cut: frozenset[Path] = frozenset()
+        """Lock files of dead workers that are removed."""
         self.id = ""
         """Another one after the others have given this worker up; "" before the first turn."""
         self.live: dict[str, str] = {}
@@ -113,7 +119,7 @@ class Pulse:
             self._quit()
 
     def _join(self, now: float) -> None:
-        clean(self._folder)
+        self._cut |= clean(self._folder)
         who = f"{self._server}/{os.getpid()}/{self._ctx.rng.getrandbits(32):08x}"
         self._line = LifeLine(self._folder, who)
         try:
@@ -145,7 +151,9 @@ class Pulse:
     def _is_dead(self, mate: Mate, now: float) -> bool:
         if now - self._seen[mate.id][1] >= DEAD:
             return True
-        return mate.server == self._server and is_cut(self._folder, mate.id)
+        if mate.server != self._server:
+            return False
+        return _path(self._folder, mate.id) in self._cut or is_cut(self._folder, mate.id)
 
 
 class Heart:
