@@ -18,6 +18,7 @@ import click
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from garage import config as configuration
+from garage import tracing
 from garage.config import POLICIES, Config
 from garage.db.migrate import migrate
 from garage.db.session import Database
@@ -59,7 +60,10 @@ def make_web(ctx: Context) -> Any:
 @click.group()
 def main() -> None:
     """Run and administer the garage's own processes. People use `garage`."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(tracing.Stamp())
+    shape = "%(asctime)s %(levelname)s %(name)s %(request)s%(message)s"
+    logging.basicConfig(level=logging.INFO, handlers=[handler], format=shape)
 
 
 @main.command("init")

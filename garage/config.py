@@ -59,6 +59,10 @@ class Config:
     lease_grace_hours: float = 72.0
     boot_timeout: float = 300.0
     stop_timeout: float = 60.0
+    rate_caller: int = 3000
+    """Requests per minute to the API with one token, or in one session; 0: as many as one likes."""
+    rate_address: int = 6000
+    """The same from one address (an IPv6 /64), but the server's own."""
     quota: Mapping[str, int] = field(
         default_factory=lambda: {"machines": 5, "vcpus": 10, "memory_mib": 16384, "disk_gib": 200}
     )

@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
     "forbidden": Kind(403, 5, N_("Not allowed")),
     "csrf": Kind(403, 5, N_("This page is too old")),
     "too_many_attempts": Kind(429, 6, N_("Too many attempts")),
+    "too_many_requests": Kind(429, 6, N_("Too many requests")),
     "link_expired": Kind(410, 3, N_("This link is no longer valid")),
     "token_unknown": Kind(403, 5, N_("This invitation is not known")),
     "token_used": Kind(410, 3, N_("This invitation was used already")),
@@ -89,6 +90,8 @@ class GarageError(Exception):
         self.hint = hint
         self.pointer = pointer
         self.params = params
+        self.others: tuple[GarageError, ...] = ()
+        """What else is wrong with the same request."""
 
     @property
     def kind(self) -> Kind:

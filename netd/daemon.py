@@ -117,7 +117,9 @@ class Daemon:
 
     def _take(self, sealed: bytes) -> None:
         try:
+            asked = self._controller.asked_by()
             self.node.take(sealed)
+            log.info("version %s in force%s", self.node.version, f" for the requests {asked}" if asked else "")
             self._refusal = None
         except SpecError as error:
             log.warning("spec refused: %s: %s", error.code, error.text)

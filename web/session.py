@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 from urllib.parse import urlsplit
 
 from flask import Response, current_app, g, request
 
+from garage import tracing
 from garage.errors import N_, GarageError
 from garage.services import accounts
 from garage.services.context import Caller, Context
@@ -29,7 +30,7 @@ class Visitor:
 
 
 def ctx() -> Context:
-    return cast(Context, current_app.extensions["garage_web"])
+    return replace(cast(Context, current_app.extensions["garage_web"]), request=tracing.current())
 
 
 def visitor() -> Visitor | None:

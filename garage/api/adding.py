@@ -11,10 +11,10 @@ from flask import Response, current_app, make_response
 from pydantic import BaseModel, Field
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, items, locale, mutate
+from garage.api.base import answer, blueprint, caller, context, locale, mutate, page
 from garage.core.ssh_target import key_fingerprint, parse_host_key, parse_target
 from garage.errors import N_, GarageError
-from garage.services import adding, nodes
+from garage.services import adding, directory, nodes
 from garage.services.adding import TaskView
 from garage.services.rights import require_admin
 
@@ -148,9 +148,9 @@ def let_controller_in(body: LetInIn) -> Response:
 
 
 @api.get("/nodes", responses={200: s.NodeList})
-def list_nodes() -> dict[str, Any]:
-    """Nodes with what is free on them."""
-    return items(s.NodeOut, nodes.listing(context(), caller()))
+def list_nodes(query: s.NameQuery) -> dict[str, Any]:
+    """Nodes with what is free on them, by name."""
+    return page(s.NodeOut, directory.known_nodes(context(), caller(), **query.model_dump()))
 
 
 @api.post("/nodes", responses={202: NodeTaskOut})

@@ -16,6 +16,7 @@ from garage.api import (
     adding,
     adoption,
     asyncdoc,
+    conditional,
     drains,
     info,
     machines,
@@ -70,6 +71,7 @@ def make_flask(
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _broken)
     app.before_request(check_query)
+    app.after_request(conditional.stamp)
     _plain_routes(app)
     return app
 

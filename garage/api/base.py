@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, current_app, g, jsonify, make_response, request
@@ -12,15 +13,20 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, ValidationError
 
+from garage import tracing
+from garage.api import conditional
 from garage.api.problem import LOCALES
 from garage.api.schemas import Problem
 from garage.errors import N_, GarageError
 from garage.services import accounts, idempotency
 from garage.services.context import Caller, Context
+from garage.services.views import Page
 
 MAX_BODY = 256 * 1024
 """Bytes of a request's body; user-data is the largest thing that travels in one."""
 COOKIES = ("__Host-garage", "garage")
+MAX_COMPLAINTS = 20
+"""Fields that one refusal names."""
 
 
 def blueprint(name: str, tag: str, prefix: str = "") -> APIBlueprint:
@@ -36,8 +42,9 @@ def blueprint(name: str, tag: str, prefix: str = "") -> APIBlueprint:
 
 
 def context() -> Context:
-    ctx: Context = current_app.extensions["garage"]
-    return ctx
+    """This request's: inside a mutation's transaction the one that joins it."""
+    ctx: Context = g.get("joined") or current_app.extensions["garage"]
+    return replace(ctx, request=tracing.current())
 
 
 def locale() -> str:
@@ -75,16 +82,25 @@ def items(model: type[BaseModel], values: list[Any]) -> dict[str, Any]:
     return {"items": [answer(model, value) for value in values]}
 
 
+def page(model: type[BaseModel], found: Page[Any]) -> dict[str, Any]:
+    return items(model, found.items) | {"cursor": found.cursor}
+
+
 def mutate(status: int, act: Callable[[Context], Any]) -> Response:
-    """Run a mutation; with an Idempotency-Key header exactly once, its first answer given again."""
+    """Run a mutation; with an Idempotency-Key header exactly once, its first answer given again; with If-Match only on what was read."""
     key = request.headers.get("Idempotency-Key")
+
+    def run(ctx: Context) -> idempotency.Answer:
+        conditional.check(ctx)
+        return idempotency.Answer(status, act(ctx))
+
     if key is None:
-        return _respond(idempotency.Answer(status, act(context())))
+        return _respond(idempotency.together(context(), run) if request.if_match else run(context()))
     who = caller()
     digest = hashlib.sha256(
         b"\n".join((request.method.encode(), request.path.encode(), request.get_data()))
     ).hexdigest()
-    return _respond(idempotency.once(context(), who, key, digest, lambda ctx: idempotency.Answer(status, act(ctx))))
+    return _respond(idempotency.once(context(), who, key, digest, run))
 
 
 def _respond(given: idempotency.Answer) -> Response:
@@ -116,14 +132,20 @@ def unknown_field(name: str) -> GarageError:
 
 
 def invalid(error: ValidationError) -> Response:
-    """Turn pydantic's first complaint into our `invalid_field` with a JSON pointer (RFC 6901)."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    if not first["loc"]:
+    """Turn pydantic's complaints into our `invalid_field`: told is the first, each has its JSON pointer (RFC 6901)."""
+    found = error.errors(include_url=False, include_input=False)[:MAX_COMPLAINTS]
+    if not all(each["loc"] for each in found):
         raise GarageError(
             "malformed_request", N_("the body must be a JSON object"), hint=N_("send Content-Type: application/json")
         )
-    bound = _shown(next((value for name, value in first.get("ctx", {}).items() if name in _BOUNDS), ""))
-    raise _complaint(first["type"], first["loc"], reason=first["msg"][:200], limit=bound, allowed=bound)
+    first, *others = (_told(dict(each)) for each in found)
+    first.others = tuple(others)
+    raise first
+
+
+def _told(found: dict[str, Any]) -> GarageError:
+    bound = _shown(next((value for name, value in found.get("ctx", {}).items() if name in _BOUNDS), ""))
+    return _complaint(found["type"], found["loc"], reason=found["msg"][:200], limit=bound, allowed=bound)
 
 
 def _complaint(kind: str, place: Iterable[str | int], **params: str) -> GarageError:

@@ -11,6 +11,7 @@ from garage.api.base import answer, blueprint, caller, context, locale, mutate
 from garage.errors import GarageError
 from garage.services import machines
 from garage.services.context import Caller, Context
+from garage.services.filtering import Filter
 from garage.services.views import MachineView
 
 api = blueprint("machines", "machines", "/machines")
@@ -32,16 +33,9 @@ def _without_error(view: MachineView) -> dict[str, Any]:
 
 @api.get("", responses={200: s.MachineList})
 def list_machines(query: s.MachineQuery) -> dict[str, Any]:
-    """List machines, newest first."""
-    page = machines.listing(
-        context(),
-        caller(),
-        project=query.project,
-        state=query.state,
-        search=query.search,
-        cursor=query.cursor,
-        limit=query.limit,
-    )
+    """Your machines (an admin's: all), filtered, in an order, a page at a time."""
+    wanted = Filter(**query.model_dump(include=set(Filter.__dataclass_fields__)))
+    page = machines.listing(context(), caller(), wanted, sort=query.sort, cursor=query.cursor, limit=query.limit)
     return {"items": [shown(view) for view in page.items], "cursor": page.cursor}
 
 

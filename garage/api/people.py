@@ -7,8 +7,8 @@ from typing import Any
 from flask import Response, jsonify, make_response, request
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, items, mutate
-from garage.services import accounts, keys, projects
+from garage.api.base import answer, blueprint, caller, context, items, mutate, page
+from garage.services import accounts, directory, keys, projects
 from garage.services.context import Context
 
 api = blueprint("people", "people")
@@ -79,9 +79,9 @@ def delete_token(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: AR
 
 
 @api.get("/users", responses={200: s.UserList})
-def list_users() -> dict[str, Any]:
-    """All users (admin)."""
-    return items(s.UserOut, accounts.list_users(context(), caller()))
+def list_users(query: s.NameQuery) -> dict[str, Any]:
+    """All users, by name (admin)."""
+    return page(s.UserOut, directory.users(context(), caller(), **query.model_dump()))
 
 
 @api.post("/users", responses={201: s.UserCreated})
@@ -118,9 +118,9 @@ def enable_user(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG
 
 
 @api.get("/projects", responses={200: s.ProjectList})
-def list_projects() -> dict[str, Any]:
-    """Your projects with what they use of their quotas."""
-    return items(s.ProjectOut, projects.listing(context(), caller()))
+def list_projects(query: s.NameQuery) -> dict[str, Any]:
+    """Your projects with what they use of their quotas, by name."""
+    return page(s.ProjectOut, directory.open_projects(context(), caller(), **query.model_dump()))
 
 
 @api.post("/projects", responses={201: s.ProjectOut})

@@ -28,10 +28,13 @@ def problem(
     if hint:
         body["hint"] = hint
     if error.pointer:
-        body["errors"] = [{"pointer": error.pointer, "detail": detail}]
+        told = (error, *(other for other in error.others if other.pointer))
+        body["errors"] = [{"pointer": each.pointer, "detail": translate(each, locale)[1]} for each in told]
     headers = {"Content-Type": "application/problem+json", "Content-Language": locale, "Cache-Control": "no-store"}
     if error.code == "too_many_attempts":
         headers["Retry-After"] = str(60 * int(error.params.get("minutes", 1)))
+    if error.code == "too_many_requests":
+        headers["Retry-After"] = str(int(error.params.get("seconds", 1)))
     if error.kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="garage"'
     return body, error.kind.status, headers

@@ -53,6 +53,9 @@ def _digits(given: Any) -> Any:
     return given
 
 
+NameOf = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Order = Literal["newest", "name", "state", "lease"]
+"""`services.sorting.ORDERS`."""
 Digits = Annotated[int, BeforeValidator(_digits)]
 
 
@@ -82,9 +85,12 @@ class NoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class PageQuery(NoQuery):
-    limit: Digits = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, max_length=40, pattern=r"^[0-9a-f]+$")
+class NameQuery(NoQuery):
+    """Of lists by name."""
+
+    limit: Digits = Field(200, ge=1, le=500)
+    cursor: NameOf | None = Field(None, description="What the page before gave.")
+    search: str = Field("", max_length=64, description="Part of a name.")
 
 
 class AuditQuery(NoQuery):
@@ -92,10 +98,21 @@ class AuditQuery(NoQuery):
     cursor: str | None = Field(None, max_length=18, pattern=r"^[0-9]+$")
 
 
-class MachineQuery(PageQuery):
+class MachineQuery(NoQuery):
+    limit: Digits = Field(50, ge=1, le=200)
+    cursor: str | None = Field(
+        None, max_length=80, pattern=r"^[0-9a-zA-Z.~+-]+$", description="What the page before gave."
+    )
+    sort: Order = Field(
+        "newest", description="By name, by state, or the lease that ends first; the newest first otherwise."
+    )
     project: str | None = Field(None, max_length=64)
     state: State | None = None
-    search: str = Field("", max_length=64)
+    node: NameOf | None = None
+    image: NameOf | None = None
+    size: NameOf | None = None
+    owner: NameOf | None = Field(None, description="Who made it.")
+    search: str = Field("", max_length=64, description="Part of a name, or the beginning of an address.")
 
 
 class MutationHeader(BaseModel):
@@ -104,6 +121,12 @@ class MutationHeader(BaseModel):
         alias="Idempotency-Key",
         max_length=MAX_KEY,
         description="Repeating a request with the same key gives the first answer again.",
+    )
+    if_match: str | None = Field(
+        None,
+        alias="If-Match",
+        max_length=400,
+        description="The ETag of what is changed, as a GET gave it: 412 `version_conflict` where it is another one by now.",
     )
 
 
@@ -405,10 +428,12 @@ class TokenList(BaseModel):
 
 class UserList(BaseModel):
     items: list[UserOut]
+    cursor: str | None = None
 
 
 class ProjectList(BaseModel):
     items: list[ProjectOut]
+    cursor: str | None = None
 
 
 class SizeList(BaseModel):
@@ -421,6 +446,7 @@ class ImageList(BaseModel):
 
 class NodeList(BaseModel):
     items: list[NodeOut]
+    cursor: str | None = None
 
 
 class FieldError(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -22,6 +23,8 @@ LONG = httpx.Timeout(900.0, connect=10.0)
 """For what the server thinks about before it answers."""
 QUIET_SECONDS = 40.0
 """Silence after which an event stream counts as lost; the server says something every 15 s."""
+PATIENCE, LONGEST_WAIT = 5, 10
+"""How often, and for how many seconds at most, one waits who has sent too many requests."""
 PAGE = 200
 
 
@@ -140,13 +143,19 @@ class Api:
         return response
 
     def _once_more(self, method: str, path: str, **given: Any) -> httpx.Response:
-        """A lost connection is tried again once: the same key makes the same mutation happen only once."""
+        """A lost connection is tried again once: the same key makes the same mutation happen only once. Who was too quick waits."""
         try:
-            return self._http.request(method, path, **given)
+            response = self._http.request(method, path, **given)
         except httpx.TransportError as error:
             if _certificate_error(error):
                 raise
-            return self._http.request(method, path, **given)
+            response = self._http.request(method, path, **given)
+        for _ in range(PATIENCE):
+            if (seconds := _wait(response)) is None:
+                break
+            time.sleep(seconds)
+            response = self._http.request(method, path, **given)
+        return response
 
     def _away(self, error: httpx.TransportError) -> ClientError:
         url = self.profile.url
@@ -157,6 +166,14 @@ class Api:
             )
         hint = "check the address, and that the server runs"
         return local_error("unavailable", "{url} does not answer: {reason}", hint=hint, url=url, reason=str(error))
+
+
+def _wait(response: httpx.Response) -> float | None:
+    """Seconds until a request that came too soon may come again; None where it was not that, or where one would wait for long."""
+    after = response.headers.get("Retry-After", "")
+    if response.status_code != 429 or not after.isdigit() or int(after) > LONGEST_WAIT:
+        return None
+    return float(after)
 
 
 def _certificate_error(error: BaseException | None) -> bool:

@@ -82,6 +82,8 @@ class Wanted:
     """Out of a pool: it gets its identity while it runs, instead of a boot."""
     move: Move | None = None
     """It is on its way to another node."""
+    request: str = ""
+    """The id of the request that it goes back to, for logs."""
 
 
 @dataclass(frozen=True, slots=True)

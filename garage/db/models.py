@@ -310,6 +310,8 @@ class Machine(Base):
     created_at: Mapped[float]
     ready_at: Mapped[float | None]
     """When its SSH first answered."""
+    request: Mapped[str] = mapped_column(String(64), default="")
+    """The id of the request that last changed what its owner wants, for logs."""
     project: Mapped[Project] = relationship(lazy="raise")
     image: Mapped[Image] = relationship(lazy="raise")
 

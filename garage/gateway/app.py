@@ -14,8 +14,10 @@ from garage.api.problem import in_english
 from garage.gateway import backups, console, downloads, events, nodes, overlay, problems, ssh
 from garage.gateway.access import AccessLog
 from garage.gateway.hub import Hub
+from garage.gateway.limits import RateLimits
 from garage.gateway.overlay_news import OverlayNews
 from garage.gateway.parts import Dial, Parts
+from garage.gateway.tracing import RequestIds
 from garage.gateway.wsgi import Threaded
 from garage.services.context import Context
 from garage.shell.dial import dial_ssh
@@ -55,7 +57,7 @@ def make_asgi(ctx: Context, flask_app: Any, *, dial: Dial = dial_ssh) -> Starlet
 
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(AccessLog)],
+        middleware=[Middleware(RequestIds), Middleware(AccessLog), Middleware(RateLimits, ctx.config)],
         exception_handlers=problems.HANDLERS,
         lifespan=lifespan,
     )

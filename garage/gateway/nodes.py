@@ -32,7 +32,9 @@ async def spec(request: Request) -> Response:
             sealed = await run_in_threadpool(nodes.sealed_spec, held.ctx, name, after)
     if sealed is None:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return Response(sealed, media_type="application/json", headers={"Cache-Control": "no-store"})
+    asked = await run_in_threadpool(nodes.asked_by, held.ctx, name, after)
+    headers = {"Cache-Control": "no-store", **({"Garage-Requests": ", ".join(asked)} if asked else {})}
+    return Response(sealed, media_type="application/json", headers=headers)
 
 
 async def report(request: Request) -> Response:

@@ -39,6 +39,8 @@ class Context:
     """`random.SystemRandom()` outside of tests."""
     vault: Vault
     controller_key: Ed25519PrivateKey
+    request: str = ""
+    """The id of the request that this is done for (`garage.tracing`); empty where nobody asked."""
 
     def new_id(self) -> str:
         return make_id(self.clock(), self.rng.getrandbits(32))

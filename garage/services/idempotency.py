@@ -45,6 +45,12 @@ class _Joined(Database):
         self._session.flush()
 
 
+def together(ctx: Context, act: Callable[[Context], Answer]) -> Answer:
+    """Run `act` with a context whose transactions are all this one: what it checks is what it changes."""
+    with ctx.db.write() as session:
+        return act(replace(ctx, db=_Joined(ctx.db, session)))
+
+
 def once(ctx: Context, caller: Caller, key: str, request_hash: str, act: Callable[[Context], Answer]) -> Answer:
     """Run `act` with a context that joins this transaction, or give its first answer again.
 

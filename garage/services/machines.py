@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from garage.core import labels, late, names, sshkeys
@@ -22,7 +22,8 @@ from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
 from garage.services import addresses, adopting, capacity, keys, own_site, placing, pools
 from garage.services.context import Caller, Context, audit, audit_each, publish_machine
-from garage.services.rights import machine_for, project_for, visible
+from garage.services.filtering import ALL, Filter, chosen
+from garage.services.rights import machine_for, project_for
 from garage.services.sorting import cursor_after, ordered
 from garage.services.specs import raise_specs
 from garage.services.transitions import fire, fire_each
@@ -182,26 +183,15 @@ def _new(
 def listing(
     ctx: Context,
     caller: Caller,
+    wanted: Filter = ALL,
     *,
-    project: str | None = None,
-    state: str | None = None,
-    search: str = "",
     sort: str = "newest",
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[MachineView]:
-    """The caller's machines, newest first or in another of `sorting.ORDERS`; `search` is part of a name."""
+    """The caller's machines, newest first or in another of `sorting.ORDERS`."""
     with ctx.db.read() as session:
-        query = (
-            select(Machine)
-            .options(joinedload(Machine.project), joinedload(Machine.image))
-            .where(visible(caller, Machine.project_id), Machine.project_id.is_not(None))
-        )
-        query = query.where(Machine.state == state if state else Machine.state != State.GONE.value)
-        if project:
-            query = query.where(Machine.project_id == project_for(session, caller, project).id)
-        if search:
-            query = query.where(Machine.name.contains(search, autoescape=True))
+        query = chosen(session, caller, wanted).options(selectinload(Machine.project), selectinload(Machine.image))
         rows = list(session.scalars(ordered(query, sort, cursor).limit(limit + 1)))
         more = cursor_after(rows[limit - 1], sort) if len(rows) > limit else None
         return Page(_views(session, ctx, rows[:limit]), more)

@@ -23,6 +23,7 @@ from garage.services.views import CopyView, NodeView
 from netd import wire
 
 SILENT = "silent"
+REQUESTS_TOLD = 8
 FORGED = 1 << 30
 """A version that no node has come to honestly; it must leave room to go on (the column has 31 bits)."""
 
@@ -41,6 +42,13 @@ def sealed_spec(ctx: Context, node: str, after: int) -> bytes | None:
         if row.spec_version <= after or adopting.waits(session, node):
             return None
         return wire.seal(build_spec(session, ctx, row), ctx.controller_key)
+
+
+def asked_by(ctx: Context, node: str, after: int) -> list[str]:
+    """The ids of the requests to which machines go back whose place came after version `after`; a few of them, for the node's log."""
+    query = select(Machine.request).where(Machine.node == node, Machine.spec_version > after, Machine.request != "")
+    with ctx.db.read() as session:
+        return list(session.scalars(query.distinct().order_by(Machine.request).limit(REQUESTS_TOLD)))
 
 
 def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:

@@ -22,14 +22,14 @@ def listing(ctx: Context, caller: Caller) -> list[ProjectView]:
     with ctx.db.read() as session:
         rows = session.scalars(select(Project).where(visible(caller, Project.id), is_open()).order_by(Project.name))
         return sorted(
-            (_view(session, caller, project) for project in rows),
+            (project_view(session, caller, project) for project in rows),
             key=lambda view: (view.name != caller.name, view.name),
         )
 
 
 def get(ctx: Context, caller: Caller, ref: str) -> ProjectView:
     with ctx.db.read() as session:
-        return _view(session, caller, project_for(session, caller, ref))
+        return project_view(session, caller, project_for(session, caller, ref))
 
 
 def create(ctx: Context, caller: Caller, name: str) -> ProjectView:
@@ -52,7 +52,7 @@ def create(ctx: Context, caller: Caller, name: str) -> ProjectView:
         session.add(Membership(project_id=project.id, user_id=caller.user_id, role="owner"))
         session.flush()
         audit(session, ctx, caller.name, "project.create", name, project_id=project.id)
-        return _view(session, caller, project)
+        return project_view(session, caller, project)
 
 
 MAX_OWNED = 5
@@ -98,7 +98,7 @@ def set_member(ctx: Context, caller: Caller, ref: str, user_name: str, role: str
         else:
             membership.role = role
         _changed(session, ctx, caller, project, "project.member", user, role=role)
-        return _view(session, caller, project)
+        return project_view(session, caller, project)
 
 
 def remove_member(ctx: Context, caller: Caller, ref: str, user_name: str) -> ProjectView:
@@ -116,7 +116,7 @@ def remove_member(ctx: Context, caller: Caller, ref: str, user_name: str) -> Pro
             raise GarageError("not_found", text, hint=hint, user=user.name, project=project.name)
         session.delete(membership)
         _changed(session, ctx, caller, project, "project.member_removed", user)
-        return _view(session, caller, project)
+        return project_view(session, caller, project)
 
 
 def _changed(
@@ -153,7 +153,7 @@ def set_quota(ctx: Context, caller: Caller, ref: str, quota: dict[str, int]) -> 
                 )
             setattr(project, f"quota_{key}", value)
         audit(session, ctx, caller.name, "project.quota", project.name, project_id=project.id, **quota)
-        return _view(session, caller, project)
+        return project_view(session, caller, project)
 
 
 def delete(ctx: Context, caller: Caller, ref: str) -> None:
@@ -197,7 +197,7 @@ def _user(session: Session, name: str, *, disabled_too: bool = False) -> User:
     )
 
 
-def _view(session: Session, caller: Caller, project: Project) -> ProjectView:
+def project_view(session: Session, caller: Caller, project: Project) -> ProjectView:
     rows = session.execute(
         select(User.name, Membership.role, User.id)
         .join(Membership, Membership.user_id == User.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import Select, tuple_
@@ -17,13 +18,12 @@ COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
 }
 """Beside "newest", which needs no column: ids grow with time."""
 ORDERS = ("newest", *COLUMNS)
+_SHAPES = {order: re.compile(r"[0-9a-f]{1,20}" if order == "newest" else r"[^~]*~[0-9a-f]{1,20}") for order in ORDERS}
 
 
 def ordered(query: Select[Machine], order: str, cursor: str | None) -> Select[Machine]:
     """`query` in `order`, going on behind `cursor`; an equal value is decided by the id. Raises `invalid_field`."""
-    if order == "newest":
-        return (query.where(Machine.id < cursor) if cursor else query).order_by(Machine.id.desc())
-    if order not in COLUMNS:
+    if order not in ORDERS:
         raise GarageError(
             "invalid_field",
             N_("there is no order {order}"),
@@ -32,6 +32,10 @@ def ordered(query: Select[Machine], order: str, cursor: str | None) -> Select[Ma
             order=order[:32],
             have=", ".join(ORDERS),
         )
+    if cursor and not _SHAPES[order].fullmatch(cursor):
+        raise _no_cursor()
+    if order == "newest":
+        return (query.where(Machine.id < cursor) if cursor else query).order_by(Machine.id.desc())
     column = COLUMNS[order]
     if cursor:
         value, _, last_id = cursor.rpartition("~")
@@ -45,9 +49,12 @@ def _value(order: str, text: str) -> str | float:
     try:
         return float.fromhex(text)
     except (ValueError, OverflowError):
-        raise GarageError(
-            "invalid_field", N_("this is no cursor of this list"), hint=N_("begin at its first page"), pointer="/cursor"
-        ) from None
+        raise _no_cursor() from None
+
+
+def _no_cursor() -> GarageError:
+    hint = N_("begin at its first page")
+    return GarageError("invalid_field", N_("this is no cursor of this list"), hint=hint, pointer="/cursor")
 
 
 def cursor_after(machine: Machine, order: str) -> str:

@@ -30,6 +30,8 @@ def fire_each(session: Session, ctx: Context, machines: Sequence[Machine], event
 
 def _move(ctx: Context, machine: Machine, event: Event, *, step: str = "", error: GarageError | None = None) -> State:
     state = after(State(machine.state), event, name=machine.name)
+    if ctx.request:
+        machine.request = ctx.request
     machine.state, machine.state_since, machine.step = state.value, ctx.clock(), step
     machine.error = error.as_dict() if error else (machine.error if state is State.FAILED else None)
     if state is not State.FAILED:

@@ -193,6 +193,7 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
         warm=machine.warm,
         taken=machine.taken,
         ran=machine.ready_at is not None,
+        request=machine.request,
         move=move,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from garage import tracing
 from garage.core.plan import Change, Wanted
 from garage.core.states import State
 from garage.errors import GarageError
@@ -28,6 +29,10 @@ class Carrier:
         self._tools, self._hold, self._lookout, self._tell = tools, hold, lookout, tell
 
     def carry_out(self, machine: Wanted, changes: list[Change]) -> None:
+        with tracing.of(machine.request):
+            self._carry_out(machine, changes)
+
+    def _carry_out(self, machine: Wanted, changes: list[Change]) -> None:
         error: GarageError | None = None
         try:
             apply(self._tools, self._hold, machine, changes)

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 from zlib import crc32
 
+from garage import tracing
 from garage.config import Config
 from garage.core import moves, names
 from garage.core import plan as p
@@ -390,7 +391,8 @@ class NodeLoop:
         if not makes_way and (retry := self._retry.get(machine.id)) and retry.at > self._monotonic():
             return retry.at - self._monotonic()
         self._busy.add(machine.id)
-        log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))
+        with tracing.of(machine.request):
+            log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))
         self._run_effect(lambda: self._carrier.carry_out(machine, effects))
         return FULL_LOOK
 

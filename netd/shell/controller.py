@@ -23,6 +23,10 @@ class Controller:
         )
         return body if status == 200 else None
 
+    def asked_by(self) -> str:
+        """Ids of the requests that the spec fetched last goes back to, for the log."""
+        return self._connection.requests[:600]
+
     def report(self, report: Report) -> None:
         self._connection.ask("POST", "/node/v1/report", msgspec.json.encode(report), 10, self._token)
 

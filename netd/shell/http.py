@@ -45,6 +45,8 @@ class Connection:
         self._connection: http.client.HTTPConnection | None = None
         self.date = ""
         """The Date of the last answer (RFC 9110, section 6.6.1)."""
+        self.requests = ""
+        """Ids of requests of people that the last answer goes back to."""
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
             raise NetdError(code, f"{url[:200]} is no address", hint="write https://HOST:PORT")
         if self._url.scheme == "http" and self._url.hostname not in LOOPBACK:
@@ -69,6 +71,7 @@ class Connection:
             answer = connection.getresponse()
             data = answer.read(MAX_SPEC_BYTES + 1)
             self.date = answer.getheader("Date", "")
+            self.requests = answer.getheader("Garage-Requests", "")
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise NetdError(self._code, f"{self._url.netloc}: {error or type(error).__name__}") from None

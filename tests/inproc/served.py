@@ -49,15 +49,15 @@ class Served:
 
 
 @contextmanager
-def serving(ctx: Context, *, ssh_port: int = 22, listen: str = "127.0.0.1:0") -> Iterator[Served]:
-    """Serve the whole app; machines' port 22 is `ssh_port` of the same address."""
+def serving(ctx: Context, *, ssh_port: int = 22, listen: str = "127.0.0.1:0", flask: Any = None) -> Iterator[Served]:
+    """Serve the whole app (with pages, if `flask` has them); machines' port 22 is `ssh_port` of the same address."""
     dialled: list[str] = []
 
     async def dial(ipv4: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         dialled.append(ipv4)
         return await dial_ssh(ipv4, port=ssh_port)
 
-    app = make_asgi(ctx, make_flask(ctx), dial=dial)
+    app = make_asgi(ctx, flask or make_flask(ctx), dial=dial)
     server = make_server(app, replace(ctx.config, listen=listen))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -13,6 +13,7 @@ from garage.db.models import Audit, Machine, Node
 from garage.errors import GarageError
 from garage.services import capacity, crew, keys, leasing, machines, nodes, projects, work
 from garage.services.context import Caller, Context
+from garage.services.filtering import Filter
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire
 from netd import wire
@@ -232,7 +233,7 @@ def test_pages_of_a_list_are_complete_and_disjoint(ctx: Context, admin: Caller, 
         if (cursor := page.cursor) is None:
             break
     assert seen == made[::-1]
-    assert [view.name for view in machines.listing(ctx, alice, search="m3").items] == ["m3"]
+    assert [view.name for view in machines.listing(ctx, alice, Filter(search="m3")).items] == ["m3"]
 
 
 def test_a_lease_that_ends_while_its_machine_is_deleted_stops_nothing_else(

@@ -12,6 +12,7 @@ from garage.core.states import State
 from garage.errors import N_, GarageError
 from garage.services import images, keys, machines, outlook, projects
 from garage.services.context import Caller, Context
+from garage.services.filtering import Filter
 from garage.services.history import project_names
 from garage.services.idempotency import Answer, once
 from garage.services.sorting import ORDERS
@@ -55,9 +56,7 @@ def listed(who: Caller) -> dict[str, Any]:
     found = machines.listing(
         ctx(),
         who,
-        search=asked["search"],
-        state=asked["state"] or None,
-        project=asked["project"] or None,
+        Filter(search=asked["search"], state=asked["state"] or None, project=asked["project"] or None),
         sort=asked["sort"] or "newest",
         cursor=asked["cursor"] or None,
     )

@@ -52,7 +52,7 @@ def node_list(cli: Cli) -> None:
         (_("RUNS"), lambda item: item["virtualisation"]),
         (_("LABELS"), lambda item: output.labels(item["labels"])),
     )
-    output.show_list(cli, cli.api().get("/nodes")["items"], columns)
+    output.show_list(cli, cli.api().every("/nodes"), columns)
 
 
 SILENCES = {

@@ -23,6 +23,7 @@ COLD = {
     "pool_failed": N_("it had to boot: the one that was waiting did not answer"),
 }
 _SETTLED = ("ready", "failed", "stopped", "lost")
+ORDERS = ("newest", "name", "state", "lease")
 MAX_USER_DATA = 65_536
 """Bytes, the API's own limit."""
 
@@ -118,11 +119,16 @@ def _finish(cli: Cli, found: Item) -> None:
 @machine.command("list", help=_("Your machines, newest first."))
 @click.option("--project")
 @click.option("--state")
-@click.option("--search", help=_("Part of a name."))
+@click.option("--node", help=_("On this node."))
+@click.option("--image", help=_("That boot this image."))
+@click.option("--size", help=_("Of this size."))
+@click.option("--owner", help=_("Made by this user."))
+@click.option("--search", help=_("Part of a name, or the beginning of an address."))
+@click.option("--sort", type=click.Choice(ORDERS), help=_("The newest first otherwise."))
 @click.option("--limit", type=click.IntRange(1), help=_("At most so many."))
 @pass_cli
-def list_(cli: Cli, project: str | None, state: str | None, search: str | None, limit: int | None) -> None:
-    items = cli.api().every("/machines", limit, project=project, state=state, search=search)
+def list_(cli: Cli, /, limit: int | None, **asked: str | None) -> None:
+    items = cli.api().every("/machines", limit, **asked)
     now = datetime.now(UTC)
     output.show_list(
         cli,

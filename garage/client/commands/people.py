@@ -112,7 +112,7 @@ def project_list(cli: Cli) -> None:
         (_("DISK GiB"), lambda item: _used(item, "disk_gib")),
         (_("MEMBERS"), lambda item: len(item["members"])),
     )
-    output.show_list(cli, cli.api().get("/projects")["items"], columns)
+    output.show_list(cli, cli.api().every("/projects"), columns)
 
 
 def _used(item: Item, what: str) -> str:
@@ -203,7 +203,7 @@ def user_list(cli: Cli) -> None:
         (_("STATE"), _user_state),
         (_("SINCE"), lambda item: local_time(item["created_at"])),
     )
-    output.show_list(cli, cli.api().get("/users")["items"], columns)
+    output.show_list(cli, cli.api().every("/users"), columns)
 
 
 def _user_state(item: Item) -> str:

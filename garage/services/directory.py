@@ -1,0 +1,58 @@
+"""Long lists of people's things, by name, a page at a time; a page begins behind the last name of the one before."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from garage.db.models import Project, User
+from garage.services import accounts, nodes, projects
+from garage.services.context import Caller, Context
+from garage.services.rights import is_open, require_admin, visible
+from garage.services.views import NodeView, Page, ProjectView, UserView
+
+Row = TypeVar("Row", User, Project)
+
+
+def users(ctx: Context, caller: Caller, *, search: str = "", cursor: str | None = None, limit: int) -> Page[UserView]:
+    """All users (admin)."""
+    require_admin(caller)
+    with ctx.db.read() as session:
+        rows, more = _page(session, select(User), User.name, search, cursor, limit)
+        return Page([accounts.user_view(user) for user in rows], more)
+
+
+def open_projects(
+    ctx: Context, caller: Caller, *, search: str = "", cursor: str | None = None, limit: int
+) -> Page[ProjectView]:
+    """The caller's projects, all for an admin."""
+    with ctx.db.read() as session:
+        query = select(Project).where(visible(caller, Project.id), is_open())
+        rows, more = _page(session, query, Project.name, search, cursor, limit)
+        return Page([projects.project_view(session, caller, project) for project in rows], more)
+
+
+def known_nodes(
+    ctx: Context, caller: Caller, *, search: str = "", cursor: str | None = None, limit: int
+) -> Page[NodeView]:
+    """All nodes. What is free is summed over all of them at once, so a page costs what the whole costs."""
+    found = [
+        view for view in nodes.listing(ctx, caller) if search in view.name and (cursor is None or view.name > cursor)
+    ]
+    return Page(found[:limit], found[limit - 1].name if len(found) > limit else None)
+
+
+def _page(
+    session: Session,
+    query: Select[Row],
+    name: InstrumentedAttribute[str],
+    search: str,
+    cursor: str | None,
+    limit: int,
+) -> tuple[list[Row], str | None]:
+    query = query.where(name > cursor) if cursor else query
+    query = query.where(name.contains(search, autoescape=True)) if search else query
+    rows: list[Any] = list(session.scalars(query.order_by(name).limit(limit + 1)))
+    return rows[:limit], rows[limit - 1].name if len(rows) > limit else None

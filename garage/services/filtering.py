@@ -1,0 +1,57 @@
+"""Which machines of a list are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.orm import Session
+
+from garage.core.states import State
+from garage.db.models import Image, Machine, User
+from garage.services.context import Caller
+from garage.services.rights import project_for, visible
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What is None is not asked for; without a state it is every machine that still exists."""
+
+    project: str | None = None
+    state: str | None = None
+    node: str | None = None
+    image: str | None = None
+    size: str | None = None
+    owner: str | None = None
+    """The name of who made it."""
+    search: str = ""
+    """Part of a name, or the beginning of an address."""
+
+
+ALL = Filter()
+
+
+def chosen(session: Session, caller: Caller, wanted: Filter) -> Select[Machine]:
+    """The caller's machines that `wanted` is true of, in no order. Raises `not_found` for a project that
+    there is not."""
+    query = select(Machine).where(Machine.project_id.is_not(None))
+    query = query.where(Machine.state == wanted.state if wanted.state else Machine.state != State.GONE.value)
+    if wanted.project:
+        query = query.where(Machine.project_id == project_for(session, caller, wanted.project).id)
+    else:
+        query = query.where(visible(caller, Machine.project_id))
+    if wanted.owner:
+        query = query.where(Machine.created_by.in_(select(User.id).where(User.name == wanted.owner)))
+    if wanted.image:
+        query = query.where(Machine.image_id.in_(select(Image.id).where(Image.name == wanted.image)))
+    for column, value in ((Machine.node, wanted.node), (Machine.size, wanted.size)):
+        query = query.where(column == value) if value else query
+    return query.where(_like(wanted.search)) if wanted.search else query
+
+
+def _like(search: str) -> ColumnElement[bool]:
+    named = Machine.name.contains(search, autoescape=True)
+    if not set(search) <= set("0123456789abcdef.:"):
+        return named
+    address = Machine.ipv6 if ":" in search else Machine.ipv4
+    return or_(named, address.startswith(search, autoescape=True))
