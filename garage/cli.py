@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "node": (f"{_PACKAGE}.info", "node", _("servers")),
     "site": (f"{_PACKAGE}.site", "site", _("sites of the overlay (admin)")),
     "admin": (f"{_PACKAGE}.admin", "admin", _("pools of machines that wait (admin)")),
-    "audit": (f"{_PACKAGE}.info", "audit", _("who did what")),
+    "audit": (f"{_PACKAGE}.audit", "audit", _("who did what")),
 }
 """(module, attribute, short help); without a short help the command is for programs."""
 

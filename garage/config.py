@@ -57,6 +57,14 @@ class Config:
     lease_days: float = 7.0
     lease_warn_hours: float = 24.0
     lease_grace_hours: float = 72.0
+    keep_events_hours: float = 24.0
+    """What happened, for pages that watch."""
+    keep_metrics_days: float = 92.0
+    """Throughput that was measured between sites; the newest of each pair stays."""
+    keep_logs_days: float = 30.0
+    """Files of our own processes' logs that were rotated; with systemd the journal has settings of its own."""
+    keep_audit_days: float = 0.0
+    """Older entries of the audit log are removed, and an anchor stays that the rest is verified by; 0: none is ever removed."""
     boot_timeout: float = 300.0
     stop_timeout: float = 60.0
     rate_caller: int = 3000

@@ -19,12 +19,24 @@ from garage.errors import N_, GarageError
 from garage.services.context import Context
 from web import format as fmt
 from web import i18n, words
-from web.pages import account, entry, keys, machine, machines, organisation, projects, site_page, site_pair, sites
+from web.pages import (
+    account,
+    audit,
+    entry,
+    keys,
+    machine,
+    machines,
+    organisation,
+    projects,
+    site_page,
+    site_pair,
+    sites,
+)
 from web.pages.base import bp, live
 from web.security import harden
 from web.session import check_csrf, csrf_token, ctx, remember_visit, visitor
 
-PARTS = (account, entry, keys, machine, machines, organisation, projects, site_page, site_pair, sites)
+PARTS = (account, audit, entry, keys, machine, machines, organisation, projects, site_page, site_pair, sites)
 """Imported for their routes."""
 STATIC = Path(__file__).parent / "static"
 STYLES = ("tokens", "base", "layout", "forms", "components", "machines")

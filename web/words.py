@@ -188,8 +188,36 @@ AUDIT: dict[str, str] = {
     "garage.backup": N_("took a backup"),
     "garage.restore": N_("restored a backup"),
     "garage.adopt": N_("adopted nodes after a restore"),
+    "audit.truncate": N_("removed old entries of the audit log"),
     "domain.keep": N_("kept a domain without a row"),
 }
+
+AUDIT_KINDS: dict[str, str] = {
+    "machine": N_("Machines"),
+    "lease": N_("Leases"),
+    "project": N_("Projects"),
+    "key": N_("Keys"),
+    "session": N_("Sign-ins"),
+    "token": N_("API tokens"),
+    "user": N_("Users"),
+    "node": N_("Nodes"),
+    "image": N_("Images"),
+    "site": N_("Sites"),
+    "garage": N_("The garage itself"),
+    "audit": N_("The audit log"),
+}
+"""The beginnings of `AUDIT`'s keys that one may look for."""
+
+BROKEN: dict[str, str] = {
+    "missing": N_("the entry was removed"),
+    "changed": N_("the entry was changed, or its seal"),
+    "added": N_("the entry was put in afterwards"),
+    "gap": N_("seals before it were removed"),
+    "signature": N_("the seal was not made by this garage"),
+    "cut": N_("the log's beginning was removed by hand"),
+    "head": N_("it is not the head that was noted"),
+}
+"""`services.sealing.REASONS`."""
 
 PARAMS: dict[str, dict[str, str]] = {
     "state": STATES | NODE_STATES,

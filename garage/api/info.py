@@ -1,4 +1,4 @@
-"""Routes that tell: sizes, images, nodes, the audit log, the state of the whole."""
+"""Routes that tell: sizes, images, nodes, the state of the whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import Response
 from garage import __version__
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate
-from garage.services import audits, images, machines, outlook, own_site, pool_views, silencing
+from garage.services import images, machines, outlook, own_site, pool_views, silencing
 
 api = blueprint("info", "garage")
 
@@ -39,13 +39,6 @@ def fix_pool(header: s.MutationHeader, path: s.PoolPath, body: s.PoolIn) -> Resp
     """Say how many machines wait per node, or let demand say it (admin)."""
     who = caller()
     return mutate(200, lambda ctx: answer(s.PoolOut, pool_views.fix(ctx, who, path.image, path.size, body.fixed)))
-
-
-@api.get("/audit", responses={200: s.AuditList})
-def list_audit(query: s.AuditQuery) -> dict[str, Any]:
-    """The audit log, newest first: your projects' entries, all for an admin."""
-    page = audits.listing(context(), caller(), cursor=query.cursor, limit=query.limit)
-    return items(s.AuditOut, page.items) | {"cursor": page.cursor}
 
 
 @api.get("/status", responses={200: s.StatusOut})

@@ -93,11 +93,6 @@ class NameQuery(NoQuery):
     search: str = Field("", max_length=64, description="Part of a name.")
 
 
-class AuditQuery(NoQuery):
-    limit: Digits = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, max_length=18, pattern=r"^[0-9]+$")
-
-
 class MachineQuery(NoQuery):
     limit: Digits = Field(50, ge=1, le=200)
     cursor: str | None = Field(
@@ -353,20 +348,6 @@ class NodeOut(Out):
     silent_since: Time | None = Field(description="Since when neither libvirt nor netd has answered.")
     silence: Silence = Field(description="Which of the two is silent now.")
     copies: list[CopyOut] = Field(description="Images on their way to it, and those that did not come.")
-
-
-class AuditOut(Out):
-    id: int
-    at: Time
-    actor: str
-    action: str
-    subject: str
-    detail: dict[str, Any]
-
-
-class AuditList(BaseModel):
-    items: list[AuditOut]
-    cursor: str | None = None
 
 
 class MeOut(BaseModel):

@@ -7,6 +7,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import IO, Any
 
 import httpx
@@ -73,13 +74,16 @@ class Api:
 
     def every(self, path: str, limit: int | None = None, **params: Any) -> list[dict[str, Any]]:
         """The items of a list, page after page, at most `limit`."""
-        items: list[dict[str, Any]] = []
+        return list(islice(self.walk(path, **params), limit))
+
+    def walk(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """The same one by one; a page is asked for when the one before is used up."""
         while True:
             page = self.get(path, **params)
-            items += page["items"]
+            yield from page["items"]
             params["cursor"] = page.get("cursor")
-            if not params["cursor"] or (limit is not None and len(items) >= limit):
-                return items[:limit]
+            if not params["cursor"]:
+                return
 
     def events(self, machine: str, last_id: str = "") -> Iterator[Message]:
         """Server-sent events of a machine until the stream breaks; raises `httpx.TransportError` then."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from garage.db import loads
+from garage.db import append_only, loads
 from garage.db.session import BUSY_TIMEOUT_MS, Database
 from garage.errors import N_, GarageError
 
@@ -82,6 +82,7 @@ def upgrade(database: Database, to: str = "head") -> None:
             command.upgrade(config, to)
             if to == "head":
                 loads.install(connection)
+                append_only.install(connection)
             _check_references(connection)
     except GarageError:
         raise

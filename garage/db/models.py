@@ -404,14 +404,14 @@ class EventRow(Base):
 
 
 class Audit(Base):
-    """Who did what to what; appended, never changed."""
+    """Who did what to what; appended, never changed (`db.append_only`), sealed (`people_models.AuditSeal`)."""
 
     __tablename__ = "audit"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    at: Mapped[float]
-    actor: Mapped[str] = mapped_column(String(64))
+    at: Mapped[float] = mapped_column(index=True)
+    actor: Mapped[str] = mapped_column(String(64), index=True)
     """A user's name, or "garage" for what it does by itself."""
-    action: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(64), index=True)
     project_id: Mapped[str | None] = mapped_column(Id, index=True)
     subject: Mapped[str] = mapped_column(String(128))
     detail: Mapped[Json]
@@ -431,4 +431,5 @@ class Idempotency(Base):
 
 
 import garage.db.node_models  # noqa: E402
-import garage.db.overlay_models  # noqa: E402, F401  (its tables belong to the same metadata)
+import garage.db.overlay_models  # noqa: E402
+import garage.db.people_models  # noqa: E402, F401  (its tables belong to the same metadata)

@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from dataclasses import dataclass
 
-from garage.db.models import Audit
+from sqlalchemy import Select, or_, select
+from sqlalchemy.orm import Session
+
+from garage.db.models import Audit, Project
+from garage.db.people_models import AuditSeal
 from garage.services.context import Caller, Context
-from garage.services.rights import visible
+from garage.services.rights import project_for, visible
 from garage.services.views import AuditView, Page
 
 
-def listing(ctx: Context, caller: Caller, *, cursor: str | None = None, limit: int = 50) -> Page[AuditView]:
-    """Newest first. Besides their projects', people see what they themselves did."""
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for; an empty field stands for everything. Times are UTC seconds since 1970, `until` is not included."""
+
+    actor: str = ""
+    action: str = ""
+    """All of it, or its kind: "machine" finds "machine.create"."""
+    project: str = ""
+    since: float | None = None
+    until: float | None = None
+    oldest_first: bool = False
+
+
+def listing(
+    ctx: Context, caller: Caller, search: Search | None = None, *, cursor: str | None = None, limit: int = 50
+) -> Page[AuditView]:
+    """Newest first. Besides their projects', people see what they themselves did. Raises `not_found` for a project."""
+    search = search or Search()
     with ctx.db.read() as session:
-        query = select(Audit).order_by(Audit.id.desc()).limit(limit + 1)
-        if not caller.admin:
-            query = query.where(or_(visible(caller, Audit.project_id), Audit.actor == caller.name))
+        query = _found(session, caller, search)
         if cursor:
-            query = query.where(Audit.id < int(cursor))
-        rows = list(session.scalars(query))
-        items = [AuditView(row.id, row.at, row.actor, row.action, row.subject, row.detail) for row in rows[:limit]]
-        return Page(items, str(rows[limit - 1].id) if len(rows) > limit else None)
+            query = query.where(Audit.id > int(cursor) if search.oldest_first else Audit.id < int(cursor))
+        query = query.order_by(Audit.id if search.oldest_first else Audit.id.desc())
+        rows = session.execute(query.limit(limit + 1)).all()
+        items = [_view(*row) for row in rows[:limit]]
+        return Page(items, str(items[-1].id) if len(rows) > limit else None)
+
+
+def _found(session: Session, caller: Caller, search: Search) -> Select[Audit, str, int, str]:
+    query = select(Audit, Project.name.label("project"), AuditSeal.number, AuditSeal.hash)
+    query = query.outerjoin(AuditSeal, AuditSeal.entry == Audit.id).outerjoin(Project, Project.id == Audit.project_id)
+    if not caller.admin:
+        query = query.where(or_(visible(caller, Audit.project_id), Audit.actor == caller.name))
+    if search.project:
+        query = query.where(Audit.project_id == project_for(session, caller, search.project).id)
+    if search.actor:
+        query = query.where(Audit.actor == search.actor)
+    if search.action:
+        whole, kind = Audit.action == search.action, Audit.action.startswith(f"{search.action}.", autoescape=True)
+        query = query.where(whole if "." in search.action else kind)
+    if search.since is not None:
+        query = query.where(Audit.at >= search.since)
+    return query if search.until is None else query.where(Audit.at < search.until)
+
+
+def _view(row: Audit, project: str | None, number: int | None, hash_: str | None) -> AuditView:
+    return AuditView(row.id, row.at, row.actor, row.action, row.subject, row.detail, project, number, hash_)

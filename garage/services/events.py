@@ -11,8 +11,6 @@ from garage.db.models import EventRow
 from garage.services.context import Caller, Context
 from garage.services.rights import visible
 
-KEPT_SECONDS = 86_400.0
-
 
 @dataclass(frozen=True, slots=True)
 class EventView:
@@ -49,10 +47,11 @@ def resumable(ctx: Context, last_id: int) -> bool:
 
 
 def prune(ctx: Context) -> int:
-    """Forget events older than a day; returns how many. The newest stays, since SQLite would give its number out again."""
+    """Forget events older than `keep_events_hours`; returns how many. The newest stays, since SQLite would give its number out again."""
     with ctx.db.write() as session:
         newest = session.scalar(select(func.max(EventRow.id))) or 0
-        old = delete(EventRow).where(EventRow.at < ctx.clock() - KEPT_SECONDS, EventRow.id < newest)
+        since = ctx.clock() - ctx.config.keep_events_hours * 3600
+        old = delete(EventRow).where(EventRow.at < since, EventRow.id < newest)
         return int(session.execute(old).rowcount)  # type: ignore[attr-defined]
 
 

@@ -24,7 +24,6 @@ REPORT_SECONDS = 20.0
 """Beyond an order's own end: its outcome may wait for the next report."""
 WAIT_SECONDS = 900.0
 """Longest wait for other measurements of the two sites."""
-KEPT_SECONDS = 92 * 86_400.0
 GONE, SILENT, CROWDED = "the link is gone", "the nodes did not answer in time", "others were measured all the time"
 
 
@@ -193,7 +192,7 @@ def latest(session: Session) -> dict[tuple[str, str], Latest]:
 
 def forget(session: Session, ctx: Context) -> None:
     """What ended long ago, but the last of each pair."""
-    old = Measurement.ended_at < ctx.clock() - KEPT_SECONDS
+    old = Measurement.ended_at < ctx.clock() - ctx.config.keep_metrics_days * 86_400
     session.execute(delete(Measurement).where(old, Measurement.latest.is_(False)))
 
 

@@ -41,7 +41,7 @@ def tend(ctx: Context) -> bool:
 
 
 def forget(ctx: Context) -> None:
-    """Round trips older than a day, throughput older than three months, invitations that ended a month ago."""
+    """Round trips older than a day, throughput older than `keep_metrics_days`, invitations that ended a month ago."""
     with ctx.db.write() as session:
         session.execute(delete(PathHour).where(PathHour.hour < int(ctx.clock() // 3600) - KEPT_HOURS))
         measurements.forget(session, ctx)

@@ -178,6 +178,10 @@ class AuditView:
     action: str
     subject: str
     detail: dict[str, Any]
+    project: str | None = None
+    number: int | None = None
+    """Of its seal, with the seal's hash; None in its first second."""
+    hash: str | None = None
 
 
 def actions(machine: Machine) -> list[str]:

@@ -26,6 +26,7 @@ from garage.worker.loop import NodeLoop
 from garage.worker.naming import NameTeller
 from garage.worker.ownership import Heart, Pulse
 from garage.worker.recorder import Recorder
+from garage.worker.sealer import Sealer
 from garage.worker.seeding import seed_files, take
 from garage.worker.shop import Backend, Shop
 from garage.worker.turns import Crowd, Turns
@@ -241,11 +242,12 @@ def _watch(ctx: Context, foreman: Foreman, watchman: Watchman, stop: threading.E
     """Have the foreman look when anybody committed or the workers changed, and look for all nodes' signs of life, until `stop`."""
     watch: ChangeWatch | None = None
     stale = True
-    housekeeper, names = Housekeeper(ctx), NameTeller(ctx)
+    housekeeper, names, sealer = Housekeeper(ctx), NameTeller(ctx), Sealer(ctx)
     while not stop.wait(POLL):
         try:
             watch = watch or ChangeWatch(ctx.db)
             stale = watch.changed() or stale
+            sealer.turn(stale)
             if stale or foreman.due():
                 foreman.look()
                 stale = False

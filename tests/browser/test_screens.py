@@ -75,7 +75,7 @@ def test_every_page(
     for name, path in PAGES.items():
         page.goto(path)
         problems += checked(page, name, look_name, phone)
-    for name, path in (("users", "/users"), ("nodes-admin", "/nodes")):
+    for name, path in (("users", "/users"), ("nodes-admin", "/nodes"), ("audit-verified", "/audit?verify=1")):
         above.goto(path)
         problems += checked(above, name, look_name, phone)
     problems += checked(door, "sign-in", look_name, phone)

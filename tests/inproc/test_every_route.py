@@ -245,7 +245,8 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
 
 FINE_QUERIES = {
     "search": HOSTILE_TEXT,
-    **dict.fromkeys(("limit", "cursor", "hours", "kib", "node", "image", "size", "owner"), ("7",)),
+    "actor": ("7", "True"),
+    **dict.fromkeys(("limit", "cursor", "hours", "kib", "number", "node", "image", "size", "owner"), ("7",)),
 }
 """Any text may be looked for; only its length is bounded. An empty parameter counts as none."""
 

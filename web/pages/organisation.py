@@ -1,4 +1,4 @@
-"""The whole: users (admins), nodes, the audit log, help."""
+"""The whole: users (admins), nodes, help."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Response, request, url_for
 
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
-from garage.services import accounts, adding, adoption, audits, drains, nodes, pool_views, silencing
+from garage.services import accounts, adding, adoption, drains, nodes, pool_views, silencing
 from garage.services.context import Caller, Context
 from web import forms
 from web.i18n import told
@@ -98,12 +98,6 @@ def pool_fix(image: str, size: str) -> Response:
         raise GarageError("invalid_field", N_("at most {limit} machines can wait"), pointer="/fixed", limit=LARGEST)
     pool_views.fix(ctx(), admin(), forms.reference(image), forms.reference(size), int(fixed) if fixed else None)
     return to("nodes_list")
-
-
-@bp.get("/audit")
-def audit_list() -> Response:
-    cursor = forms.query("cursor", limit=18, pattern="[0-9]+")
-    return page("audit.html", found=audits.listing(ctx(), caller(), cursor=cursor or None), cursor=cursor)
 
 
 @bp.get("/help")

@@ -1,8 +1,6 @@
-"""`garage image`, `node`, `audit`."""
+"""`garage image`, `node`."""
 
 from __future__ import annotations
-
-import json
 
 import click
 
@@ -75,22 +73,3 @@ for command in (label, drain, activate, maintenance):
 
 for command in adding.COMMANDS:
     node.add_command(command)
-
-
-@click.group("audit", cls=Group, help=_("Who did what."))
-def audit() -> None:
-    pass
-
-
-@audit.command("list", help=_("The audit log, newest first: your projects, all for an admin."))
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
-@pass_cli
-def audit_list(cli: Cli, limit: int) -> None:
-    columns = (
-        (_("TIME"), lambda item: local_time(item["at"])),
-        (_("WHO"), lambda item: item["actor"]),
-        (_("WHAT"), lambda item: item["action"]),
-        (_("TO WHAT"), lambda item: item["subject"]),
-        (_("DETAIL"), lambda item: json.dumps(item["detail"], ensure_ascii=False) if item["detail"] else ""),
-    )
-    output.show_list(cli, cli.api().every("/audit", limit), columns)

@@ -1,0 +1,40 @@
+"""Japanese words of the client about people and the audit log."""
+
+from __future__ import annotations
+
+AUDIT: dict[str, str] = {
+    "the entry was removed": "記録が消されています",
+    "the entry was changed, or its seal": "記録またはその封印が書き換えられています",
+    "the entry was put in afterwards": "記録があとから差し込まれています",
+    "seals before it were removed": "この前の封印が消されています",
+    "the seal was not made by this garage": "この garage が作った封印ではありません",
+    "the log's beginning was removed by hand": "記録の先頭が手作業で消されています",
+    "it is not the head that was noted: the log's end was removed, or its seals were made anew": (
+        "控えておいた先端と違います。記録の末尾が消されたか、封印が作り直されています"
+    ),
+    "{value} is no time: write 2026-11-20 or 2026-11-20T14:05": (
+        "{value} は日時ではありません。2026-11-20 または 2026-11-20T14:05 のように書いてください"
+    ),
+    "Only before this time.": "この日時より前だけ。",
+    "Only from this time on: 2026-11-20 or 2026-11-20T14:05.": "この日時以後だけ（2026-11-20 または 2026-11-20T14:05）。",
+    "Only in this project.": "このプロジェクトの分だけ。",
+    "Only this: machine.create, or of its kind: machine.": "この操作だけ（machine.create、または種類で machine）。",
+    "Only what this user did.": "この利用者がしたことだけ。",
+    "The audit log, oldest first, a line per entry on standard output.": (
+        "監査記録を古い順に、一件一行で標準出力に書き出します。"
+    ),
+    "Look whether an entry was changed, removed or put in; names the first one (admin).": (
+        "書き換え・削除・差し込みがないか調べ、あれば最初の一件を示します（管理者）。"
+    ),
+    "What an earlier look has printed: finds a cut-off end, too.": "以前の検証が表示した値。末尾が消されたことも分かります。",
+    "as an earlier look has printed it: NUMBER:HASH": "以前の検証が表示したとおりに NUMBER:HASH と書いてください",
+    "the audit log is broken at entry {entry} (seal {number}): {reason}": (
+        "監査記録は {entry} 番の記録（封印 {number}）で壊れています: {reason}"
+    ),
+    "compare it with an export or a backup from before": "以前の書き出しかバックアップと比べてください",
+    "The log is whole: {entries} entries, {waiting} not sealed yet. Head: {number}:{hash}": (
+        "記録は完全です。{entries} 件、まだ封印していないもの {waiting} 件。先端: {number}:{hash}"
+    ),
+}
+
+PEOPLE: dict[str, str] = AUDIT

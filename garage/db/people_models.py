@@ -1,0 +1,25 @@
+"""Tables of people beyond their names: what proves the audit log."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from garage.db.models import Base
+
+
+class AuditSeal(Base):
+    """One link of the chain over the audit log. The first row may be an anchor: its entry was old and has been removed."""
+
+    __tablename__ = "audit_seal"
+    number: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    """1, 2, 3, … without a gap."""
+    entry: Mapped[int] = mapped_column(unique=True)
+    """The entry's id. No foreign key: that an entry has vanished is what a seal is to show."""
+    hash: Mapped[str] = mapped_column(String(64))
+    """`core.chain.digest` of the seal before and of the entry, in hexadecimal."""
+    signature: Mapped[str] = mapped_column(String(128))
+    """The controller's Ed25519 signature of the hash, in hexadecimal."""
+    sealed_at: Mapped[float]
