@@ -108,8 +108,9 @@ def bench(name: str) -> None:
 
 
 def _in_venv(*words: str) -> int:
-    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environ |= {
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(CHECKOUT / "scripts"),  # tests use set-up's own code
         "PATH": f"{VENV / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin",
         "GARAGE_TEST_CACHE": str(CACHE),
         "GARAGE_TEST_COMPLETE": "1",  # all is installed: a skip is a failure (tests/completeness.py)

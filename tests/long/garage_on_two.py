@@ -59,7 +59,7 @@ class GarageOnTwo(ServersGarage):
         super().__init__(lab, "one", SETTINGS, {"GARAGE_DATABASE_URL": url})
         self.ctx = make_context(configuration.load({"GARAGE_HOME": str(self.home), "GARAGE_DATABASE_URL": url}))
         two = lab["two"]
-        argv = [str(BIN / "garage"), "node", "add", f"root@{two.address}", "--yes", "--password-stdin"]
+        argv = [str(BIN / "garage"), "node", "add", f"root@{two.address}", "--yes", "--password-stdin", "--own-name", "lab"]
         self.run(argv, input=f"{two.password}\n")
 
     def __enter__(self) -> GarageOnTwo:
@@ -132,7 +132,7 @@ class GarageOnTwo(ServersGarage):
     def kill_libvirt(self, server: str) -> None:
         self.lab[server].run("kill -9 $(cat /run/libvirtd.pid)")
         time.sleep(RESTARTED_AFTER)
-        self.lab[server].run("pgrep -x libvirtd >/dev/null || libvirtd -d")
+        self.lab[server].run(f"pgrep -x libvirtd >/dev/null || libvirtd -d{' --listen' if server == 'two' else ''}")
 
     def kill_database(self) -> None:
         self.cluster.process.kill()
