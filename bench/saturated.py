@@ -59,7 +59,8 @@ def _busy() -> Iterator[None]:
 
 @contextmanager
 def _sending(made: Sites, places: dict[str, str]) -> Iterator[list[subprocess.Popen[str]]]:
-    """From nagoya's machine to those of both others, two TCP streams each."""
+    """From nagoya's machine to those of both others, two TCP streams each. Without a report per second (-i 0): nobody reads the pipe until
+    the end, and ten minutes of them do not fit into it."""
     targets = {"tsukuba": made.own, "osaka": made.others["osaka"][1]}
     servers = [
         subprocess.Popen(inside(places[name], ["iperf3", "-s", "-1"]), stdout=subprocess.DEVNULL) for name in targets
@@ -69,7 +70,7 @@ def _sending(made: Sites, places: dict[str, str]) -> Iterator[list[subprocess.Po
         subprocess.Popen(
             inside(
                 places["nagoya"],
-                ["iperf3", "-J", "-P", "2", "-t", str(SECONDS - 5), "-c", site.network.machines[0].ipv4],
+                ["iperf3", "-J", "-i", "0", "-P", "2", "-t", str(SECONDS - 5), "-c", site.network.machines[0].ipv4],
             ),
             stdout=subprocess.PIPE,
             text=True,
