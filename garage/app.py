@@ -97,6 +97,7 @@ def web_command() -> None:
 def worker_command() -> None:
     """Make machines what they should be."""
     from garage.worker.adding import Adder
+    from garage.worker.importing import Importer
     from garage.worker.main import run
 
     config = configuration.load()
@@ -105,6 +106,7 @@ def worker_command() -> None:
         signal.signal(number, lambda *_: stop.set())
     ctx = make_context(config)
     Adder(ctx, config).start(stop)
+    Importer(ctx, config).start(stop)
     run(ctx, config, stop)
 
 

@@ -52,6 +52,7 @@ def initialise(environ: Mapping[str, str], *, admin: str, listen: str | None) ->
         ("images", 0o755),
         ("machines", 0o711),
         ("console", 0o750),
+        ("uploads", 0o700),
         ("wheels", 0o755),
     ):
         (home / name).mkdir(parents=True, exist_ok=True, mode=mode)
@@ -240,6 +241,7 @@ def _own(home: Path) -> None:
     (home / "keys").chmod(0o750)  # whoever may write here could put keys of his own in the place of root's
     shutil.chown(home / "keys", "root", USER)
     shutil.chown(home / "console", "root", USER)
+    shutil.chown(home / "uploads", USER, USER)
 
 
 def _user_exists() -> bool:

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "token": (f"{_PACKAGE}.people", "token", _("API tokens")),
     "project": (f"{_PACKAGE}.people", "project", _("projects, members, quotas")),
     "user": (f"{_PACKAGE}.people", "user", _("people (admin)")),
-    "image": (f"{_PACKAGE}.info", "image", _("images")),
+    "image": (f"{_PACKAGE}.image", "image", _("images")),
     "node": (f"{_PACKAGE}.info", "node", _("servers")),
     "site": (f"{_PACKAGE}.site", "site", _("sites of the overlay (admin)")),
     "admin": (f"{_PACKAGE}.admin", "admin", _("pools of machines that wait (admin)")),

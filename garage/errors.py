@@ -29,6 +29,7 @@ KINDS: dict[str, Kind] = {
     "invalid_field": Kind(422, 2, N_("A field is not valid")),
     "malformed_request": Kind(400, 2, N_("The request cannot be read")),
     "too_large": Kind(413, 2, N_("The request is too large")),
+    "image_refused": Kind(422, 7, N_("This image is not taken")),
     "not_found": Kind(404, 3, N_("Not found")),
     "method_not_allowed": Kind(405, 2, N_("This address does not take that method")),
     "not_signed_in": Kind(401, 4, N_("Not signed in")),

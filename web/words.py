@@ -87,6 +87,7 @@ ORIGINS: dict[str, str] = {
     "": N_("booted in advance"),
     "empty": N_("had to boot: no machine of this system and size was waiting"),
     "user_data": N_("had to boot: its user-data holds what is read at the first boot"),
+    "image": N_("had to boot: machines of this image learn who they are at their first boot"),
     "pool_failed": N_("had to boot: the one that was waiting did not answer"),
 }
 """How a machine began, by `cold_reason`; nothing is said where pools are off."""
@@ -171,6 +172,12 @@ AUDIT: dict[str, str] = {
     "node.back": N_("heard of a node again"),
     "image.register": N_("registered an image"),
     "image.delete": N_("deleted an image"),
+    "image.import": N_("asked for an image from elsewhere"),
+    "image.build": N_("asked for an image to be built"),
+    "image.cancel": N_("called an image off"),
+    "image.failed": N_("could not get an image"),
+    "image.share": N_("said who may use an image"),
+    "image.damaged": N_("found a stored image damaged"),
     "site.own": N_("made this garage a registry"),
     "site.invite": N_("invited a site"),
     "site.withdraw": N_("withdrew an invitation"),

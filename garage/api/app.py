@@ -19,6 +19,7 @@ from garage.api import (
     audit,
     conditional,
     drains,
+    images,
     info,
     machines,
     measurements,
@@ -65,7 +66,20 @@ def make_flask(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions["garage"], app.extensions["garage_translate"] = ctx, translate
     app.extensions["garage_strangers"] = strangers
-    parts = (adoption, machines, people, info, drains, sites, measurements, renumbering, placement, adding, audit)
+    parts = (
+        adoption,
+        machines,
+        images,
+        people,
+        info,
+        drains,
+        sites,
+        measurements,
+        renumbering,
+        placement,
+        adding,
+        audit,
+    )
     for part in (each.api for each in parts):
         app.register_api(part)
     app.register_error_handler(GarageError, _refused)

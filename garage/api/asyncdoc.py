@@ -38,6 +38,22 @@ def _restore() -> dict[str, Any]:
     return operation | {"requestBody": body}
 
 
+def _upload() -> dict[str, Any]:
+    """Binary in, JSON out."""
+    parameters = [_REF, _query("offset", {"type": "integer", "minimum": 0, "default": 0})]
+    operation = _operation(
+        "What follows byte `offset` of an image's file; an upload that was cut off is gone on with.",
+        "images",
+        "application/json",
+        parameters,
+    )
+    body = {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+    return operation | {"requestBody": body}
+
+
 BACKUP = "application/vnd.garage.backup+gzip"
 PATHS: dict[str, Any] = {
     "/api/v1/backup": {
@@ -54,6 +70,7 @@ PATHS: dict[str, Any] = {
             [_query("machine", {"type": "string", "maxLength": 80})],
         )
     },
+    "/api/v1/image-tasks/{ref}/file": {"put": _upload()},
     "/api/v1/machines/{ref}/console": {
         "get": _operation(
             "The end of the serial console, without escape codes.",

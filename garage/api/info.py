@@ -1,4 +1,4 @@
-"""Routes that tell: sizes, images, nodes, the state of the whole."""
+"""Routes that tell: sizes, pools, the state of the whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import Response
 from garage import __version__
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate
-from garage.services import images, machines, outlook, own_site, pool_views, silencing
+from garage.services import machines, outlook, own_site, pool_views, silencing
 
 api = blueprint("info", "garage")
 
@@ -20,12 +20,6 @@ def list_sizes() -> dict[str, Any]:
     """Sizes, the smallest first."""
     caller()
     return items(s.SizeOut, outlook.sizes(context()))
-
-
-@api.get("/images", responses={200: s.ImageList})
-def list_images() -> dict[str, Any]:
-    """Images, the current ones first."""
-    return items(s.ImageOut, images.listing(context(), caller()))
 
 
 @api.get("/pools", responses={200: s.PoolList})

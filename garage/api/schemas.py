@@ -228,7 +228,7 @@ class MachineOut(Out):
     host_key: str = Field(description="The machine's SSH host key, one line.")
     created_at: Time
     ready_at: Time | None
-    cold_reason: Literal["", "off", "empty", "user_data", "pool_failed"] = Field(
+    cold_reason: Literal["", "off", "empty", "user_data", "image", "pool_failed"] = Field(
         description="Why it had to boot; empty when it came out of a pool."
     )
     cold_detail: str = Field(description="What of its user-data was the reason, in the user-data's own words.")
@@ -318,6 +318,16 @@ class ImageOut(Out):
     current: bool
     created_at: Time
     manifest: dict[str, Any]
+    visibility: str = Field(description="Who may use it: own, project, all.")
+    owner: str = Field(description="Who brought it; empty: the garage's own.")
+    project: str
+    machines: int = Field(description="That are made of it.")
+    verified_at: Time | None = Field(description="When its files were last compared with their sha256.")
+    damaged: bool = Field(description="They differed: no new machine is made of it.")
+    bytes: int = Field(description="Of its file; 0: not known.")
+    virtual_bytes: int = Field(description="Of the disk that a machine has at least.")
+    boot: str = Field(description="kernel: directly; bios, uefi: by its own loader.")
+    mine: bool = Field(description="You may change it.")
 
 
 class CopyOut(Out):

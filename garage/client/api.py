@@ -130,6 +130,22 @@ class Api:
             raise _refusal(response)
         return response.json()
 
+    def put_file(self, path: str, file: IO[bytes], offset: int, size: int, told: Callable[[int, int], None]) -> Any:
+        """The JSON answer to what follows byte `offset` of an open file; raises `httpx.TransportError` where it breaks off."""
+
+        def chunks() -> Iterator[bytes]:
+            done = file.seek(offset)
+            while chunk := file.read(1 << 18):
+                yield chunk
+                done += len(chunk)
+                told(done, size)
+
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size - offset)}
+        response = self._http.put(path, params={"offset": offset}, content=chunks(), headers=headers, timeout=LONG)
+        if response.is_error:
+            raise _refusal(response)
+        return response.json()
+
     def _send(self, method: str, path: str, **given: Any) -> Any:
         response = self._answer(method, path, **given)
         return response.json() if response.content else None

@@ -220,7 +220,6 @@ HELP: dict[str, str] = {
     "End all of a user's sessions, tokens and streams.": "利用者のセッション、トークン、接続をすべて終わらせます。",
     "Let a disabled user sign in again.": "止めた利用者がまたサインインできるようにします。",
     "What machines boot.": "機械が起動するイメージ。",
-    "Images, the current ones first.": "イメージを、今使うものから順に表示します。",
     "The servers that machines run on.": "機械が動いているサーバー。",
     "Nodes with what is free on them.": "ノードと空きを表示します。",
     "Who did what.": "誰が何をしたか。",

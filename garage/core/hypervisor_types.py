@@ -189,6 +189,9 @@ class Images(Protocol):
     def present(self) -> frozenset[str]:
         """sha256 of those that are whole."""
 
+    def remove(self, image: str) -> None:
+        """One that nobody uses; harmless when it is not there any more."""
+
 
 @runtime_checkable
 class CopiedImages(Images, Protocol):

@@ -39,6 +39,8 @@ class Cold(StrEnum):
     """None of its kind waited."""
     USER_DATA = "user_data"
     """Some of its user-data has to be there from the first boot on (`core.late`)."""
+    IMAGE = "image"
+    """Machines of its image cannot be booted in advance."""
     FAILED = "pool_failed"
     """One was taken and did not answer in time."""
 

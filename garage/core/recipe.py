@@ -58,7 +58,7 @@ def parse_recipe(text: str) -> Recipe:
     """The recipe in `text`; raises `invalid_field` naming what is wrong."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:  # the latter: nested without end
         raise _bad("file", str(error)) from None
     known = set(Recipe.__dataclass_fields__)
     for key in data.keys() - known:
@@ -130,5 +130,10 @@ def mmdebstrap_argv(
 
 def _bad(field_name: str, reason: str) -> GarageError:
     return GarageError(
-        "invalid_field", N_("the recipe's {field}: {reason}"), pointer=f"/{field_name}", field=field_name, reason=reason
+        "invalid_field",
+        N_("the recipe's {field}: {reason}"),
+        hint=N_("images/debian-12.toml shows what a recipe may say"),
+        pointer=f"/{field_name}",
+        field=field_name,
+        reason=reason,
     )

@@ -128,7 +128,19 @@ class Image(Base):
     manifest: Mapped[Json]
     created_at: Mapped[float]
     current: Mapped[bool] = mapped_column(default=True)
-    """The one of its name that new machines boot."""
+    """The one of its name, among those of the same people, that new machines boot."""
+    visibility: Mapped[str] = mapped_column(String(8), default="all")
+    """Who may use it: "own", "project" or "all"."""
+    owner_id: Mapped[str | None] = mapped_column(ForeignKey("user.id", name="fk_image_owner"))
+    """Who brought it; None: the garage's own."""
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id", name="fk_image_project"))
+    """Of "project"."""
+    deleted_at: Mapped[float | None]
+    """Nobody may use it any more; the row stays for the machines that did, its files go."""
+    verified_at: Mapped[float | None]
+    """When the stored files were last compared with their sha256."""
+    damaged: Mapped[bool] = mapped_column(default=False)
+    """They differed: it is not used."""
 
 
 class Node(Base):
@@ -430,6 +442,7 @@ class Idempotency(Base):
     created_at: Mapped[float]
 
 
+import garage.db.image_models  # noqa: E402
 import garage.db.node_models  # noqa: E402
 import garage.db.overlay_models  # noqa: E402
 import garage.db.people_models  # noqa: E402, F401  (its tables belong to the same metadata)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from garage.api.asyncdoc import BACKUP
 from garage.api.schemas import rfc3339
 from garage.errors import N_, GarageError
 from garage.gateway.auth import authenticate, bearer
+from garage.gateway.body import chunks
 from garage.gateway.parts import parts
 from garage.gateway.query import check_query
 from garage.services import backups
@@ -27,8 +26,6 @@ from garage.services.rights import require_admin
 
 LIMIT = 4 << 30
 """Bytes of a backup that is taken in."""
-QUIET_SECONDS = 30.0
-"""How long a client may say nothing in the middle."""
 
 
 async def give(request: Request) -> Response:
@@ -56,7 +53,7 @@ async def take(request: Request) -> Response:
     path = _temporary()
     try:
         with path.open("wb") as file:
-            async for chunk in _chunks(request):
+            async for chunk in chunks(request.stream(), LIMIT):
                 await run_in_threadpool(file.write, chunk)
         done = await run_in_threadpool(backups.restore, ctx, caller, path, token_hash=credential.hash)
     finally:
@@ -75,22 +72,6 @@ async def _admin(request: Request) -> tuple[Context, Caller, Credential]:
     caller, credential = await authenticate(ctx, request)
     require_admin(caller)
     return ctx, caller, credential
-
-
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    total, stream = 0, request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(QUIET_SECONDS):
-                chunk = await anext(stream, None)
-        except TimeoutError:
-            raise GarageError("timeout", N_("the request's body did not arrive in time")) from None
-        if chunk is None:
-            return
-        total += len(chunk)
-        if total > LIMIT:
-            raise GarageError("too_large", N_("a request may have {limit} bytes"), limit=LIMIT)
-        yield chunk
 
 
 def _write(ctx: Context, caller: Caller, path: Path) -> None:

@@ -1,14 +1,17 @@
-"""Request bodies: read whole, bounded in bytes and in time, before a thread is spent on them."""
+"""Request bodies, bounded in bytes and in time: read whole before a thread is spent on them, or piece by piece."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from starlette.types import Message, Receive
 
 from garage.errors import N_, GarageError
 
 BODY_SECONDS = 30.0
+QUIET_SECONDS = 30.0
+"""How long a client may say nothing in the middle of what comes piece by piece."""
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
@@ -27,6 +30,23 @@ async def read_body(receive: Receive, limit: int) -> bytes:
                     return bytes(body)
     except TimeoutError:
         raise GarageError("timeout", N_("the request's body did not arrive in time")) from None
+
+
+async def chunks(stream: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """A body of any length up to `limit` bytes; raises `too_large` beyond, `timeout` when nothing comes for half a minute."""
+    total = 0
+    while True:
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise GarageError("timeout", N_("the request's body did not arrive in time")) from None
+        if chunk is None:
+            return
+        total += len(chunk)
+        if total > limit:
+            raise GarageError("too_large", N_("a request may have {limit} bytes"), limit=limit)
+        yield chunk
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

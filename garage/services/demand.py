@@ -29,9 +29,14 @@ def wants(session: Session, ctx: Context) -> list[Want]:
             least=int((image.name, size.name) == FIRST),
         )
         for image in session.scalars(select(Image).where(Image.current))
-        if image.manifest.get("initrd", "garage") == "garage"  # another learns who it is at its first boot only
+        if may_wait(image)
         for size in sizes
     ]
+
+
+def may_wait(image: Image) -> bool:
+    """Whether its machines may be booted in advance: one without our initrd learns who it is at its first boot only."""
+    return image.manifest.get("initrd", "garage") == "garage" and not image.damaged
 
 
 def _asked(session: Session, ctx: Context) -> dict[tuple[str, str], list[float]]:

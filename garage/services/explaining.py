@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from garage.core import labels
 from garage.core.placement import Lack, Room, Verdict, judge
 from garage.core.pool import Cold
 from garage.core.states import COUNTED
-from garage.db.models import Image, Size
-from garage.services import machines, placing
+from garage.db.models import Size
+from garage.services import images, machines, placing
 from garage.services.context import Caller, Context
 from garage.services.rights import machine_for, project_for
 
@@ -97,13 +95,9 @@ def would(ctx: Context, caller: Caller, wish: Wish) -> Outlook:
     apart, wanted = labels.check_apart(wish.apart), labels.parse(wish.node_label, pointer="/node_label")
     with ctx.db.read() as session:
         project = project_for(session, caller, wish.project)
-        image, size = _kind(session, wish)
+        image, size = images.find(session, caller, wish.image), machines.find_size(session, wish.size)
         order = placing.Order(project.id, image, size, wanted, apart)
         return _outlook(placing.every_room(session, ctx, order), order, ctx.config.placement_policy)
-
-
-def _kind(session: Session, wish: Wish) -> tuple[Image, Size]:
-    return machines.find_image(session, wish.image), machines.find_size(session, wish.size)
 
 
 def _outlook(rooms: Sequence[Room], order: placing.Order, policy: str, here: str = "") -> Outlook:

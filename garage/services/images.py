@@ -1,57 +1,248 @@
-"""Images as the database knows them; building and storing them is the worker's and the set-up's."""
+"""Images as the database knows them: who may use which, and what becomes of one; storing them is the worker's and the set-up's."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
+from sqlalchemy.orm import Session
 
+from garage.core.image_files import VISIBILITIES
 from garage.core.states import COUNTED
-from garage.db.models import Image, Machine
+from garage.db.models import Image, Machine, Membership, Project, User
 from garage.errors import N_, GarageError
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import require_admin
+from garage.services.rights import project_for
 from garage.services.views import ImageView
+
+OLD = 7 * 86_400.0
+"""Seconds after which stored files are compared with their sha256 again."""
 
 
 def register(ctx: Context, name: str, sha256: str, manifest: dict[str, Any]) -> ImageView:
-    """Make the stored image `sha256` the current one of its name; machines of the older one keep it."""
+    """Make the stored image `sha256` the garage's current one of its name; machines of the older one keep it."""
     with ctx.db.write() as session:
         image = session.scalars(select(Image).where(Image.sha256 == sha256)).first()
         if image is None:
             image = Image(id=ctx.new_id(), name=name, sha256=sha256, manifest=manifest, created_at=ctx.clock())
             session.add(image)
             audit(session, ctx, "garage", "image.register", name, sha256=sha256)
-        session.execute(update(Image).where(Image.name == name, Image.sha256 != sha256).values(current=False))
-        image.current = True
-        session.flush()
-        return _view(image)
+        image.verified_at, image.damaged, image.deleted_at = ctx.clock(), False, None
+        make_current(session, image)
+        return _view(session, image)
 
 
-def listing(ctx: Context, _caller: Caller) -> list[ImageView]:
-    """All images, the current ones first."""
+def make_current(session: Session, image: Image) -> None:
+    """It is what its name means from now on to the people whose it is."""
+    session.flush()
+    same = and_(*(getattr(Image, name).is_not_distinct_from(getattr(image, name)) for name in _SCOPE))
+    session.execute(update(Image).where(same, Image.id != image.id).values(current=False))
+    image.current = True
+    session.flush()
+
+
+_SCOPE = ("name", "visibility", "owner_id", "project_id")
+
+
+def mine(caller: Caller) -> ColumnElement[bool]:
+    """A condition on images: the caller may use them. An admin sees everybody's, but does not stumble over them by name (`find`)."""
+    projects = select(Membership.project_id).where(Membership.user_id == caller.user_id)
+    own = and_(Image.visibility == "own", Image.owner_id == caller.user_id)
+    return or_(Image.visibility == "all", own, and_(Image.visibility == "project", Image.project_id.in_(projects)))
+
+
+USABLE = and_(Image.current, Image.deleted_at.is_(None), Image.damaged.is_(False))
+
+
+def find(session: Session, caller: Caller, name: str) -> Image:
+    """What the caller's machines of that name boot: one's own before the project's before everybody's."""
+    nearest = case({"own": 0, "project": 1}, value=Image.visibility, else_=2)
+    usable = select(Image).where(USABLE, mine(caller))
+    if image := session.scalars(usable.where(Image.name == name).order_by(nearest, Image.id.desc())).first():
+        return image
+    have = ", ".join(session.scalars(select(Image.name).distinct().where(USABLE, mine(caller)).order_by(Image.name)))
+    raise GarageError(
+        "invalid_field",
+        N_("there is no image {name}"),
+        hint=N_("there are: {have}"),
+        pointer="/image",
+        name=name[:64],
+        have=have or "-",
+    )
+
+
+def listing(ctx: Context, caller: Caller) -> list[ImageView]:
+    """All that the caller may use, the current ones first."""
+    seen = true() if caller.admin else mine(caller)
+    order = Image.current.desc(), Image.name, Image.id.desc()
     with ctx.db.read() as session:
-        rows = session.scalars(select(Image).order_by(Image.current.desc(), Image.name, Image.id.desc()))
-        return [_view(image) for image in rows]
+        rows = list(session.scalars(select(Image).where(seen, Image.deleted_at.is_(None)).order_by(*order)))
+        users = _users(session, rows)
+        return [_view(session, image, users, caller) for image in rows]
 
 
-def forget(ctx: Context, caller: Caller, sha256: str) -> None:
-    """Take an unused, superseded image out of the list; its files can be removed after that."""
-    require_admin(caller)
+def get(ctx: Context, caller: Caller, ref: str) -> ImageView:
+    with ctx.db.read() as session:
+        image = _seen(session, caller, ref)
+        return _view(session, image, _users(session, [image]), caller)
+
+
+def delete(ctx: Context, caller: Caller, ref: str) -> None:
+    """Nobody may use it any more; its files go. Raises `in_use` while machines are made of it."""
     with ctx.db.write() as session:
-        image = session.scalars(select(Image).where(Image.sha256 == sha256)).first()
-        if image is None:
-            raise GarageError("not_found", N_("there is no image {name}"), name=sha256[:64])
-        counted = [state.value for state in COUNTED]
-        if image.current or session.scalar(
-            select(Machine.id).where(Machine.image_id == image.id, Machine.state.in_(counted))
-        ):
+        image = _own(session, caller, ref)
+        if count := _users(session, [image])[image.id]:
             raise GarageError(
-                "in_use", N_("the image {name} is in use"), hint=N_("delete its machines first"), name=image.name
+                "in_use",
+                N_("{count} machines are made of the image {name}"),
+                hint=N_("delete its machines first"),
+                name=image.name,
+                count=count,
             )
-        session.delete(image)
-        audit(session, ctx, caller.name, "image.delete", image.name, sha256=sha256)
+        image.current, image.deleted_at = False, ctx.clock()
+        audit(session, ctx, caller.name, "image.delete", image.name, project_id=image.project_id, sha256=image.sha256)
 
 
-def _view(image: Image) -> ImageView:
-    return ImageView(image.id, image.name, image.sha256, image.current, image.created_at, image.manifest)
+def share(ctx: Context, caller: Caller, ref: str, visibility: str, project: str | None) -> ImageView:
+    """Say who may use it."""
+    with ctx.db.write() as session:
+        image = _own(session, caller, ref)
+        if image.owner_id is None:
+            raise GarageError(
+                "forbidden", N_("{name} is the garage's own, and for all"), hint=N_("build another"), name=image.name
+            )
+        project_id = scope(session, caller, image.name, visibility, project, but=image)
+        image.visibility, image.project_id = visibility, project_id
+        if image.current:
+            make_current(session, image)
+        audit(session, ctx, caller.name, "image.share", image.name, project_id=project_id, visibility=visibility)
+        return _view(session, image, _users(session, [image]), caller)
+
+
+def scope(
+    session: Session, caller: Caller, name: str, visibility: str, project: str | None, *, but: Image | None = None
+) -> str | None:
+    """The id of the project for which an image of that name would be; raises `already_exists` where it would take another's place."""
+    if visibility not in VISIBILITIES:
+        allowed = ", ".join(VISIBILITIES)
+        raise GarageError(
+            "invalid_field",
+            N_("{field} is one of {allowed}"),
+            pointer="/visibility",
+            field="visibility",
+            allowed=allowed,
+        )
+    if project is not None and visibility != "project":
+        hint = N_("leave the project out, or let its members use the image: visibility “project”")
+        raise GarageError("invalid_field", N_("the image would not be a project's"), hint=hint, pointer="/project")
+    project_id = project_for(session, caller, project).id if visibility == "project" else None
+    others = or_(
+        Image.visibility != visibility,
+        Image.owner_id.is_distinct_from(caller.user_id),
+        Image.project_id.is_distinct_from(project_id),
+    )
+    taken = select(Image.id).where(Image.name == name, Image.current, Image.deleted_at.is_(None), mine(caller), others)
+    if but is not None:
+        taken = taken.where(Image.id != but.id)
+    if session.scalar(taken.limit(1)) is not None:
+        hint = N_("take another name, or delete that one first")
+        raise GarageError(
+            "already_exists", N_("there is an image {name} already"), hint=hint, pointer="/name", name=name
+        )
+    return project_id
+
+
+def condemned(ctx: Context, present: Collection[str]) -> list[str]:
+    """Which of these stored images nobody may use any more, and no machine is made of: their files can go."""
+    if not present:
+        return []
+    counted = select(Machine.image_id).where(Machine.state.in_([state.value for state in COUNTED]))
+    query = select(Image.sha256).where(Image.deleted_at.is_not(None), Image.id.not_in(counted))
+    with ctx.db.read() as session:
+        return sorted(set(session.scalars(query)) & set(present))
+
+
+def to_verify(ctx: Context, present: Collection[str]) -> str | None:
+    """The sha256 of the one of these stored images that was looked at longest ago, if that is long."""
+    last = func.coalesce(Image.verified_at, Image.created_at)
+    query = select(Image.sha256).where(Image.deleted_at.is_(None), last < ctx.clock() - OLD).order_by(last)
+    with ctx.db.read() as session:
+        return next((sha256 for sha256 in session.scalars(query) if sha256 in present), None)
+
+
+def verified(ctx: Context, sha256: str, *, damaged: str = "") -> None:
+    """Note what was found; `damaged` names the file that differs."""
+    with ctx.db.write() as session:
+        image = session.scalars(select(Image).where(Image.sha256 == sha256)).one()
+        if damaged and not image.damaged:
+            audit(
+                session,
+                ctx,
+                "garage",
+                "image.damaged",
+                image.name,
+                project_id=image.project_id,
+                sha256=sha256,
+                file=damaged,
+            )
+        image.verified_at, image.damaged = ctx.clock(), bool(damaged)
+
+
+def _seen(session: Session, caller: Caller, ref: str) -> Image:
+    """By id, or the current one of a name."""
+    seen = true() if caller.admin else mine(caller)
+    query = select(Image).where(seen, Image.deleted_at.is_(None))
+    if found := session.scalars(query.where(or_(Image.id == ref, Image.sha256 == ref))).first():
+        return found
+    mine_first = Image.owner_id.is_distinct_from(caller.user_id)
+    named = query.where(Image.name == ref, Image.current).order_by(mine_first, Image.visibility.desc(), Image.id)
+    if found := session.scalars(named).first():
+        return found
+    raise GarageError(
+        "not_found", N_("there is no image {name}"), hint=N_("“garage image list” shows yours"), name=ref[:64]
+    )
+
+
+def _own(session: Session, caller: Caller, ref: str) -> Image:
+    """One that the caller may change: who brought it, or an admin."""
+    image = _seen(session, caller, ref)
+    if caller.admin or image.owner_id == caller.user_id:
+        return image
+    raise GarageError(
+        "forbidden",
+        N_("only who brought the image {name} may do that"),
+        hint=N_("ask them, or an admin"),
+        name=image.name,
+    )
+
+
+def _users(session: Session, images: Collection[Image]) -> Counter[str]:
+    """How many machines are made of each."""
+    counted = Machine.state.in_([state.value for state in COUNTED])
+    query = select(Machine.image_id, func.count()).where(Machine.image_id.in_([image.id for image in images]), counted)
+    return Counter(dict(session.execute(query.group_by(Machine.image_id)).all()))
+
+
+def _view(session: Session, image: Image, users: Counter[str] | None = None, caller: Caller | None = None) -> ImageView:
+    owner = session.get_one(User, image.owner_id).name if image.owner_id else ""
+    project = session.get_one(Project, image.project_id).name if image.project_id else ""
+    return ImageView(
+        image.id,
+        image.name,
+        image.sha256,
+        image.current,
+        image.created_at,
+        image.manifest,
+        visibility=image.visibility,
+        owner=owner,
+        project=project,
+        machines=users[image.id] if users else 0,
+        verified_at=image.verified_at,
+        damaged=image.damaged,
+        bytes=int(image.manifest.get("bytes", 0)),
+        virtual_bytes=int(image.manifest.get("virtual_bytes", 0)),
+        boot=str(image.manifest.get("boot", "kernel")),
+        mine=caller is not None and (caller.admin or image.owner_id == caller.user_id),
+    )

@@ -20,7 +20,7 @@ from garage.core.types import Demand
 from garage.core.userdata import check_user_data
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
-from garage.services import addresses, adopting, capacity, keys, own_site, placing, pools
+from garage.services import addresses, adopting, capacity, images, keys, own_site, placing, pools
 from garage.services.context import Caller, Context, audit, audit_each, publish_machine
 from garage.services.filtering import ALL, Filter, chosen
 from garage.services.rights import machine_for, project_for
@@ -33,6 +33,7 @@ DEFAULT_IMAGE = "debian-12"
 DEFAULT_SIZE = "small"
 MAX_LEASE_DAYS = 90
 DAY = 86_400.0
+GIB = 1 << 30
 MANY = 100
 """Machines in one request."""
 
@@ -85,7 +86,8 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
         project = project_for(session, caller, wanted.project)
         adopting.check_none(session)
         _check_names_free(session, project, named)
-        image, size = find_image(session, wanted.image), find_size(session, wanted.size)
+        image, size = images.find(session, caller, wanted.image), find_size(session, wanted.size)
+        _check_fits(image, size)
         capacity.check_quota(session, project, size, len(named))
         order = placing.Order(project.id, image, size, labelled, apart, early)
         shared = {
@@ -155,7 +157,7 @@ def _new(
 ) -> list[Machine]:
     """Machines that boot."""
     size, now = order.size, ctx.clock()
-    cold = pools.why_cold(ctx, early=bool(order.early))
+    cold = pools.why_cold(ctx, order.image, early=bool(order.early))
     detail = ", ".join(order.early)[:200] if cold is Cold.USER_DATA else ""
     places = addresses.allot_many(session, ctx, [node for node, _ in wanted], versions)
     machines = [
@@ -330,18 +332,20 @@ def _check_names_free(session: Session, project: Project, named: Sequence[str]) 
         )
 
 
-def find_image(session: Session, name: str) -> Image:
-    if image := session.scalars(select(Image).where(Image.name == name, Image.current)).first():
-        return image
-    have = ", ".join(session.scalars(select(Image.name).where(Image.current).order_by(Image.name)))
-    raise GarageError(
-        "invalid_field",
-        N_("there is no image {name}"),
-        hint=N_("there are: {have}"),
-        pointer="/image",
-        name=name[:64],
-        have=have or "-",
-    )
+def _check_fits(image: Image, size: Size) -> None:
+    """A machine's disk is never smaller than its image's: what it counts for is what it takes."""
+    needed = -(-int(image.manifest.get("virtual_bytes", 0)) // GIB)
+    if needed > size.disk_gib:
+        raise GarageError(
+            "invalid_field",
+            N_("the image {image} needs a disk of {needed} GiB; size {size} has {has}"),
+            hint=N_("take a larger size"),
+            pointer="/size",
+            image=image.name,
+            needed=needed,
+            size=size.name,
+            has=size.disk_gib,
+        )
 
 
 def find_size(session: Session, name: str) -> Size:

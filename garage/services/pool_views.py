@@ -45,7 +45,9 @@ def listing(ctx: Context, caller: Caller) -> list[PoolView]:
         wanted = _wanted(session, ctx)
         views = [
             _view(session, ctx, image, size, wanted.get(Kind(image.sha256, size.name), 0))
-            for image in session.scalars(select(Image).where(Image.current).order_by(Image.name))
+            for image in session.scalars(
+                select(Image).where(Image.current, Image.owner_id.is_(None)).order_by(Image.name)
+            )
             for size in session.scalars(select(Size).order_by(Size.memory_mib))
         ]
     used = [view for view in views if view.waiting or view.starting or view.wanted or view.taken or view.missed]
@@ -89,7 +91,9 @@ def fix(ctx: Context, caller: Caller, image: str, size: str, fixed: int | None) 
     """Have `fixed` machines wait per node, or (None) as many as demand says."""
     require_admin(caller)
     with ctx.db.write() as session:
-        found = session.scalars(select(Image).where(Image.name == image, Image.current)).first()
+        found = session.scalars(
+            select(Image).where(Image.name == image, Image.current, Image.owner_id.is_(None))
+        ).first()
         of_size = session.get(Size, size)
         if found is None or of_size is None:
             hint = N_("“garage image list” and “garage machine sizes” show what there is")

@@ -38,10 +38,12 @@ def waiting(session: Session, image: str, size: str) -> int:
     return session.scalar(query.where(Machine.size == size)) or 0
 
 
-def why_cold(ctx: Context, *, early: bool) -> Cold:
+def why_cold(ctx: Context, image: Image, *, early: bool) -> Cold:
     """Why a request that took no pool machine did not."""
     if not ctx.config.pool_ram_share:
         return Cold.OFF
+    if not demand.may_wait(image):
+        return Cold.IMAGE
     return Cold.USER_DATA if early else Cold.EMPTY
 
 

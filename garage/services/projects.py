@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from garage.core import names
 from garage.core.states import COUNTED
-from garage.db.models import Machine, Membership, Project, User
+from garage.db.image_models import ImageTask
+from garage.db.models import Image, Machine, Membership, Project, User
 from garage.errors import N_, GarageError
 from garage.services import capacity, keys
 from garage.services.context import Caller, Context, audit
@@ -182,6 +183,9 @@ def _close(session: Session, project: Project) -> None:
     """Rows of machines that are gone keep their project, so it is renamed out of the way instead of removed."""
     for membership in session.scalars(select(Membership).where(Membership.project_id == project.id)):
         session.delete(membership)
+    for table in (Image, ImageTask):  # what was the project's is again theirs alone who brought it
+        of_it = update(table).where(table.project_id == project.id)
+        session.execute(of_it.values(project_id=None, visibility="own"))
     if session.scalar(select(Machine.id).where(Machine.project_id == project.id)):
         project.name = f"~{project.id}"
     else:

@@ -128,6 +128,21 @@ class ImageView:
     current: bool
     created_at: float
     manifest: dict[str, Any]
+    visibility: str = "all"
+    owner: str = ""
+    """Who brought it; empty: the garage's own."""
+    project: str = ""
+    machines: int = 0
+    """That are made of it, anybody's."""
+    verified_at: float | None = None
+    damaged: bool = False
+    bytes: int = 0
+    """Of its file; 0: not known."""
+    virtual_bytes: int = 0
+    boot: str = "kernel"
+    """ "kernel": directly; "bios" or "uefi": by its own loader."""
+    mine: bool = False
+    """The caller may change it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,13 @@ class Manifest:
     virtual_bytes: int
     built_at: float
     initrd: str = "garage"
-    """Of the recipe: with "garage" a machine takes its identity from us, also after it has booted."""
+    """Of the recipe: with "garage" a machine takes its identity from us, also after it has booted; "own" boots by its own loader."""
+    boot: str = "kernel"
+    """ "kernel": directly; "bios" or "uefi": by the loader on its disk."""
+    bytes: int = 0
+    """Of disk.qcow2; 0: not known."""
+    source_sha256: str = ""
+    """Of the file that was imported, as it came."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,7 +82,7 @@ def build(recipe: Recipe, *, store: Path, mirror: Mirror, work: Path, progress: 
         progress("checksums", 0.95)
         manifest = _manifest(recipe, release, out)
         (out / "manifest.json").write_text(json.dumps(manifest.as_dict(), indent=1))
-        _keep(out, store, manifest)
+        keep(out, store, manifest)
     progress("done", 1.0)
     return manifest
 
@@ -109,7 +115,7 @@ def verify(store: Path, sha256: str) -> None:
     manifest = load(folder)
     wanted = {"disk.qcow2": manifest.sha256, "vmlinuz": manifest.kernel_sha256, "initrd.img": manifest.initrd_sha256}
     for name, digest in wanted.items():
-        if _sha256(folder / name) != digest:
+        if digest and sha256_of(folder / name) != digest:
             hint = N_("build it again: make up")
             raise GarageError(
                 "image_build_failed", N_("{file} of image {name} is damaged"), hint=hint, file=name, name=manifest.name
@@ -199,18 +205,19 @@ def _manifest(recipe: Recipe, release: str, out: Path) -> Manifest:
         title=recipe.title,
         suite=recipe.suite,
         recipe=image_hash(recipe),
-        sha256=_sha256(out / "disk.qcow2"),
-        kernel_sha256=_sha256(out / "vmlinuz"),
-        initrd_sha256=_sha256(out / "initrd.img"),
+        sha256=sha256_of(out / "disk.qcow2"),
+        kernel_sha256=sha256_of(out / "vmlinuz"),
+        initrd_sha256=sha256_of(out / "initrd.img"),
         kernel_release=release,
         cmdline=recipe.kernel_command_line,
         virtual_bytes=recipe.disk_gib << 30,
         built_at=time.time(),
         initrd=recipe.initrd,
+        bytes=(out / "disk.qcow2").stat().st_size,
     )
 
 
-def _keep(out: Path, store: Path, manifest: Manifest) -> None:
+def keep(out: Path, store: Path, manifest: Manifest) -> None:
     """Readable by QEMU's user, writable by nobody, in place by one rename, and on the disk before that: servers lose power."""
     store.mkdir(parents=True, exist_ok=True)
     draft = store / f".{manifest.sha256}"
@@ -219,13 +226,13 @@ def _keep(out: Path, store: Path, manifest: Manifest) -> None:
     shutil.move(out, draft)
     for path in draft.iterdir():
         path.chmod(0o444)
-        _sync(path)
-    _sync(draft)
+        sync(path)
+    sync(draft)
     draft.rename(store / manifest.sha256)
-    _sync(store)
+    sync(store)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -233,6 +240,7 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

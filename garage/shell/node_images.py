@@ -8,6 +8,7 @@ import json
 import os
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ PKI = Path("/etc/pki/qemu")
 LIST = (
     'cd {images} 2>/dev/null || exit 0; for file in */manifest.json; do [ ! -e "$file" ] || echo "${{file%/*}}"; done\n'
 )
+REMOVE = "rm -f {path}/manifest.json && rm -rf {path}\n"
 LONGEST = 24 * 3600.0
 """Seconds that one attempt may take; the next goes on where it ended."""
 READY = 20.0
@@ -42,6 +44,13 @@ class LocalImages:
         found = (path.parent.name for path in self._images.glob("*/manifest.json"))
         return frozenset(name for name in found if SHA256.fullmatch(name))
 
+    def remove(self, image: str) -> None:
+        """Gone at once, as far as anybody sees; its files follow."""
+        draft = self._images / f".{checked(SHA256, image)}"
+        shutil.rmtree(draft, ignore_errors=True)
+        (self._images / image).rename(draft)
+        shutil.rmtree(draft, ignore_errors=True)
+
 
 class RemoteImages:
     """Another server."""
@@ -52,6 +61,10 @@ class RemoteImages:
     def present(self) -> frozenset[str]:
         said = self._ways.shell(self._node).ask(LIST.format(images=quoted(self._home / "images"))).stdout
         return frozenset(line for line in said.splitlines() if SHA256.fullmatch(line))
+
+    def remove(self, image: str) -> None:
+        path = quoted(self._home / "images" / checked(SHA256, image))
+        self._ways.shell(self._node).ask(REMOVE.format(path=path))
 
     def fetch(self, order: ImageOrder, source: NodeAccess, told: Callable[[int, int], None]) -> None:
         checked(SHA256, order.image)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from garage.core import copies as core
 from garage.core.hypervisor_types import CopiedImages, Images
 from garage.errors import GarageError
-from garage.services import copies
+from garage.services import copies, images
 from garage.services.context import Context
 from garage.services.work import Hold
 
@@ -25,8 +25,8 @@ AGAIN_MOST = 60.0
 class ImageKeeper:
     """Asked by the node's thread; `ring` wakes it."""
 
-    def __init__(self, ctx: Context, images: Images, ring: Callable[[], None]) -> None:
-        self._ctx, self._images, self._ring = ctx, images, ring
+    def __init__(self, ctx: Context, store: Images, ring: Callable[[], None]) -> None:
+        self._ctx, self._images, self._ring = ctx, store, ring
         self._lock = threading.Lock()
         self._present: frozenset[str] = frozenset()
         self._percent: dict[str, int] = {}
@@ -37,6 +37,10 @@ class ImageKeeper:
     def look(self, hold: Hold) -> None:
         """See what is there, and say so."""
         present = self._images.present()
+        if isinstance(self._images, CopiedImages):  # of the controller's own server another thread does
+            for image in images.condemned(self._ctx, present):
+                self._images.remove(image)
+                present -= {image}
         with self._lock:
             self._hold, self._present = hold, present
         copies.note(self._ctx, hold, present)

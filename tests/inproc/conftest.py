@@ -13,6 +13,7 @@ SQLITE_ONLY = frozenset(
         "test_drain_cli",  # as test_cli
         "test_drain_deaths",  # of workers; what they write is what test_drain has written to both
         "test_explaining_shown",  # as test_cli and test_pages
+        "test_image_uploads",  # streams; what they leave is what test_image_tasks has on both
         "test_gateway_events",  # streams; the watch behind them is that of test_gateway and test_database
         "test_gateway_ssh",  # as test_gateway_events
         "test_node_pages",  # as test_pages

@@ -29,6 +29,8 @@ from garage.services import (
     accounts,
     adding,
     adoption,
+    image_tasks,
+    images,
     invitations,
     keys,
     machines,
@@ -38,6 +40,7 @@ from garage.services import (
     throughput,
 )
 from garage.services.context import Caller, Context
+from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
 from netd import wire
 from tests.conftest import ALICE_KEY
@@ -63,6 +66,12 @@ HOSTILE: tuple[Any, ...] = (
     ["a"],
     {"a": 1},
 )
+RECIPE = """name = "built"
+title = "Built"
+suite = "bookworm"
+packages = ["dash"]
+sources = ""
+"""
 POOL = {"image": "debian-12", "size": "tiny"}
 HOSTILE_REFS = ("%00", "x" * 300, "..", "%2e%2e", "%C3%A4", "a%20b", "'--", "0" * 20, "%F0%9F%90%8D")
 PRINTABLE = ("a/../b", "ä" * 30, "'; drop table user;--", "7", "True")
@@ -160,6 +169,11 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     for node in (member(ctx, admin, "one", 1), member(ctx, admin, "two", 2)):
         node.poll()
         node.report()
+    image_tasks.bring(ctx, alice, NewImage("hers", "12" * 32, url="https://example.org/disk"))
+    task = image_tasks.claim(ctx, "server/1")
+    assert task is not None
+    image_tasks.done(ctx, task, {"sha256": "34" * 32})
+    hers = images.get(ctx, alice, "hers").id
     refs = {
         "machines": made.id,
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
@@ -170,6 +184,8 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         "sites": "one",
         "nodes": ctx.config.node,
         "measurements": throughput.measure(ctx, admin, "one", "two").id,
+        "images": hers,
+        "image-tasks": image_tasks.bring(ctx, alice, NewImage("coming", "12" * 32, bytes=10)).id,
         "node-tasks": adding.ask(ctx, admin, "root@192.0.2.8", HOST_KEY, name="node8").name,
     }
     given = {"site": "origin", "domain": "garage.internal", "ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
@@ -212,6 +228,9 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/node-logins"): lambda _: {"target": "root@192.0.2.7", "host_key": HOST_KEY, "password": "secret"},
     ("POST", "/nodes"): lambda _: {"target": "root@192.0.2.7", "host_key": HOST_KEY, "name": "node7"},
     ("PUT", "/pools/{image}/{size}"): lambda _: {"fixed": 2},
+    ("PUT", "/images/{ref}/visibility"): lambda _: {"visibility": "all"},
+    ("POST", "/image-imports"): lambda _: {"name": "fresh", "sha256": "56" * 32, "bytes": 1000},
+    ("POST", "/image-builds"): lambda _: {"recipe": RECIPE},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
     ("PATCH", "/nodes/{ref}/labels"): lambda _: {"labels": {"gpu": "rtx3090", "room": ""}},
 }
@@ -233,6 +252,8 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("PUT", "/sites/{ref}/relay"): {"may": (True, False)},
     ("PUT", "/pools/{image}/{size}"): {"fixed": (None, 0)},
     ("POST", "/node-host-keys"): {"target": ("True",)},
+    ("PUT", "/images/{ref}/visibility"): {"project": (None,)},
+    ("POST", "/image-imports"): {"name": ("7",), "url": (None, ""), "project": (None,)},
     ("POST", "/node-logins"): {"target": ("True",), "password": (*PRINTABLE, "\u202e")},
     ("POST", "/nodes"): {"target": ("True",), "name": (None,), "own_name": (None,)},
     ("PUT", "/overlay"): {
@@ -246,14 +267,14 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
 FINE_QUERIES = {
     "search": HOSTILE_TEXT,
     "actor": ("7", "True"),
-    **dict.fromkeys(("limit", "cursor", "hours", "kib", "number", "node", "image", "size", "owner"), ("7",)),
+    **dict.fromkeys(("limit", "cursor", "hours", "kib", "offset", "number", "node", "image", "size", "owner"), ("7",)),
 }
 """Any text may be looked for; only its length is bounded. An empty parameter counts as none."""
 
 ONES_OWN = {
     *(("GET", path) for path in ("/me", "/keys", "/tokens", "/projects", "/machines", "/audit")),
-    *(("GET", path) for path in ("/sizes", "/images", "/nodes", "/status", "/placement")),
-    *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects")),
+    *(("GET", path) for path in ("/sizes", "/images", "/image-tasks", "/nodes", "/status", "/placement")),
+    *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects", "/image-imports")),
     ("GET", "/events"),
 }
 """Routes without a reference that any member may use: about the caller, or about the whole. All others are for admins."""
@@ -353,7 +374,10 @@ def test_nobody_gets_anything(world: World) -> None:
 
 def test_another_member_neither_sees_nor_changes_what_is_alices(world: World) -> None:
     """With everything of hers by its id: the answer is the same as for what does not exist, or that it is for admins."""
-    before, hers = world.everything(), {world.refs[kind] for kind in ("machines", "keys", "tokens", "projects")}
+    before, hers = (
+        world.everything(),
+        {world.refs[kind] for kind in ("machines", "keys", "tokens", "projects", "images", "image-tasks")},
+    )
     for operation, told in OPERATIONS.items():
         at, body = world.path(operation[1]), body_of(world, operation)
         if operation not in {*ONES_OWN, ("POST", "/login")}:

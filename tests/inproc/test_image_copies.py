@@ -116,6 +116,8 @@ class Slow:
     def present(self) -> frozenset[str]:
         return frozenset()
 
+    def remove(self, image: str) -> None: ...
+
     def fetch(self, order: ImageOrder, source: NodeAccess, told: Callable[[int, int], None]) -> None:
         self.tries += 1
         if self.tries == 1:

@@ -35,7 +35,7 @@ def stored(tmp_path: Path) -> images.Manifest:
         (out / name).write_text(name)
     manifest = images._manifest(RECIPE, "6.1", out)
     (out / "manifest.json").write_text(json.dumps(manifest.as_dict()))
-    images._keep(out, tmp_path / "store", manifest)
+    images.keep(out, tmp_path / "store", manifest)
     return manifest
 
 

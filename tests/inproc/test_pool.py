@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from garage.core.hypervisor_types import Domain, Power
 from garage.core.pool import Cold
-from garage.db.models import EventRow, Machine, Node, Size
+from garage.db.models import EventRow, Image, Machine, Node, Size
 from garage.errors import GarageError
 from garage.services import demand, images, machines, outlook, pool_views, pools
 from garage.services.context import Caller, Context
@@ -256,7 +256,7 @@ def test_a_node_that_goes_down_takes_none_for_granted(rig: Rig) -> None:
     rig.fake.reboot_node("fake-boot")
     rig.settle()
     assert rig.row(spare.id).state in ("deleting", "gone")
-    assert pools.why_cold(rig.ctx, early=False) is Cold.EMPTY
+    assert pools.why_cold(rig.ctx, Image(manifest={}), early=False) is Cold.EMPTY
 
 
 def test_an_admin_fixes_a_pool_and_sees_what_it_costs_and_brings(rig: Rig, admin: Caller) -> None:

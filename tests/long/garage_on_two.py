@@ -59,7 +59,16 @@ class GarageOnTwo(ServersGarage):
         super().__init__(lab, "one", SETTINGS, {"GARAGE_DATABASE_URL": url})
         self.ctx = make_context(configuration.load({"GARAGE_HOME": str(self.home), "GARAGE_DATABASE_URL": url}))
         two = lab["two"]
-        argv = [str(BIN / "garage"), "node", "add", f"root@{two.address}", "--yes", "--password-stdin", "--own-name", "lab"]
+        argv = [
+            str(BIN / "garage"),
+            "node",
+            "add",
+            f"root@{two.address}",
+            "--yes",
+            "--password-stdin",
+            "--own-name",
+            "lab",
+        ]
         self.run(argv, input=f"{two.password}\n")
 
     def __enter__(self) -> GarageOnTwo:

@@ -1,4 +1,4 @@
-"""`garage image`, `node`."""
+"""`garage node`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,9 @@ from garage.client import output
 from garage.client.commands import adding
 from garage.client.commands.drain import NODE_STATES, activate, drain, maintenance
 from garage.client.commands.explain import label
-from garage.client.output import Item, local_time
+from garage.client.output import Item
 from garage.client.state import Cli, Group, pass_cli
 from garage.client.words import N_, _
-
-
-@click.group("image", cls=Group, help=_("What machines boot."))
-def image() -> None:
-    pass
-
-
-@image.command("list", help=_("Images, the current ones first."))
-@pass_cli
-def image_list(cli: Cli) -> None:
-    columns = (
-        (_("NAME"), lambda item: item["name"]),
-        (_("CURRENT"), lambda item: _("yes") if item["current"] else ""),
-        (_("BUILT"), lambda item: local_time(item["created_at"])),
-        ("SHA256", lambda item: item["sha256"][:16]),
-    )
-    output.show_list(
-        cli, cli.api().get("/images")["items"], columns, empty=_("no images yet: run “make up” on the server")
-    )
 
 
 @click.group("node", cls=Group, help=_("The servers that machines run on."))

@@ -1,0 +1,139 @@
+"""Routes of images: what one may use, and those on their way."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from flask import Response, current_app
+from pydantic import BaseModel, Field
+
+from garage.api import schemas as s
+from garage.api.base import MAX_BODY, answer, blueprint, caller, context, items, locale, mutate
+from garage.errors import GarageError
+from garage.services import image_tasks, images
+from garage.services.image_tasks import NewImage, TaskView
+
+api = blueprint("images", "images")
+Visibility = Literal["own", "project", "all"]
+
+
+class ImageIn(s.In):
+    name: str = Field(max_length=64, examples=["ubuntu-24.04"])
+    sha256: str = Field(max_length=64, description="Of the file as it comes, hexadecimal; it is compared.")
+    url: str | None = Field(None, max_length=2000, description="http or https, of the internet at large.")
+    bytes: int | None = Field(None, ge=1, description="Of a file that you upload: PUT /image-tasks/{ref}/file.")
+    format: Literal["qcow2", "raw"] = Field(
+        "qcow2", description="Of the disk; gz, xz and zst around it are seen by themselves."
+    )
+    boot: Literal["bios", "uefi"] = Field("bios", description="How its own loader is started.")
+    visibility: Visibility = Field("own", description="Who may use it.")
+    project: str | None = Field(None, max_length=80, description="With visibility “project”; by default your own.")
+
+
+class RecipeIn(s.In):
+    recipe: str = Field(max_length=MAX_BODY // 2, description="A recipe's whole text (TOML).")
+
+
+class VisibilityIn(s.In):
+    visibility: Visibility
+    project: str | None = Field(None, max_length=80)
+
+
+class ImageTaskOut(s.Out):
+    """An image on its way."""
+
+    id: str
+    kind: str = Field(description="import, build")
+    name: str
+    url: str = Field(description="Empty: the file is uploaded.")
+    format: str
+    boot: str
+    visibility: str
+    owner: str
+    state: str = Field(description="uploading, waiting, running, failed, done")
+    step: str
+    done: int
+    total: int = Field(description="Of the step, in bytes (per mille of a build); 0: not known.")
+    error: s.FailureOut | None
+    asked_at: s.Time
+
+
+class ImageTaskList(BaseModel):
+    items: list[ImageTaskOut]
+
+
+class ImageRef(s.NoQuery):
+    """An id, or a name."""
+
+    ref: str = Field(max_length=64)
+
+
+def shown(view: TaskView) -> dict[str, Any]:
+    """With the error in the caller's language."""
+    error = None
+    if view.error:
+        translate = current_app.extensions["garage_translate"]
+        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
+        error = {"code": view.error["code"], "detail": detail, "hint": hint}
+    same = {name: getattr(view, name) for name in ImageTaskOut.model_fields if name != "error"}
+    return answer(ImageTaskOut, same | {"error": error})
+
+
+@api.get("/images", responses={200: s.ImageList})
+def list_images() -> dict[str, Any]:
+    """Images that you may use, the current ones first."""
+    return items(s.ImageOut, images.listing(context(), caller()))
+
+
+@api.get("/images/<ref>", responses={200: s.ImageOut})
+def get_image(path: ImageRef) -> dict[str, Any]:
+    """One image, by id or name."""
+    return answer(s.ImageOut, images.get(context(), caller(), path.ref))
+
+
+@api.delete("/images/<ref>", responses={204: None})
+def delete_image(header: s.MutationHeader, path: ImageRef) -> Response:  # noqa: ARG001
+    """Delete an image of yours that no machine is made of."""
+    who = caller()
+    return mutate(204, lambda ctx: images.delete(ctx, who, path.ref))
+
+
+@api.put("/images/<ref>/visibility", responses={200: s.ImageOut})
+def share_image(header: s.MutationHeader, path: ImageRef, body: VisibilityIn) -> Response:  # noqa: ARG001
+    """Say who may use an image of yours."""
+    who = caller()
+    return mutate(200, lambda ctx: answer(s.ImageOut, images.share(ctx, who, path.ref, body.visibility, body.project)))
+
+
+@api.post("/image-imports", responses={201: ImageTaskOut})
+def import_image(header: s.MutationHeader, body: ImageIn) -> Response:  # noqa: ARG001
+    """Bring an image from a URL, or from a file that you upload after this."""
+    who = caller()
+    wanted = NewImage(**body.model_dump(exclude={"url", "bytes"}), url=body.url or "", bytes=body.bytes or 0)
+    return mutate(201, lambda ctx: shown(image_tasks.bring(ctx, who, wanted)))
+
+
+@api.post("/image-builds", responses={201: ImageTaskOut})
+def build_image(header: s.MutationHeader, body: RecipeIn) -> Response:  # noqa: ARG001
+    """Build the image of a recipe, for all (admin)."""
+    who = caller()
+    return mutate(201, lambda ctx: shown(image_tasks.build(ctx, who, body.recipe)))
+
+
+@api.get("/image-tasks", responses={200: ImageTaskList})
+def list_image_tasks() -> dict[str, Any]:
+    """Your images on their way, and the last word about those that have ended."""
+    return {"items": [shown(view) for view in image_tasks.listing(context(), caller())]}
+
+
+@api.get("/image-tasks/<ref>", responses={200: ImageTaskOut})
+def get_image_task(path: ImageRef) -> dict[str, Any]:
+    """How far one is, by id or name."""
+    return shown(image_tasks.get(context(), caller(), path.ref))
+
+
+@api.delete("/image-tasks/<ref>", responses={204: None})
+def cancel_image_task(header: s.MutationHeader, path: ImageRef) -> Response:  # noqa: ARG001
+    """Call one off, or forget one that has ended."""
+    who = caller()
+    return mutate(204, lambda ctx: image_tasks.cancel(ctx, who, path.ref))

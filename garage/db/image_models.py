@@ -1,0 +1,42 @@
+"""Tables of images on their way."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from garage.db.models import Base, Id, Json
+
+
+class ImageTask(Base):
+    """An image that somebody wants: brought from elsewhere, or built. A worker carries it out; the row stays as the last word about it."""
+
+    __tablename__ = "image_task"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """ "import" or "build"."""
+    name: Mapped[str] = mapped_column(String(64))
+    node: Mapped[str] = mapped_column(String(32))
+    """Whose server has the images and takes uploads: a worker of that server does it."""
+    url: Mapped[str] = mapped_column(String(2000), default="")
+    """Empty: the file is uploaded."""
+    recipe: Mapped[str] = mapped_column(Text, default="")
+    sha256: Mapped[str] = mapped_column(String(64), default="")
+    """Of the file as it comes."""
+    format: Mapped[str] = mapped_column(String(8), default="")
+    boot: Mapped[str] = mapped_column(String(8), default="")
+    visibility: Mapped[str] = mapped_column(String(8))
+    """ "own", "project" or "all"."""
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    """ "uploading", "waiting", "running", "failed", "done"."""
+    step: Mapped[str] = mapped_column(String(16), default="")
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Of the step, in bytes, or in per mille of a build; 0: not known."""
+    error: Mapped[Json | None] = mapped_column(JSON)
+    asked_at: Mapped[float]
+    worker: Mapped[str] = mapped_column(String(64), default="")
+    changed_at: Mapped[float]
+    """Of the last word about it: an upload or a worker that is silent for long has ended."""

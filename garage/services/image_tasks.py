@@ -1,0 +1,293 @@
+"""Images on their way: what somebody wants is a row, which a worker of the server that has the images carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, or_, select, true, update
+from sqlalchemy.orm import Session
+
+from garage.core import image_files, outward
+from garage.core.recipe import Recipe, parse_recipe
+from garage.db.image_models import ImageTask
+from garage.db.models import Image, User
+from garage.errors import N_, GarageError
+from garage.services import images
+from garage.services.context import Caller, Context, audit
+from garage.services.rights import require_admin
+
+DEAD_AFTER = 30.0
+"""Seconds without a word of the worker that carries a task out; it says something every second."""
+UPLOAD_SECONDS = 86_400.0
+"""An upload that is not gone on with for so long is forgotten, and so is a task that has failed."""
+AT_ONCE = 3
+"""Tasks of one person that have not ended."""
+OPEN = ("uploading", "waiting", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """An image from a file elsewhere; `bytes` of one that is uploaded, `url` of one that is fetched."""
+
+    name: str
+    sha256: str
+    url: str = ""
+    bytes: int = 0
+    format: str = "qcow2"
+    boot: str = "bios"
+    visibility: str = "own"
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    id: str
+    kind: str
+    name: str
+    url: str
+    format: str
+    boot: str
+    visibility: str
+    owner: str
+    state: str
+    step: str
+    done: int
+    total: int
+    """Of the step, in bytes (per mille of a build); 0: not known."""
+    error: dict[str, Any] | None
+    asked_at: float
+
+    @property
+    def busy(self) -> bool:
+        return self.state in OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """As a worker has it."""
+
+    id: str
+    kind: str
+    name: str
+    url: str
+    recipe: str
+    sha256: str
+    format: str
+    boot: str
+    total: int
+    worker: str
+
+
+def bring(ctx: Context, caller: Caller, wanted: NewImage) -> TaskView:
+    """Want an image from elsewhere. Everything that can be known beforehand is checked here."""
+    name, sha256 = image_files.check_name(wanted.name), image_files.check_sha256(wanted.sha256)
+    if bool(wanted.url) == bool(wanted.bytes):
+        raise GarageError(
+            "invalid_field",
+            N_("either url or bytes is needed"),
+            hint=N_("bytes of a file that you upload"),
+            pointer="/url" if wanted.url else "/bytes",
+        )
+    image_files.check_kind(wanted.format, wanted.boot)
+    url = outward.parse_url(wanted.url, pointer="/url").url if wanted.url else ""
+    total = image_files.check_size(wanted.bytes) if wanted.bytes else 0
+    state = "waiting" if url else "uploading"
+    with ctx.db.write() as session:
+        project_id = images.scope(session, caller, name, wanted.visibility, wanted.project)
+        row = _want(session, ctx, caller, "import", name, state, wanted.visibility, project_id)
+        row.url, row.sha256, row.total = url, sha256, total
+        row.format, row.boot = wanted.format, wanted.boot
+        audit(session, ctx, caller.name, "image.import", name, project_id=project_id, sha256=sha256, url=url)
+        return _view(session, row)
+
+
+def build(ctx: Context, caller: Caller, recipe: str) -> TaskView:
+    """Want the image of a recipe, for all (admin): what it installs runs as root while it is built."""
+    require_admin(caller)
+    name = _parsed(recipe).name
+    with ctx.db.write() as session:
+        row = _want(session, ctx, caller, "build", name, "waiting", "all", None)
+        row.recipe = recipe
+        audit(session, ctx, caller.name, "image.build", name)
+        return _view(session, row)
+
+
+def _parsed(text: str) -> Recipe:
+    try:
+        return parse_recipe(text)
+    except GarageError as error:
+        error.pointer = "/recipe"  # of the request; the text names the recipe's own field
+        raise
+
+
+def _want(
+    session: Session,
+    ctx: Context,
+    caller: Caller,
+    kind: str,
+    name: str,
+    state: str,
+    visibility: str,
+    project_id: str | None,
+) -> ImageTask:
+    theirs = ImageTask.owner_id == caller.user_id
+    session.execute(delete(ImageTask).where(theirs, ImageTask.name == name, ImageTask.state.not_in(OPEN)))
+    if (session.scalar(select(func.count()).where(theirs, ImageTask.state.in_(OPEN))) or 0) >= AT_ONCE:
+        hint = N_("wait until one has ended, or delete it: garage image cancel")
+        raise GarageError(
+            "quota_exceeded", N_("{limit} images of yours are on their way already"), hint=hint, limit=AT_ONCE
+        )
+    now = ctx.clock()
+    row = ImageTask(
+        id=ctx.new_id(), kind=kind, name=name, node=ctx.config.node, state=state, visibility=visibility, project_id=project_id,
+        owner_id=caller.user_id, step="", done=0, total=0, url="", recipe="", sha256="", format="", boot="", worker="",
+        asked_at=now, changed_at=now,
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    return row
+
+
+def listing(ctx: Context, caller: Caller) -> list[TaskView]:
+    """The caller's, an admin's: everybody's; those that have ended are there until the next of the name."""
+    with ctx.db.read() as session:
+        rows = session.scalars(select(ImageTask).where(_theirs(caller)).order_by(ImageTask.id.desc()).limit(100))
+        return [_view(session, row) for row in rows]
+
+
+def get(ctx: Context, caller: Caller, ref: str) -> TaskView:
+    with ctx.db.read() as session:
+        return _view(session, _found(session, caller, ref))
+
+
+def cancel(ctx: Context, caller: Caller, ref: str) -> None:
+    """Forget it; a worker that is at it notices within a second or two, and leaves nothing."""
+    with ctx.db.write() as session:
+        row = _found(session, caller, ref)
+        if row.state in OPEN:
+            audit(session, ctx, caller.name, "image.cancel", row.name, project_id=row.project_id)
+        session.delete(row)
+
+
+def _theirs(caller: Caller) -> Any:
+    return true() if caller.admin else ImageTask.owner_id == caller.user_id
+
+
+def _found(session: Session, caller: Caller, ref: str) -> ImageTask:
+    """By id, or the caller's own by name."""
+    row = session.get(ImageTask, ref)
+    if row is None:
+        named = select(ImageTask).where(ImageTask.name == ref, ImageTask.owner_id == caller.user_id)
+        row = session.scalars(named.order_by(ImageTask.id.desc()).limit(1)).first()
+    if row is not None and (caller.admin or row.owner_id == caller.user_id):
+        return row
+    hint = N_("“garage image tasks” shows yours")
+    raise GarageError("not_found", N_("no image {name} is on its way"), hint=hint, name=ref[:64])
+
+
+def _view(session: Session, row: ImageTask) -> TaskView:
+    same = {name: getattr(row, name) for name in TaskView.__dataclass_fields__ if name != "owner"}
+    return TaskView(owner=session.get_one(User, row.owner_id).name, **same)
+
+
+# --- uploads ---------------------------------------------------------------------------------------------------------
+
+
+def uploading(ctx: Context, caller: Caller, ref: str) -> tuple[str, int]:
+    """(id, bytes in all) of an upload that the caller may go on with; raises `wrong_state` for one that is whole."""
+    with ctx.db.read() as session:
+        row = _found(session, caller, ref)
+        if row.state != "uploading":
+            hint = N_("“garage image tasks” shows how far it is")
+            raise GarageError("wrong_state", N_("nothing is to be uploaded for {name}"), hint=hint, name=row.name)
+        return row.id, row.total
+
+
+def uploaded(ctx: Context, ref: str, done: int) -> None:
+    """So much of it is here; all of it: a worker takes it from here."""
+    with ctx.db.write() as session:
+        row = session.get(ImageTask, ref)
+        if row is not None and row.state == "uploading":
+            row.done, row.changed_at = done, ctx.clock()
+            row.state = "waiting" if done == row.total else "uploading"
+
+
+# --- the worker's side -----------------------------------------------------------------------------------------------
+
+
+def claim(ctx: Context, worker: str, *, ended: Callable[[str], bool] = lambda _: False) -> Task | None:
+    """The next task of this server that nobody works on. `ended`: whether it is known of a worker that it lives no more."""
+    here = ImageTask.node == ctx.config.node
+    with ctx.db.read() as session:
+        running = select(ImageTask.id, ImageTask.worker, ImageTask.changed_at).where(here, ImageTask.state == "running")
+        late = ctx.clock() - DEAD_AFTER
+        left = [row.id for row in session.execute(running) if row.changed_at < late or ended(row.worker)]
+        free = here, or_(ImageTask.state == "waiting", ImageTask.id.in_(left))
+        if session.scalar(select(ImageTask.id).where(*free).limit(1)) is None:
+            return None
+    with ctx.db.write() as session:
+        row = session.scalars(select(ImageTask).where(*free).order_by(ImageTask.asked_at).limit(1)).first()
+        if row is None:
+            return None
+        row.state, row.worker, row.changed_at, row.error = "running", worker, ctx.clock(), None
+        return Task(**{name: getattr(row, name) for name in Task.__dataclass_fields__})
+
+
+def _held(session: Session, task: Task) -> ImageTask:
+    """Its row, if this worker still has it; raises `version_conflict`."""
+    row = session.get(ImageTask, task.id)
+    if row is None or row.state != "running" or row.worker != task.worker:
+        raise GarageError("version_conflict", N_("the image {name} is not wanted any more"), name=task.name)
+    return row
+
+
+def progress(ctx: Context, task: Task, step: str, done: int, total: int) -> None:
+    """Also a sign of life; raises `version_conflict` when it was cancelled."""
+    with ctx.db.write() as session:
+        row = _held(session, task)
+        row.step, row.done, row.total, row.changed_at = step, done, total, ctx.clock()
+
+
+def done(ctx: Context, task: Task, manifest: dict[str, Any]) -> None:
+    """The stored image is theirs, and current."""
+    with ctx.db.write() as session:
+        row = _held(session, task)
+        image = session.scalars(select(Image).where(Image.sha256 == manifest["sha256"])).first()
+        if image is None:
+            image = Image(id=ctx.new_id(), name=row.name, sha256=manifest["sha256"], created_at=ctx.clock())
+            session.add(image)
+        image.manifest, image.verified_at, image.damaged, image.deleted_at = manifest, ctx.clock(), False, None
+        if row.kind == "import":
+            image.visibility, image.owner_id, image.project_id = row.visibility, row.owner_id, row.project_id
+        images.make_current(session, image)
+        row.state, row.step, row.changed_at = "done", "", ctx.clock()
+        audit(session, ctx, "garage", "image.register", row.name, project_id=row.project_id, sha256=manifest["sha256"])
+
+
+def failed(ctx: Context, task: Task, error: GarageError) -> None:
+    with ctx.db.write() as session:
+        row = _held(session, task)
+        row.state, row.error, row.changed_at = "failed", error.as_dict(), ctx.clock()
+        audit(session, ctx, "garage", "image.failed", row.name, project_id=row.project_id, code=error.code)
+
+
+def prune(ctx: Context) -> None:
+    """Forget uploads that nobody goes on with."""
+    with ctx.db.write() as session:
+        old = ImageTask.state == "uploading", ImageTask.changed_at < ctx.clock() - UPLOAD_SECONDS
+        session.execute(delete(ImageTask).where(*old))
+
+
+def known(ctx: Context) -> set[str]:
+    """The ids of all: files of others can go."""
+    with ctx.db.read() as session:
+        return set(session.scalars(select(ImageTask.id)))
+
+
+def keep_alive(ctx: Context, task: Task) -> None:
+    """Its worker lives."""
+    with ctx.db.write() as session:
+        mine = ImageTask.id == task.id, ImageTask.worker == task.worker
+        session.execute(update(ImageTask).where(*mine).values(changed_at=ctx.clock()))

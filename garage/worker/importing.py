@@ -1,0 +1,167 @@
+"""Brings and builds images that people want, one at a time; looks at stored ones now and then; removes what nobody uses any more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from garage.config import Config
+from garage.core.recipe import parse_recipe
+from garage.errors import N_, GarageError
+from garage.services import image_tasks, images
+from garage.services.context import Context
+from garage.services.image_tasks import Task
+from garage.shell.image_import import Order, make_image, upload_path
+from garage.shell.images import build, verify
+from garage.shell.mirrors import server_mirror
+from garage.shell.node_images import LocalImages
+from garage.shell.outward_fetch import server_guard
+
+log = logging.getLogger(__name__)
+LOOK = 1.0
+TELL = 1.0
+"""Seconds between two words about a step: each is a write."""
+TIDY = 600.0
+PER_MILLE = 1000
+
+
+class Importer:
+    """One per worker process, in a thread of its own; works on what lies on this server."""
+
+    def __init__(self, ctx: Context, config: Config, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ctx, self._config, self._monotonic = ctx, config, monotonic
+        self._server = socket.gethostname()[:40]
+        self._worker = f"{self._server}/{os.getpid()}"
+        self._tidy_at = monotonic() + TIDY / 10
+        self._told = 0.0
+
+    def start(self, stop: threading.Event) -> threading.Thread:
+        thread = threading.Thread(target=self._for_ever, args=(stop,), name="importing", daemon=True)
+        thread.start()
+        return thread
+
+    def _for_ever(self, stop: threading.Event) -> None:
+        while not stop.wait(LOOK):
+            try:
+                self.turn()
+                self.tidy()
+            except Exception as error:  # noqa: BLE001  (a database that is away must not end the thread)
+                log.warning("images: %s", error)
+
+    def turn(self) -> bool:
+        """Carry out one task; False when there was none."""
+        task = image_tasks.claim(self._ctx, self._worker, ended=self._ended)
+        if task is None:
+            return False
+        log.info("%s of image %s", task.kind, task.name)
+        try:
+            manifest = (self._bring if task.kind == "import" else self._build)(task)
+            image_tasks.done(self._ctx, task, manifest)
+        except GarageError as error:
+            log.warning("image %s: %s", task.name, error)
+            self._failed(task, error)
+        except Exception as error:
+            self._failed(task, GarageError("internal", N_("an error of ours: {reason}"), reason=str(error)[:300]))
+            raise
+        finally:
+            upload_path(self._config.home, task.id).unlink(missing_ok=True)
+        return True
+
+    def _failed(self, task: Task, error: GarageError) -> None:
+        """One that was called off is forgotten already."""
+        with contextlib.suppress(GarageError):
+            image_tasks.failed(self._ctx, task, error)
+
+    def _ended(self, worker: str) -> bool:
+        """A process of this very server that is no more."""
+        server, _, pid = worker.rpartition("/")
+        return server == self._server and pid.isdigit() and not Path("/proc", pid).exists()
+
+    def _bring(self, task: Task) -> dict[str, Any]:
+        order = Order(task.id, task.name, task.url, task.sha256, task.format, task.boot)
+        with self._alive(task):
+            guard = server_guard(self._config.home)
+            return make_image(order, home=self._config.home, guard=guard, told=self._teller(task)).as_dict()
+
+    def _build(self, task: Task) -> dict[str, Any]:
+        tell, home = self._teller(task), self._config.home
+        with self._alive(task):
+            recipe = parse_recipe(task.recipe)
+            progress = lambda step, share: tell(step, int(share * PER_MILLE), PER_MILLE)  # noqa: E731
+            made = build(
+                recipe, store=home / "images", mirror=server_mirror(os.environ), work=home / "work", progress=progress
+            )
+            return made.as_dict()
+
+    def _teller(self, task: Task) -> Callable[[str, int, int], None]:
+        last, at = "", 0.0
+
+        def tell(step: str, done: int, total: int) -> None:
+            nonlocal last, at
+            if step != last or self._monotonic() - at >= TELL:
+                last, at = step, self._monotonic()
+                image_tasks.progress(self._ctx, task, step[:16], done, total)
+
+        return tell
+
+    @contextlib.contextmanager
+    def _alive(self, task: Task) -> Iterator[None]:
+        """Says now and then that this worker lives, whatever the step says."""
+        end = threading.Event()
+
+        def tell() -> None:
+            while not end.wait(image_tasks.DEAD_AFTER / 4):
+                with contextlib.suppress(Exception):
+                    image_tasks.keep_alive(self._ctx, task)
+
+        thread = threading.Thread(target=tell, name="importing-alive", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+
+    # --- what lies there -------------------------------------------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """Cheap when nothing is due."""
+        if self._monotonic() < self._tidy_at:
+            return
+        self._tidy_at = self._monotonic() + TIDY
+        image_tasks.prune(self._ctx)
+        self._forget_uploads()
+        store = LocalImages(self._config.home)
+        for sha256 in images.condemned(self._ctx, store.present()):
+            log.info("image %s: removed", sha256[:12])
+            store.remove(sha256)
+        self.verify_one(store.present())
+
+    def _forget_uploads(self) -> None:
+        folder, known = self._config.home / "uploads", image_tasks.known(self._ctx)
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name not in known:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def verify_one(self, present: frozenset[str]) -> None:
+        """The one that was looked at longest ago, if that is a week."""
+        sha256 = images.to_verify(self._ctx, present)
+        if sha256 is None:
+            return
+        damaged = ""
+        try:
+            verify(self._config.home / "images", sha256)
+        except GarageError as error:
+            damaged = str(error.params.get("file", "?"))
+            log.warning("image %s: %s", sha256[:12], error)
+        except (OSError, ValueError, TypeError) as error:  # unreadable: as bad as different
+            damaged = str(error)[:80]
+        images.verified(self._ctx, sha256, damaged=damaged)
