@@ -14,6 +14,7 @@ from bench.record import BENCHMARKS, Figure, line
 
 INFRASTRUCTURE = {
     "controllers",
+    "large",
     "pooled",
     "record",
     "running",

@@ -13,10 +13,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -90,8 +90,9 @@ class Part:
 class Trial:
     """`with Trial(...) as trial`; nothing of it is left afterwards."""
 
-    def __init__(self, *, nodes: int = 4, boot: float = 0.3) -> None:
+    def __init__(self, *, nodes: int = 4, boot: float = 0.3, workers: Sequence[str] = WORKERS) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="garage-burn-in-"))
+        self._workers = workers
         self._environ = {**os.environ, "GARAGE_HOME": str(self.home)}
         self._settings()
         initialise(self._environ, admin="admin", listen=None)
@@ -104,8 +105,8 @@ class Trial:
         self._netd = threading.Thread(target=self._play_netd, daemon=True)
         self.parts: dict[str, Part] = {}
 
-    def __enter__(self) -> Trial:
-        self.parts = {name: self._part(name) for name in ("web", *WORKERS)}
+    def __enter__(self) -> Self:
+        self.parts = {name: self._part(name) for name in ("web", *self._workers)}
         self._netd.start()
         if not self.wait(self.answers):
             error = GarageError(

@@ -247,6 +247,21 @@ class Machine(Base):
             sqlite_where=text("state != 'gone'"),
             postgresql_where=text("state != 'gone'"),
         ),
+        *(
+            Index(
+                f"ix_machine_by_{order}",
+                *(column, "id", "name", "ipv4"),
+                sqlite_where=text("state != 'gone'"),
+                postgresql_where=text("state != 'gone'"),
+            )
+            for order, column in (("lease", "lease_until"), ("state", "state"))
+        ),
+        Index(
+            "ix_machine_by_name",
+            *("name", "id", "ipv4"),
+            sqlite_where=text("state != 'gone'"),
+            postgresql_where=text("state != 'gone'"),
+        ),
         Index("ix_machine_node_state", "node", "state"),
         Index(
             "ix_machine_project_held",

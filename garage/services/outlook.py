@@ -46,7 +46,7 @@ def forecast(ctx: Context) -> Forecast:
         waiting = pools.waiting(session, *demand.FIRST)
         query = select(Machine.ready_at - Machine.created_at).where(Machine.ready_at.is_not(None))
         query = query.where(Machine.cold_reason == "" if waiting else Machine.cold_reason != "")
-        rows = session.scalars(query.order_by(Machine.created_at.desc()).limit(RECENT))
+        rows = session.scalars(query.order_by(Machine.id.desc()).limit(RECENT))
         times = [float(value) for value in rows if value is not None]
     if waiting:
         return Forecast(statistics.median(times) if times else TYPICAL, "pool", waiting)

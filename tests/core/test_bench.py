@@ -14,6 +14,7 @@ NAMES = {
     *("machine.cold_to_ssh", "memory.idle", "make_up.again"),
     *("overlay.throughput", "overlay.join", "overlay.failover_fast", "overlay.failover_default"),
     *("overlay.topology_1000", "overlay.poll", "memory.netd", "fleet.commit_sqlite"),
+    *("api.list_25k", "web.list_25k", "memory.25k"),
 }
 
 
