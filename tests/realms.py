@@ -191,7 +191,7 @@ def _clear(instance: str, home: Path) -> None:
             domain = connection.lookupByName(name)
             if domain.isActive():
                 domain.destroy()
-            domain.undefine()
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
     connection.close()
     subprocess.run(["ip", "link", "del", names.bridge(instance)], check=False, capture_output=True)
     if home.name.startswith("garage-test-"):

@@ -73,6 +73,8 @@ class Wanted:
     ipv4: str
     mac: str
     tap: str
+    boot: str = "kernel"
+    """Of its image: "kernel", "bios" or "uefi"."""
     keys_applied: bool = True
     warm: bool = False
     """A pool machine that has booted and waits, paused."""

@@ -38,6 +38,8 @@ class Identity:
     gateway6: str = ""
     """The same of IPv6."""
     user_data: str | None = None
+    own_mac: str = ""
+    """Of a machine whose image is not ours: all that it knows of itself it has from cloud-init."""
 
 
 def seed_files(who: Identity) -> dict[str, bytes]:
@@ -46,7 +48,7 @@ def seed_files(who: Identity) -> dict[str, bytes]:
         "meta-data": _meta_data(who).encode(),
         "user-data": (who.user_data or "#cloud-config\n{}\n").encode(),
         "vendor-data": _vendor_data(who).encode(),
-        "network-config": b"version: 2\nethernets: {}\n",
+        "network-config": _network_config(who).encode(),
         "instance": who.machine_id.encode(),
         "ipv4": f"{who.ipv4} {who.gateway}\n".encode() if who.ipv4 else b"",
         "ipv6": f"{who.ipv6} {who.gateway6}\n".encode() if who.ipv6 else b"",
@@ -192,9 +194,17 @@ def _resolv_conf(who: Identity) -> str:
     return f"{server}search {who.fqdn.partition('.')[2]}\n"
 
 
+def _network_config(who: Identity) -> str:
+    """Our images configure the network by themselves."""
+    if not who.own_mac:
+        return "version: 2\nethernets: {}\n"
+    card = {"match": {"macaddress": who.own_mac}, "dhcp4": True, "dhcp6": True}
+    return json.dumps({"version": 2, "ethernets": {"garage": card}}) + "\n"
+
+
 def _vendor_data(who: Identity) -> str:
     """What an image without our initrd needs (user-data wins over it): the same identity through cloud-init."""
-    config = {
+    config: dict[str, object] = {
         "hostname": who.hostname,
         "fqdn": who.fqdn,
         "ssh_deletekeys": False,
@@ -202,6 +212,10 @@ def _vendor_data(who: Identity) -> str:
         "ssh_keys": {"ed25519_private": who.host_key_private, "ed25519_public": who.host_key_public},
         "ssh_authorized_keys": list(who.authorized_keys),
     }
+    if who.own_mac:  # whatever the image calls its user: the garage's people log in as LOGIN
+        user = {"name": LOGIN, "sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/bash", "lock_passwd": True}
+        config["users"] = ["default", user | {"ssh_authorized_keys": list(who.authorized_keys)}]
+        config["growpart"] = {"mode": "auto"}
     return "#cloud-config\n" + json.dumps(config)
 
 

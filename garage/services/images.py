@@ -83,6 +83,13 @@ def listing(ctx: Context, caller: Caller) -> list[ImageView]:
         return [_view(session, image, users, caller) for image in rows]
 
 
+def usable(ctx: Context, caller: Caller) -> list[ImageView]:
+    """What the caller's new machines may boot, one of each name: as `find` finds it."""
+    with ctx.db.read() as session:
+        names = session.scalars(select(Image.name).distinct().where(USABLE, mine(caller)).order_by(Image.name))
+        return [_view(session, find(session, caller, name)) for name in names.all()]
+
+
 def get(ctx: Context, caller: Caller, ref: str) -> ImageView:
     with ctx.db.read() as session:
         image = _seen(session, caller, ref)

@@ -183,6 +183,7 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
         step=machine.step,
         image=sha256,
         cmdline=str(manifest.get("cmdline", "")),
+        boot=str(manifest.get("boot", "kernel")),
         vcpus=machine.vcpus,
         memory_mib=machine.memory_mib,
         disk_gib=machine.disk_gib,
@@ -361,6 +362,8 @@ class Identity:
     ipv6: str
     gateway6: str
     user_data: str | None
+    own_mac: str = ""
+    """Of a machine whose image is not ours: cloud-init has to be told by which interface it asks for its address."""
 
 
 def authorized_keys(ctx: Context, machine_id: str) -> tuple[str, ...]:
@@ -372,8 +375,9 @@ def authorized_keys(ctx: Context, machine_id: str) -> tuple[str, ...]:
 def identity(ctx: Context, machine_id: str) -> Identity:
     """Read at the moment when the seed is written, so that keys added meanwhile are in it."""
     with ctx.db.read() as session:
-        query = select(Machine, Project.name).join(Project, Project.id == Machine.project_id)
-        machine, project = session.execute(query.where(Machine.id == machine_id)).one()
+        query = select(Machine, Project.name, Image.manifest).join(Project, Project.id == Machine.project_id)
+        query = query.join(Image, Image.id == Machine.image_id).where(Machine.id == machine_id)
+        machine, project, manifest = session.execute(query).one()
         prefixes = own_site.prefixes(session, ctx)
         return Identity(
             id=machine.id,
@@ -387,4 +391,5 @@ def identity(ctx: Context, machine_id: str) -> Identity:
             ipv6=machine.ipv6,
             gateway6=ipam.gateway(prefixes[1]),
             user_data=ctx.vault.unlock(machine.user_data).decode() if machine.user_data else None,
+            own_mac=machine.mac if manifest.get("boot", "kernel") != "kernel" else "",
         )

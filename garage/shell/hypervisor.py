@@ -175,6 +175,8 @@ class LibvirtHypervisor:
         def work(connection: Any) -> None:
             if domain := self._find(connection, machine_id):
                 flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                if "<nvram" in domain.XMLDesc():  # not every driver knows the flag
+                    flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
                 domain.undefineFlags(flags)
 
         self._call(work, ignore=(libvirt.VIR_ERR_NO_DOMAIN,))

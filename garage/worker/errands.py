@@ -55,7 +55,8 @@ def write(tools: Tools, hold: Hold, note: Note) -> None:
 def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
     """What a machine's domain is made of now; puts the kernel that it boots in place."""
     instance = tools.config.instance
-    kernel, initrd = tools.disks.copy_kernel(machine.id, machine.image)
+    direct = machine.boot == "kernel"
+    kernel, initrd = tools.disks.copy_kernel(machine.id, machine.image) if direct else (None, None)
     return DomainSpec(
         instance=instance,
         machine_id=machine.id,
@@ -73,6 +74,7 @@ def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
         tap=machine.tap,
         mac=machine.mac,
         console_log=console_path(tools.config.home, machine.id),
+        boot=machine.boot,
     )
 
 

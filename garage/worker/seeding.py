@@ -38,4 +38,5 @@ def _identity(ctx: Context, machine_id: str) -> seed.Identity:
         ipv6=who.ipv6,
         gateway6=who.gateway6,
         user_data=who.user_data,
+        own_mac=who.own_mac,
     )

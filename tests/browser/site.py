@@ -19,6 +19,7 @@ import web
 from garage.api.app import make_flask
 from garage.config import Config
 from garage.core.pool import Kind
+from garage.core.qcow2 import refused
 from garage.core.states import Event, State
 from garage.db.migrate import migrate
 from garage.db.models import Machine, Node
@@ -26,8 +27,9 @@ from garage.db.session import Database
 from garage.errors import GarageError
 from garage.gateway.app import make_asgi
 from garage.gateway.serve import make_server
-from garage.services import accounts, images, keys, machines, pools, setup
+from garage.services import accounts, image_tasks, images, keys, machines, pools, setup
 from garage.services.context import Caller, Context
+from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire, show_step
 from garage.services.vault import Vault
@@ -185,3 +187,22 @@ def _fill(site: Site) -> None:
             spare = pools.make(session, site.ctx, site.ctx.config.node, Kind("ab" * 32, size))
             spare.warm = warm
             session.flush()
+
+
+def bring_images(site: Site, who: Caller) -> None:
+    """Images of hers, one of them damaged, one on its way and one that did not come."""
+    ctx, url = site.ctx, "https://cloud.example.org/images/disk.qcow2"
+    for number, (name, visibility) in enumerate(
+        (("ubuntu-24.04", "all"), ("my-robots", "own"), ("coming", "own"), ("refused", "own"))
+    ):
+        image_tasks.bring(ctx, who, NewImage(name, f"{number:x}" * 64, url=url, visibility=visibility))
+        task = image_tasks.claim(ctx, "elsewhere/1")
+        assert task is not None
+        manifest = {"sha256": f"{number}f" * 32, "boot": "uefi", "bytes": 600 << 20, "virtual_bytes": 3 << 30}
+        if name == "coming":
+            image_tasks.progress(ctx, task, "fetch", 240 << 20, 600 << 20)
+        elif name == "refused":
+            image_tasks.failed(ctx, task, refused("backing_file"))
+        else:
+            image_tasks.done(ctx, task, manifest)
+    images.verified(ctx, "1f" * 32, damaged="disk.qcow2")

@@ -13,12 +13,12 @@ from playwright.sync_api import Page
 from garage.services import accounts, projects
 from garage.services.context import Caller
 from tests.browser.conftest import SHOTS, Opener, shoot
-from tests.browser.site import PASSWORD, Site, populate
+from tests.browser.site import PASSWORD, Site, bring_images, populate
 
 IMAGES = SHOTS.parents[1] / "docs" / "images"
 LOOKS = [("en-GB", "light", False), ("ja-JP", "dark", False), ("ja-JP", "light", True), ("en-GB", "dark", True)]
 PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machine-failed": "/machines/bad-driver",
-         "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects",
+         "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects", "images": "/images",
          "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit", "help": "/help", "not-found": "/nothing"}  # fmt: skip
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -31,6 +31,7 @@ def people(site: Site) -> tuple[Caller, Caller]:
     alice = site.user("alice")
     populate(site, alice)
     site.user("bob")
+    bring_images(site, alice)
     projects.create(site.ctx, alice, "robot-arm")
     projects.set_member(site.ctx, alice, "robot-arm", "bob", "member")
     accounts.create_token(site.ctx, alice, "ansible", days=90)

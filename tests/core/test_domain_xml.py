@@ -22,7 +22,16 @@ SPEC = DomainSpec(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "spec"), [("tcg", SPEC), ("kvm", replace(SPEC, kvm=True))])
+BIOS = replace(SPEC, kernel=None, initrd=None, cmdline="", boot="bios")
+KINDS = [
+    ("tcg", SPEC),
+    ("kvm", replace(SPEC, kvm=True)),
+    ("bios", BIOS),
+    ("uefi", replace(BIOS, boot="uefi", kvm=True)),
+]
+
+
+@pytest.mark.parametrize(("name", "spec"), KINDS)
 def test_golden(name: str, spec: DomainSpec) -> None:
     assert render(spec) + "\n" == (GOLDEN / f"domain-{name}.xml").read_text()
 

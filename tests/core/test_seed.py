@@ -175,3 +175,19 @@ def test_a_pool_machine_knows_nothing_that_is_anybodys() -> None:
     everything = b"".join([*files.values(), *(text.encode() for text in held.values())])
     for secret in (WHO.host_key_private, WHO.host_key_public, *WHO.authorized_keys, WHO.hostname):
         assert secret.encode() not in everything
+
+
+def test_an_image_that_is_not_ours_learns_everything_from_cloud_init() -> None:
+    """Its network, and the user by whom the garage's people log in, whatever it calls its own."""
+    files = seed_files(dataclasses.replace(WHO, own_mac="52:67:00:00:00:01"))
+    network = json.loads(files["network-config"])
+    [card] = network["ethernets"].values()
+    assert (network["version"], card) == (
+        2,
+        {"match": {"macaddress": "52:67:00:00:00:01"}, "dhcp4": True, "dhcp6": True},
+    )
+    config = json.loads(files["vendor-data"].decode().split("\n", 1)[1])
+    default, user = config["users"]
+    assert (default, user["name"], user["ssh_authorized_keys"]) == ("default", "debian", list(WHO.authorized_keys))
+    assert config["ssh_keys"]["ed25519_private"] == WHO.host_key_private
+    assert b"users" not in seed_files(WHO)["vendor-data"]

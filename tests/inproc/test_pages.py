@@ -93,7 +93,7 @@ def machine(ctx: Context, alice: Caller) -> Iterator[str]:
     return machines.create(ctx, alice, NewMachine(name="arm-test")).id
 
 
-MEMBER_PAGES = ("/machines", "/keys", "/projects", "/projects/alice", "/nodes", "/audit", "/account")
+MEMBER_PAGES = ("/machines", "/images", "/keys", "/projects", "/projects/alice", "/nodes", "/audit", "/account")
 ADMIN_PAGES = ("/users",)
 
 

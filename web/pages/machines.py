@@ -34,7 +34,7 @@ def choices(who: Caller) -> dict[str, Any]:
     leases = sorted({float(days) for days in LEASES} | {default})
     return {
         "sizes": outlook.sizes(context),
-        "images": [image for image in images.listing(context, who) if image.current],
+        "images": images.usable(context, who),
         "leases": leases,
         "projects": project_names(context, who),
         "forecast": outlook.forecast(context),

@@ -1,0 +1,52 @@
+"""How the page of images tells of them: for whom, how they boot, and what those on their way are at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from garage.errors import N_, GarageError
+from garage.services.image_tasks import TaskView
+from garage.services.views import ImageView
+from web.i18n import Told, told
+
+PEOPLE: dict[str, str] = {"own": N_("you alone"), "project": N_("a project"), "all": N_("everybody")}
+BOOTS: dict[str, str] = {"kernel": N_("directly"), "bios": "BIOS", "uefi": "UEFI"}
+STEPS: dict[str, str] = {
+    "": N_("waiting for a worker"),
+    "upload": N_("waiting for its file"),
+    "fetch": N_("fetching"),
+    "check": N_("comparing its sha256"),
+    "unpack": N_("decompressing"),
+    "convert": N_("converting"),
+    "packages": N_("installing packages"),
+    "disk": N_("making the disk"),
+    "checksums": N_("comparing checksums"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """An image on its way, or why one did not come."""
+
+    task: TaskView
+    step: str
+    percent: int | None
+    """Of the step; None where it is not known."""
+    error: Told | None
+
+
+def coming(tasks: Sequence[TaskView]) -> list[Coming]:
+    return [_coming(task) for task in tasks if task.state != "done"]
+
+
+def _coming(task: TaskView) -> Coming:
+    step = "upload" if task.state == "uploading" else task.step if task.state == "running" else ""
+    percent = min(100, 100 * task.done // task.total) if task.total and task.busy else None
+    error = told(GarageError.from_dict(task.error)) if task.error else None
+    return Coming(task, STEPS.get(step, ""), percent, error)
+
+
+def shelves(found: Sequence[ImageView]) -> tuple[list[ImageView], list[ImageView]]:
+    """(those that new machines may boot, or should but are damaged; older ones, which only machines that exist still use)."""
+    return [image for image in found if image.current], [image for image in found if not image.current]
