@@ -26,6 +26,7 @@ from web.pages import (
     images,
     keys,
     machine,
+    machine_change,
     machines,
     organisation,
     projects,
@@ -37,7 +38,21 @@ from web.pages.base import bp, live
 from web.security import harden
 from web.session import check_csrf, csrf_token, ctx, remember_visit, visitor
 
-PARTS = (account, audit, entry, images, keys, machine, machines, organisation, projects, site_page, site_pair, sites)
+PARTS = (
+    account,
+    audit,
+    entry,
+    images,
+    keys,
+    machine,
+    machine_change,
+    machines,
+    organisation,
+    projects,
+    site_page,
+    site_pair,
+    sites,
+)
 """Imported for their routes."""
 STATIC = Path(__file__).parent / "static"
 STYLES = ("tokens", "base", "layout", "forms", "components", "machines")

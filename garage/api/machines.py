@@ -9,7 +9,7 @@ from flask import Response, current_app
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, locale, mutate
 from garage.errors import GarageError
-from garage.services import machines
+from garage.services import describing, machines, remaking
 from garage.services.context import Caller, Context
 from garage.services.filtering import Filter
 from garage.services.views import MachineView
@@ -58,6 +58,32 @@ def create_machine(header: s.MutationHeader, body: s.MachineIn) -> Response:  # 
 def get_machine(path: s.Ref) -> dict[str, Any]:
     """One machine, by id, NAME or NAME.PROJECT."""
     return shown(machines.get(context(), caller(), path.ref))
+
+
+@api.patch("/<ref>", responses={200: s.MachineOut})
+def change_machine(header: s.MutationHeader, path: s.Ref, body: s.MachinePatch) -> Response:  # noqa: ARG001
+    """Rename a machine, set its tags or its notes."""
+    who, wanted = caller(), body
+    return mutate(
+        200,
+        lambda ctx: shown(
+            describing.describe(ctx, who, path.ref, name=wanted.name, tags_=wanted.tags, notes=wanted.notes)
+        ),
+    )
+
+
+@api.post("/<ref>/rebuild", responses={202: s.MachineOut})
+def rebuild_machine(header: s.MutationHeader, path: s.Ref, body: s.RebuildIn) -> Response:  # noqa: ARG001
+    """The same machine on a new disk; what is on the old one is lost. Name, addresses, keys and lease stay."""
+    who, ref, image = caller(), path.ref, body.image
+    return mutate(202, lambda ctx: shown(remaking.rebuild(ctx, who, ref, image=image)))
+
+
+@api.post("/<ref>/resize", responses={200: s.MachineOut})
+def resize_machine(header: s.MutationHeader, path: s.Ref, body: s.ResizeIn) -> Response:  # noqa: ARG001
+    """Another size from the next start on, of a machine that is off; a disk never shrinks."""
+    who, ref, size = caller(), path.ref, body.size
+    return mutate(200, lambda ctx: shown(remaking.resize(ctx, who, ref, size)))
 
 
 @api.delete("/<ref>", responses={202: s.MachineOut})

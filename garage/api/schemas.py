@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from garage.core.node_states import NodeState
 from garage.core.silence import Silence
 from garage.core.states import State
+from garage.core.tags import MAX_NOTES, MOST
 from garage.services.idempotency import MAX_KEY
 
 
@@ -106,6 +107,7 @@ class MachineQuery(NoQuery):
     node: NameOf | None = None
     image: NameOf | None = None
     size: NameOf | None = None
+    tag: NameOf | None = None
     owner: NameOf | None = Field(None, description="Who made it.")
     search: str = Field("", max_length=64, description="Part of a name, or the beginning of an address.")
 
@@ -125,6 +127,8 @@ class MutationHeader(BaseModel):
     )
 
 
+Tags = Annotated[list[NameIn], Field(max_length=MOST)]
+Notes = Annotated[Text, Field(max_length=MAX_NOTES, description="Plain text.")]
 Labels = Annotated[
     dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "maxLength": 48}})
 ]
@@ -140,12 +144,30 @@ class MachineIn(In):
     user_data: str | None = Field(None, max_length=65_536, description="cloud-init user-data.")
     apart: NameIn = Field("", description="Machines of the project with the same word go to different nodes.")
     node_labels: Labels = Field({}, description="Labels that its node must have.", examples=[{"gpu": "rtx3090"}])
+    tags: Tags = Field([], description="Words by which it is found again.", examples=[["course-2026"]])
+    notes: Notes = ""
     count: int | None = Field(
         None,
         ge=1,
         le=100,
         description="So many at once, all or none, named NAME-1, NAME-2, …; the answer is a list then.",
     )
+
+
+class MachinePatch(In):
+    """What is left out, or null, stays as it is."""
+
+    name: NameIn | None = Field(None, description="Its DNS name from now on; free in its project.")
+    tags: Tags | None = Field(None, description="All that it shall have.")
+    notes: Notes | None = None
+
+
+class RebuildIn(In):
+    image: NameIn | None = Field(None, description="Default: the newest of the image that it was made of.")
+
+
+class ResizeIn(In):
+    size: NameIn
 
 
 class LabelsIn(In):
@@ -238,6 +260,9 @@ class MachineOut(Out):
     error: FailureOut | None = None
     console_tail: str
     actions: list[str]
+    tags: list[str]
+    notes: str
+    rebuilt_at: Time | None = Field(description="When it last got a new disk.")
 
 
 class MachineList(BaseModel):

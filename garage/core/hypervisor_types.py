@@ -150,6 +150,9 @@ class Disks(Protocol):
 
     def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None: ...
 
+    def grow_disk(self, machine_id: str, size_gib: int) -> None:
+        """What the guest sees has at least `size_gib` from now on; of a machine that is off. `tool_failed` where it has no disk."""
+
     def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None: ...
 
     def copy_kernel(self, machine_id: str, image_sha256: str) -> tuple[Path, Path | None]:

@@ -39,6 +39,16 @@ class MoveStep(StrEnum):
     """It is paused on its node, as libvirt leaves it when it does not know: does it run at the other end?"""
 
 
+class Redo(StrEnum):
+    """What is done to a machine's disk before its next start."""
+
+    NOTHING = ""
+    DISK = "disk"
+    """It is rebuilt: what there was goes."""
+    SIZE = "size"
+    """It was resized: its disk grows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """Where a machine goes."""
@@ -86,6 +96,7 @@ class Wanted:
     """It is on its way to another node."""
     request: str = ""
     """The id of the request that it goes back to, for logs."""
+    redo: Redo = Redo.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,16 @@ class Show:
 @dataclass(frozen=True, slots=True)
 class MakeDisk:
     """An overlay on the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrowDisk:
+    """To the size that its row says; a disk never shrinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRedone:
+    """Record that nothing is to be done to the disk any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +296,8 @@ class Wait:
 Change = (
     Show
     | MakeDisk
+    | GrowDisk
+    | MarkRedone
     | WriteSeed
     | Define
     | Start
@@ -376,11 +399,21 @@ def turns(machines: Iterable[Wanted], processors: int) -> set[str]:
 
 
 def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
+    if machine.redo:
+        return _redo(machine.redo, seen)
     if machine.taken:
         return _identify(seen)
     if _active(seen):
         return [Fire(Event.STARTED)]
     return _bring_up(machine, seen, Fire(Event.STARTED))
+
+
+def _redo(redo: Redo, seen: Seen) -> list[Change]:
+    """What is done and not yet recorded is done again: there is nothing new on the disk before it is recorded."""
+    off: list[Change] = [Destroy()] if _active(seen) else []
+    if redo is Redo.DISK:
+        return [Show("disk"), *off, RemoveFiles(), MarkRedone()]
+    return [*off, *([GrowDisk()] if seen.disk else []), MarkRedone()]
 
 
 def _bring_up(machine: Wanted, seen: Seen, done: Change, *, again: bool = False) -> list[Change]:
@@ -422,6 +455,8 @@ def _boot(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
 
 def _boot_anew(machine: Wanted, seen: Seen) -> list[Change]:
     """A start that was asked for; what is left of an earlier run may still be there."""
+    if machine.redo:
+        return _redo(machine.redo, seen)
     domain = seen.domain
     if domain is None or not domain.active:
         if machine.ran and not seen.disk:  # a new one would look as if its data had never been

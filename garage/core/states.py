@@ -49,6 +49,8 @@ class Event(StrEnum):
     FOUND_RUNNING = "found_running"
     FOUND_OFF = "found_off"
     DISK_GONE = "disk_gone"
+    REBUILD = "rebuild"
+    """The same machine on a new disk is wanted."""
     DELETE = "delete"
     DELETED = "deleted"
 
@@ -78,14 +80,15 @@ TABLE: dict[tuple[State, Event], State] = {
     (S.SUSPENDED, E.START): S.BOOTING,
     (S.FAILED, E.START): S.BOOTING,
     (S.FAILED, E.STOP): S.STOPPING,
+    **{(state, E.REBUILD): S.PREPARING for state in (S.BOOTING, S.READY, S.STOPPED, S.SUSPENDED, S.FAILED)},
     (S.UNREACHABLE, E.FOUND_RUNNING): S.BOOTING,
     (S.UNREACHABLE, E.FOUND_OFF): S.STOPPED,
     (S.UNREACHABLE, E.DISK_GONE): S.LOST,
     **{(state, E.DELETE): S.DELETING for state in S if state not in (S.GONE, S.DELETING)},
     (S.DELETING, E.DELETED): S.GONE,
 }
-"""DESIGN's table, and five pairs that docs/decisions/0030-worker.md gives reasons for. A machine found running after silence is
-`booting` until its SSH has answered again: `ready` is never assumed."""
+"""DESIGN's table, five pairs that docs/decisions/0030-worker.md gives reasons for, and those of REBUILD (0150-machines-again.md). A machine
+found running after silence is `booting` until its SSH has answered again: `ready` is never assumed."""
 
 COUNTED = frozenset(S) - {S.GONE, S.LOST}
 """States that use quota, an address and disk."""
@@ -111,5 +114,6 @@ def after(state: State, event: Event, *, name: str) -> State:
 _HINTS: dict[Event, str] = {
     E.START: N_("only a stopped, suspended or failed machine can be started"),
     E.STOP: N_("only a running machine can be stopped"),
+    E.REBUILD: N_("only a machine that runs, is off or has failed can be rebuilt"),
     E.DELETE: N_("it is already being deleted"),
 }

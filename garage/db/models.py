@@ -337,6 +337,12 @@ class Machine(Base):
     created_at: Mapped[float]
     ready_at: Mapped[float | None]
     """When its SSH first answered."""
+    notes: Mapped[str] = mapped_column(String(2000), default="")
+    """What somebody wrote down about it."""
+    redo: Mapped[str] = mapped_column(String(8), default="")
+    """`core.plan.Redo`: what its worker has to do to its disk before it starts the next time."""
+    rebuilt_at: Mapped[float | None]
+    """When it last got a new disk."""
     request: Mapped[str] = mapped_column(String(64), default="")
     """The id of the request that last changed what its owner wants, for logs."""
     project: Mapped[Project] = relationship(lazy="raise")
@@ -458,6 +464,7 @@ class Idempotency(Base):
 
 
 import garage.db.image_models  # noqa: E402
+import garage.db.machine_models  # noqa: E402
 import garage.db.node_models  # noqa: E402
 import garage.db.overlay_models  # noqa: E402
 import garage.db.people_models  # noqa: E402, F401  (its tables belong to the same metadata)

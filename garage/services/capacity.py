@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,10 +37,15 @@ def usage(session: Session, project: Project) -> UsageView:
 
 def check_quota(session: Session, project: Project, size: Size, count: int = 1) -> None:
     """Raises `quota_exceeded` naming the first thing of which there is too little for `count` machines."""
-    now = usage(session, project)
     asked = {"machines": 1, "vcpus": size.vcpus, "memory_mib": size.memory_mib, "disk_gib": size.disk_gib}
-    for what, amount in asked.items():
-        if (would := now.used[what] + count * amount) > now.quota[what]:
+    check_growth(session, project, {what: count * amount for what, amount in asked.items()})
+
+
+def check_growth(session: Session, project: Project, more: Mapping[str, int]) -> None:
+    """The same for so much of each thing; what becomes less is always possible."""
+    now = usage(session, project)
+    for what, amount in more.items():
+        if amount > 0 and (would := now.used[what] + amount) > now.quota[what]:
             names = ", ".join(_names(session, project.id)[:3])
             ask = N_("take a smaller size, or ask an admin for more")
             raise GarageError(

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core.states import State
+from garage.db.machine_models import MachineTag
 from garage.db.models import Image, Machine, User
 from garage.services.capacity import EXISTS
 from garage.services.context import Caller
@@ -25,6 +26,7 @@ class Filter:
     size: str | None = None
     owner: str | None = None
     """The name of who made it."""
+    tag: str | None = None
     search: str = ""
     """Part of a name, or the beginning of an address."""
 
@@ -46,6 +48,8 @@ def chosen(session: Session, caller: Caller, wanted: Filter) -> Select[Machine]:
         query = query.where(visible(caller, Machine.project_id))
     if wanted.owner:
         query = query.where(Machine.created_by.in_(select(User.id).where(User.name == wanted.owner)))
+    if wanted.tag:
+        query = query.where(Machine.id.in_(select(MachineTag.machine_id).where(MachineTag.tag == wanted.tag)))
     if wanted.image:
         query = query.where(Machine.image_id.in_(select(Image.id).where(Image.name == wanted.image)))
     for column, value in ((Machine.node, wanted.node), (Machine.size, wanted.size)):

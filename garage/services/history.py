@@ -50,9 +50,11 @@ def boot_steps(events: list[tuple[str, str, float]]) -> list[StepView]:
 
 
 def _merged(run: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Figures of one step ("image 5", "image 10") as one, with its last figure and its first time."""
+    """Figures of one step ("image 5", "image 10") as one, with its last figure and its first time; so is what was told twice."""
     made: list[tuple[str, float]] = []
     for name, at in run:
+        if made and name == made[-1][0]:
+            continue
         if made and " " in name and made[-1][0].partition(" ")[0] == name.partition(" ")[0]:
             made[-1] = name, made[-1][1]
         else:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from garage.core import labels, late, names, sshkeys
+from garage.core import labels, late, names, sshkeys, tags
 from garage.core.node_states import NodeState
 from garage.core.placement import shortfall
 from garage.core.pool import Cold
@@ -18,6 +18,7 @@ from garage.core.refusal import short
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.core.userdata import check_user_data
+from garage.db.machine_models import MachineTag
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
 from garage.services import addresses, adopting, capacity, images, keys, own_site, placing, pools
@@ -51,6 +52,8 @@ class NewMachine:
     apart: str = ""
     node_labels: Mapping[str, Any] = field(default_factory=dict)
     """What its node must be labelled with; checked like everything else here."""
+    tags: Sequence[str] = ()
+    notes: str = ""
 
 
 def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
@@ -80,14 +83,15 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
     user_data = check_user_data(wanted.user_data) if wanted.user_data else None
     early = late.early(user_data) if user_data else ()
     apart, labelled = labels.check_apart(wanted.apart), labels.check(wanted.node_labels, pointer="/node_labels")
+    worn, notes = tags.check(wanted.tags), tags.check_notes(wanted.notes)
     lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days, "/lease_days")
     own = [_of_its_own(ctx, name, user_data) for name in named]
     with ctx.db.write() as session:
         project = project_for(session, caller, wanted.project)
         adopting.check_none(session)
-        _check_names_free(session, project, named)
+        check_names_free(session, project, named)
         image, size = images.find(session, caller, wanted.image), find_size(session, wanted.size)
-        _check_fits(image, size)
+        check_fits(image, size.name, size.disk_gib, "/size")
         capacity.check_quota(session, project, size, len(named))
         order = placing.Order(project.id, image, size, labelled, apart, early)
         shared = {
@@ -98,6 +102,7 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
             "authorized_keys": keys.of_project(session, project.id),
             "apart": apart,
             "node_labels": labelled,
+            "notes": notes,
         }
         machines = _placed(session, ctx, order, [shared | each for each in own])
         said = []
@@ -105,6 +110,8 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
             set_committed_value(machine, "project", project)
             set_committed_value(machine, "image", image)
             said.append((_subject(machine), {"id": machine.id, "size": size.name, "image": image.name}))
+        session.flush()
+        session.add_all(MachineTag(tag=tag, machine_id=machine.id) for machine in machines for tag in worn)
         audit_each(session, ctx, caller.name, "machine.create", project.id, said)
         return _views(session, ctx, machines)
 
@@ -201,28 +208,33 @@ def listing(
 
 def get(ctx: Context, caller: Caller, ref: str) -> MachineView:
     with ctx.db.read() as session:
-        return _view(session, ctx, machine_for(session, caller, ref))
+        return view_of(session, ctx, machine_for(session, caller, ref))
 
 
 def start(ctx: Context, caller: Caller, ref: str) -> MachineView:
     """stopped, suspended or failed → booting, if there is room for it again."""
     with ctx.db.write() as session:
         machine = machine_for(session, caller, ref)
-        if machine.lease_ended_at is not None:
-            raise GarageError(
-                "wrong_state",
-                N_("the lease of {name} has ended"),
-                hint=N_("renew it first: garage machine renew {name}"),
-                name=machine.name,
-            )
-        _check_node(session, machine)
-        if State(machine.state) in (State.STOPPED, State.FAILED):
-            room = capacity.room_of(session, ctx, machine.node, without=machine)
-            demand = Demand(machine.vcpus, machine.memory_mib, 0)
-            if shortfall(room, demand) is not None:
-                raise short(room, demand, capacity.stoppable(session, machine.project_id or ""))
+        check_start(session, ctx, machine)
         machine.wants_running = True
         return _done(session, ctx, caller, machine, Event.START, "machine.start")
+
+
+def check_start(session: Session, ctx: Context, machine: Machine) -> None:
+    """Its lease lasts, its node is in service, and where it is off there is room for it again."""
+    if machine.lease_ended_at is not None:
+        raise GarageError(
+            "wrong_state",
+            N_("the lease of {name} has ended"),
+            hint=N_("renew it first: garage machine renew {name}"),
+            name=machine.name,
+        )
+    _check_node(session, machine)
+    if State(machine.state) in (State.STOPPED, State.FAILED):
+        room = capacity.room_of(session, ctx, machine.node, without=machine)
+        demand = Demand(machine.vcpus, machine.memory_mib, 0)
+        if shortfall(room, demand) is not None:
+            raise short(room, demand, capacity.stoppable(session, machine.project_id or ""))
 
 
 def _check_node(session: Session, machine: Machine) -> None:
@@ -283,14 +295,14 @@ def renew(ctx: Context, caller: Caller, ref: str, *, days: float | None = None) 
             project_id=machine.project_id,
             until=machine.lease_until,
         )
-        return _view(session, ctx, machine)
+        return view_of(session, ctx, machine)
 
 
 def _done(session: Session, ctx: Context, caller: Caller, machine: Machine, event: Event, action: str) -> MachineView:
     fire(session, ctx, machine, event)
     audit(session, ctx, caller.name, action, _subject(machine), project_id=machine.project_id, id=machine.id)
     session.flush()
-    return _view(session, ctx, machine)
+    return view_of(session, ctx, machine)
 
 
 def _subject(machine: Machine) -> str:
@@ -311,7 +323,7 @@ def _lease_seconds(ctx: Context, days: float | None, pointer: str) -> float:
     return days * DAY
 
 
-def _check_names_free(session: Session, project: Project, named: Sequence[str]) -> None:
+def check_names_free(session: Session, project: Project, named: Sequence[str]) -> None:
     query = select(Machine.name, Machine.state).where(
         Machine.project_id == project.id, Machine.name.in_(named), capacity.EXISTS
     )
@@ -332,19 +344,19 @@ def _check_names_free(session: Session, project: Project, named: Sequence[str]) 
         )
 
 
-def _check_fits(image: Image, size: Size) -> None:
+def check_fits(image: Image, size: str, disk_gib: int, pointer: str) -> None:
     """A machine's disk is never smaller than its image's: what it counts for is what it takes."""
     needed = -(-int(image.manifest.get("virtual_bytes", 0)) // GIB)
-    if needed > size.disk_gib:
+    if needed > disk_gib:
         raise GarageError(
             "invalid_field",
             N_("the image {image} needs a disk of {needed} GiB; size {size} has {has}"),
             hint=N_("take a larger size"),
-            pointer="/size",
+            pointer=pointer,
             image=image.name,
             needed=needed,
-            size=size.name,
-            has=size.disk_gib,
+            size=size,
+            has=disk_gib,
         )
 
 
@@ -366,6 +378,12 @@ def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[
     machines = list(machines)
     users = select(User.id, User.name).where(User.id.in_({m.created_by for m in machines}))
     owners = dict(session.execute(users).all())
+    worn: dict[str, list[str]] = {}
+    ids = [m.id for m in machines]
+    for machine_id, tag in session.execute(
+        select(MachineTag.machine_id, MachineTag.tag).where(MachineTag.machine_id.in_(ids)).order_by(MachineTag.tag)
+    ):
+        worn.setdefault(machine_id, []).append(tag)
     nodes = {node.name: node for node in session.scalars(select(Node).where(Node.name.in_({m.node for m in machines})))}
     domain = own_site.current(session, ctx).site_domain
     return [
@@ -377,12 +395,14 @@ def _views(session: Session, ctx: Context, machines: Iterable[Machine]) -> list[
             node_state=nodes[m.node].state,
             virtualisation=nodes[m.node].facts.get("virtualisation", ""),
             site_domain=domain,
+            tags=worn.get(m.id, []),
         )
         for m in machines
     ]
 
 
-def _view(session: Session, ctx: Context, machine: Machine) -> MachineView:
+def view_of(session: Session, ctx: Context, machine: Machine) -> MachineView:
+    """With its project and image loaded."""
     return _views(session, ctx, [machine])[0]
 
 

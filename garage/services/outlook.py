@@ -44,7 +44,9 @@ def forecast(ctx: Context) -> Forecast:
     """The median of the last ten machines that came the same way: out of a pool, or by a boot."""
     with ctx.db.read() as session:
         waiting = pools.waiting(session, *demand.FIRST)
-        query = select(Machine.ready_at - Machine.created_at).where(Machine.ready_at.is_not(None))
+        query = select(Machine.ready_at - Machine.created_at).where(
+            Machine.ready_at.is_not(None), Machine.rebuilt_at.is_(None)
+        )
         query = query.where(Machine.cold_reason == "" if waiting else Machine.cold_reason != "")
         rows = session.scalars(query.order_by(Machine.id.desc()).limit(RECENT))
         times = [float(value) for value in rows if value is not None]

@@ -69,7 +69,11 @@ class MachineView:
     error: dict[str, Any] | None
     console_tail: str
     actions: list[str]
-    """What may be done now: of "start", "stop", "reboot", "renew", "delete"."""
+    """What may be done now: of "start", "stop", "reboot", "rebuild", "resize", "renew", "delete"."""
+    tags: Sequence[str] = ()
+    notes: str = ""
+    rebuilt_at: float | None = None
+    """When it last got a new disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,10 @@ def actions(machine: Machine) -> list[str]:
     allowed = [name for name, event in possible.items() if (state, event) in TABLE]
     if state in (State.READY, State.BOOTING):
         allowed.append("reboot")
+    if (state, Event.REBUILD) in TABLE and not machine.moving_to:
+        allowed.append("rebuild")
+    if state in (State.STOPPED, State.FAILED) and not machine.moving_to:
+        allowed.append("resize")
     if state not in (State.DELETING, State.GONE):
         allowed.append("renew")
     return allowed
@@ -220,6 +228,7 @@ def machine_view(
     node_state: str,
     virtualisation: str,
     site_domain: str,
+    tags: Sequence[str] = (),
 ) -> MachineView:
     """`machine` must have its project and image loaded."""
     ended = machine.lease_ended_at or machine.lease_until
@@ -236,6 +245,7 @@ def machine_view(
         host_key=machine.host_key_public,
         deletes_at=ended + config.lease_grace_hours * 3600,
         actions=actions(machine),
+        tags=tags,
     )
 
 
@@ -255,7 +265,7 @@ _SAME: tuple[str, ...] = (
         "lease_warned",
     ),
     *("error", "console_tail"),
-    "moved_percent",
+    *("moved_percent", "notes", "rebuilt_at"),
 )
 
 

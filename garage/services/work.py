@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from garage.core import ipam
 from garage.core.names import SPARES, fqdn
 from garage.core.node_states import NodeState
-from garage.core.plan import Move, Wanted
+from garage.core.plan import Move, Redo, Wanted
 from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess, NodeFacts
@@ -114,13 +114,22 @@ class KeysPushed:
 
 
 @dataclass(frozen=True, slots=True)
+class Redone:
+    """What was to be done to the disk is done, as it was wanted in the state that began at `since`; stale if more is wanted by now."""
+
+    machine: str
+    redo: Redo
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cleaned:
     """Nothing of this machine, which is at another node or nowhere, is on the node any more."""
 
     machine: str
 
 
-Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved | Cleaned | MoveNote
+Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved | Redone | Cleaned | MoveNote
 
 
 def nodes(ctx: Context) -> list[NodeAccess]:
@@ -195,6 +204,7 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
         taken=machine.taken,
         ran=machine.ready_at is not None,
         request=machine.request,
+        redo=Redo(machine.redo),
         move=move,
     )
 
@@ -246,6 +256,10 @@ def _note_of(session: Session, ctx: Context, node: Node, machine: Machine, note:
         case KeysPushed():
             machine.keys_applied = tuple(machine.authorized_keys) == note.keys
             return machine.keys_applied
+        case Redone():
+            if (machine.redo, machine.state_since) != (note.redo.value, note.since):
+                return False
+            machine.redo = Redo.NOTHING.value
         case Moved():
             return _move(session, ctx, node, machine, note)
     return True

@@ -46,6 +46,17 @@ class LocalDisks:
                 timeout=QEMU_IMG_TIMEOUT,
             )
 
+    def grow_disk(self, machine_id: str, size_gib: int) -> None:
+        """Of a disk that is large enough already nothing is changed."""
+        path = self.disk_path(machine_id)
+        try:
+            if virtual_size(path) >= size_gib << 30:
+                return
+            run(["qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_gib << 30)], timeout=QEMU_IMG_TIMEOUT)
+            _sync(path)
+        except (OSError, GarageError) as error:
+            raise _translated(error, path) from None
+
     def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:
         with self._making(self.seed_path(machine_id)) as path:
             self._writer(path, files)

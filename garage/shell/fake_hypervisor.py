@@ -417,6 +417,12 @@ class FakeDisks:
     def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None:  # noqa: ARG002
         self._make(machine_id, "disk")
 
+    def grow_disk(self, machine_id: str, size_gib: int) -> None:  # noqa: ARG002
+        if "disk" not in self.hypervisor.files_of(machine_id):
+            raise GarageError("tool_failed", N_("{path} is not a qcow2 image"), path=machine_id)
+        with self.hypervisor.changing():
+            self.hypervisor.calls.append(("grow", machine_id))
+
     def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:  # noqa: ARG002
         self._make(machine_id, "seed")
 

@@ -36,6 +36,10 @@ size=$(od -An -tu8 --endian=big -j24 -N8 {image} | tr -d ' ')
 qemu-img create -q -f qcow2 -F qcow2 -b {image} {target}.$$.part "$size"
 sync {target}.$$.part; [ -e {target} ] || mv -T {target}.$$.part {target}; sync {folder}
 """
+GROW_DISK = """size=$(od -An -tu8 --endian=big -j24 -N8 {target} | tr -d ' ')
+[ "$size" -ge {size} ] && exit 0
+qemu-img resize -q -f qcow2 {target} {size}; sync {target}
+"""
 WRITE = """umask 077; cat >{target}.$$.part; sync {target}.$$.part; mv -fT {target}.$$.part {target}; sync {folder}
 """
 COPY = """[ -e {source} ] || exit 44
@@ -83,6 +87,10 @@ class RemoteDisks:
         image = quoted(self.image_path(image_sha256) / "disk.qcow2")
         self._make(self.disk_path(machine_id), MAKE_DISK, image_sha256, image=image, size=str(int(size_gib) << 30))
         self._note(machine_id, disk=True)
+
+    def grow_disk(self, machine_id: str, size_gib: int) -> None:
+        """Of a disk that is large enough already nothing is changed."""
+        self._make(self.disk_path(machine_id), GROW_DISK, size=str(int(size_gib) << 30))
 
     def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:
         with tempfile.TemporaryDirectory(prefix="garage-seed-") as folder:

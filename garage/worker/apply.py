@@ -13,7 +13,7 @@ from garage.core.plan import Change, Fault, Wanted
 from garage.core.seed import AUTHORIZED_KEYS, WARM_UP, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError
-from garage.services.work import BootedAnew, Hold, KeysPushed, Moved, Note, Started, Step, Warm
+from garage.services.work import BootedAnew, Hold, KeysPushed, Moved, Note, Redone, Started, Step, Warm
 from garage.worker import failpoint, moving
 from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
@@ -50,22 +50,13 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
     match change:
         case p.Show(step):
             tools.recorder.put(hold, Step(machine.id, step))
-        case p.MakeDisk():
-            tools.disks.make_disk(machine.id, machine.image, machine.disk_gib)
-        case p.WriteSeed():
-            files = tools.seed_files(machine.id)
-            check(tools)
-            tools.disks.write_seed(machine.id, files)
+        case p.MarkRedone():
+            write(tools, hold, Redone(machine.id, machine.redo, machine.state_since))
         case p.Define():
             spec = domain_spec(tools, machine)
             failpoint.step()
             check(tools)
             tools.hypervisor.define(spec)
-        case p.RemoveFiles():
-            tools.disks.remove(machine.id)
-            failpoint.step()
-            check(tools)
-            tools.hypervisor.forget_console(machine.id)
         case p.PushKeys():
             keys = tools.keys(machine.id)
             check(tools)
@@ -77,8 +68,27 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
             write(tools, hold, _MARKS[type(change)](machine.id))
         case p.Probe() | p.Wait():
             pass
+        case p.MakeDisk() | p.GrowDisk() | p.WriteSeed() | p.RemoveFiles():
+            _on_files(tools, machine, change)
         case _:
             _on_guest(tools, machine, change)
+
+
+def _on_files(tools: Tools, machine: Wanted, change: Change) -> None:
+    match change:
+        case p.MakeDisk():
+            tools.disks.make_disk(machine.id, machine.image, machine.disk_gib)
+        case p.GrowDisk():
+            tools.disks.grow_disk(machine.id, machine.disk_gib)
+        case p.WriteSeed():
+            files = tools.seed_files(machine.id)
+            check(tools)
+            tools.disks.write_seed(machine.id, files)
+        case p.RemoveFiles():
+            tools.disks.remove(machine.id)
+            failpoint.step()
+            check(tools)
+            tools.hypervisor.forget_console(machine.id)
 
 
 def _on_guest(tools: Tools, machine: Wanted, change: Change) -> None:

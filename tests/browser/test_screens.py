@@ -18,6 +18,7 @@ from tests.browser.site import PASSWORD, Site, bring_images, populate
 IMAGES = SHOTS.parents[1] / "docs" / "images"
 LOOKS = [("en-GB", "light", False), ("ja-JP", "dark", False), ("ja-JP", "light", True), ("en-GB", "dark", True)]
 PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machine-failed": "/machines/bad-driver",
+         "machine-change": "/machines/arm-test/change",
          "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects", "images": "/images",
          "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit", "help": "/help", "not-found": "/nothing"}  # fmt: skip
 RULES = {

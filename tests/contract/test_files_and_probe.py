@@ -51,6 +51,21 @@ def test_an_overlay_names_its_image_and_formats(disks: Disks) -> None:
     assert disks.present(ONE) == (False, False)
 
 
+def test_a_disk_grows_as_often_as_it_is_asked_to_and_never_shrinks(disks: Disks) -> None:
+    disks.make_disk(ONE, IMAGE, 5)
+    for asked, size in ((5, 5), (8, 8), (8, 8), (3, 8)):
+        disks.grow_disk(ONE, asked)
+        assert virtual_size(disks.disk_path(ONE)) == size << 30
+    subprocess.run(["qemu-img", "check", "-q", str(disks.disk_path(ONE))], check=True)
+
+
+def test_a_disk_that_is_not_there_does_not_grow(disks: Disks) -> None:
+    with pytest.raises(GarageError) as caught:
+        disks.grow_disk(ONE, 8)
+    assert caught.value.code == "tool_failed"
+    assert disks.present(ONE) == (False, False)
+
+
 def test_a_disk_that_is_there_is_never_replaced(disks: Disks) -> None:
     disks.make_disk(ONE, IMAGE, 5)
     disks.disk_path(ONE).write_bytes(b"a machine's work")

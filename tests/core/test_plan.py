@@ -30,6 +30,10 @@ TAKEN: dict[str, object] = {"taken": True}
 WAITS = replace(FILES, domain=PAUSED)
 TOLD: list[Change] = [Show("identity"), p.Probe()]
 
+AGAIN: dict[str, object] = {"started": False}
+REBUILT: dict[str, object] = {"redo": p.Redo.DISK}
+RESIZED: dict[str, object] = {"redo": p.Redo.SIZE}
+
 S = State
 CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("all at once when the rules stand", S.PREPARING, {}, NOTHING, [*DISK, *ON, Fire(Event.STARTED)]),
@@ -44,6 +48,15 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("taken, its SSH answers", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=5.0, answered=True), [Fire(Event.IDENTIFIED)]),
     ("taken, deaf", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=15.0), [p.Destroy(), p.RemoveFiles(), p.BootAnew()]),
     ("taken, gone off", S.PREPARING, TAKEN, replace(WAITS, domain=OFF), [p.RemoveFiles(), p.BootAnew()]),
+    ("rebuild", S.PREPARING, REBUILT, replace(FILES, domain=RUNNING), [Show("disk"), p.Destroy(), p.RemoveFiles(), p.MarkRedone()]),
+    ("rebuild, killed after destroy", S.PREPARING, REBUILT, replace(FILES, domain=OFF), [Show("disk"), p.RemoveFiles(), p.MarkRedone()]),
+    ("rebuild, killed again", S.PREPARING, REBUILT, replace(NOTHING, domain=OFF), [Show("disk"), p.RemoveFiles(), p.MarkRedone()]),
+    ("rebuild, recorded", S.PREPARING, {}, replace(NOTHING, domain=OFF), [*DISK, *ON, Fire(Event.STARTED)]),
+    ("rebuild, failed and started", S.BOOTING, AGAIN | REBUILT, FILES, [Show("disk"), p.RemoveFiles(), p.MarkRedone()]),
+    ("resized, still off", S.STOPPED, RESIZED | {"wants_running": False}, replace(FILES, domain=OFF), []),
+    ("resized", S.BOOTING, AGAIN | RESIZED, replace(FILES, domain=OFF), [p.GrowDisk(), p.MarkRedone()]),
+    ("resized, recorded", S.BOOTING, AGAIN, replace(FILES, domain=OFF), [p.WriteSeed(), *ON, p.MarkStarted()]),
+    ("resized before it ever had a disk", S.BOOTING, AGAIN | RESIZED, NOTHING, [p.MarkRedone()]),
     ("probe", S.BOOTING, {}, replace(FILES, domain=RUNNING), PROBING),
     ("answered", S.BOOTING, {}, replace(FILES, domain=RUNNING, answered=True), [Fire(Event.ANSWERED)]),
     ("time over", S.BOOTING, {}, replace(FILES, domain=RUNNING, age=300.0), [Fire(Event.ERROR, Fault.BOOT_TIMEOUT)]),

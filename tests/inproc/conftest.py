@@ -16,6 +16,8 @@ SQLITE_ONLY = frozenset(
         "test_image_uploads",  # streams; what they leave is what test_image_tasks has on both
         "test_gateway_events",  # streams; the watch behind them is that of test_gateway and test_database
         "test_gateway_ssh",  # as test_gateway_events
+        "test_machine_cli",  # as test_cli
+        "test_machine_pages",  # as test_pages
         "test_node_pages",  # as test_pages
         "test_overlay_gateway",  # streams of what test_registry has on both
         "test_pages",  # renders what the services say; those run on both

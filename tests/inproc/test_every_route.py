@@ -90,7 +90,11 @@ class World:
 
     def path(self, path: str, **other: str) -> str:
         """A documented path with alice's things in it."""
-        known = {"ref": self.refs.get(path.split("/")[1], "?"), "user": "carol", "peer": "two"} | POOL | other
+        known = (
+            {"ref": self.refs.get(path) or self.refs.get(path.split("/")[1], "?"), "user": "carol", "peer": "two"}
+            | POOL
+            | other
+        )
         filled = path.format_map(known)
         assert "?" not in filled, f"what is {{ref}} of {path}?"
         return f"/api/v1{filled}"
@@ -165,7 +169,9 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     accounts.create_user(ctx, admin, "carol")
     tokens = {who.name: accounts.create_token(ctx, who, "test")[1] for who in (admin, alice, bob)}
     made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
+    off = machines.create(ctx, alice, NewMachine(name="off", size="tiny"))
     play(ctx, made.id, Event.STARTED, Event.ANSWERED)
+    play(ctx, off.id, Event.STARTED, Event.ANSWERED, Event.STOP, Event.OFF)
     for node in (member(ctx, admin, "one", 1), member(ctx, admin, "two", 2)):
         node.poll()
         node.report()
@@ -176,6 +182,7 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     hers = images.get(ctx, alice, "hers").id
     refs = {
         "machines": made.id,
+        **dict.fromkeys(("/machines/{ref}/resize", "/machines/{ref}/rebuild"), off.id),
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
         "tokens": accounts.create_token(ctx, alice, "hers")[0].id,
         "users": "alice",
@@ -190,7 +197,9 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     }
     given = {"site": "origin", "domain": "garage.internal", "ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
     nodes.report(ctx, ctx.config.node, wire.Report(node=ctx.config.node, applied_version=0, **given))
-    seen = Adoption(node=ctx.config.node, since=0.0, seen_at=1.0, domains={made.id: ["running", "other"]})
+    seen = Adoption(
+        node=ctx.config.node, since=0.0, seen_at=1.0, domains={made.id: ["running", "other"], off.id: ["off", "guest"]}
+    )
     with ctx.db.write() as session:
         session.add(seen)
     with serving(ctx) as served:
@@ -213,6 +222,9 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
         "lease_days": 2,
     },
     ("POST", "/machines/{ref}/renew"): lambda _: {"days": 9},
+    ("PATCH", "/machines/{ref}"): lambda _: {"name": "uno", "tags": ["course"], "notes": "mine"},
+    ("POST", "/machines/{ref}/resize"): lambda _: {"size": "small"},
+    ("POST", "/machines/{ref}/rebuild"): lambda _: {"image": "debian-12"},
     ("POST", "/login"): lambda _: {"name": "alice", "password": "password of alice"},
     ("POST", "/keys"): lambda _: {"name": "desk", "public_key": BOBS_KEY},
     ("POST", "/tokens"): lambda _: {"name": "ci", "days": 3},
@@ -240,8 +252,10 @@ renumbering waits for machines that are on their way."""
 FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines"): {
         **{"name": ("",), "project": (None,), "lease_days": (None, 1.5), "user_data": (None, "")},
-        **{"apart": ("",), "node_labels": ({},), "count": (None,)},
+        **{"apart": ("",), "node_labels": ({},), "count": (None,), "tags": ([], ["a"]), "notes": ("", *PRINTABLE)},
     },
+    ("PATCH", "/machines/{ref}"): {"name": (None,), "tags": (None, [], ["a"]), "notes": (None, "", *PRINTABLE)},
+    ("POST", "/machines/{ref}/rebuild"): {"image": (None,)},
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
     ("POST", "/login"): {"token_name": PRINTABLE},
@@ -267,7 +281,9 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
 FINE_QUERIES = {
     "search": HOSTILE_TEXT,
     "actor": ("7", "True"),
-    **dict.fromkeys(("limit", "cursor", "hours", "kib", "offset", "number", "node", "image", "size", "owner"), ("7",)),
+    **dict.fromkeys(
+        ("limit", "cursor", "hours", "kib", "offset", "number", "node", "image", "size", "tag", "owner"), ("7",)
+    ),
 }
 """Any text may be looked for; only its length is bounded. An empty parameter counts as none."""
 

@@ -233,13 +233,17 @@ def test_without_libvirt_it_goes_on_and_what_is_asked_meanwhile_is_done_later(ga
     assert "all well" in garage.garage("node", "list")
 
 
-def test_started_again_it_has_the_same_disk_address_and_host_key(garage: GarageInside) -> None:
+def test_resized_and_started_again_it_has_the_same_disk_address_and_host_key(garage: GarageInside) -> None:
     before = garage.show("one")
+    garage.garage("machine", "resize", "one", "small")
     garage.garage("machine", "start", "one")
     after = garage.wait_state("one", "ready", "failed")
     assert after["state"] == "ready", after
     assert garage.ssh("one", "cat note").strip() == "kept"
     assert (after["ipv4"], after["host_key"]) == (before["ipv4"], before["host_key"])
+    assert after["disk_gib"] > before["disk_gib"]
+    vcpus, disk = garage.ssh("one", "nproc; cat /sys/block/vda/size").split()
+    assert (int(vcpus), int(disk) * 512) == (after["vcpus"], after["disk_gib"] << 30)
 
 
 def test_a_guest_that_panics_and_a_qemu_that_is_killed_are_told_and_start_again(garage: GarageInside) -> None:
@@ -255,6 +259,17 @@ def test_a_guest_that_panics_and_a_qemu_that_is_killed_are_told_and_start_again(
     garage.garage("machine", "start", "one")
     assert garage.wait_state("one", "ready", "failed")["state"] == "ready"
     assert garage.ssh("one", "cat note").strip() == "kept"
+
+
+def test_rebuilt_it_is_the_same_machine_on_a_new_disk(garage: GarageInside) -> None:
+    before = garage.show("one")
+    garage.garage("machine", "rebuild", "one", "--yes")
+    after = garage.show("one")
+    assert after["state"] == "ready", after
+    assert garage.ssh("one", "cat note 2>/dev/null || echo gone").strip() == "gone"
+    same = ("id", "name", "ipv4", "ipv6", "host_key", "size", "disk_gib", "lease_until", "created_at")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert after["rebuilt_at"]
 
 
 def test_deleted_it_leaves_nothing(garage: GarageInside) -> None:

@@ -10,7 +10,7 @@ from flask import Response, make_response, render_template, request, url_for
 
 from garage.core.states import State
 from garage.errors import N_, GarageError
-from garage.services import images, keys, machines, outlook, projects
+from garage.services import describing, images, keys, machines, outlook, projects
 from garage.services.context import Caller, Context
 from garage.services.filtering import Filter
 from garage.services.history import project_names
@@ -50,17 +50,30 @@ def listed(who: Caller) -> dict[str, Any]:
         "search": forms.query("search", limit=32),
         "state": forms.query("state", pattern="|".join(State)),
         "project": forms.query("project"),
+        "tag": forms.query("tag", limit=32, pattern=r"[a-z0-9._-]+"),
         "sort": forms.query("sort", pattern="|".join(ORDERS)),
         "cursor": forms.query("cursor", limit=80, pattern=r"[0-9a-zA-Z.~+-]+"),
     }
     found = machines.listing(
         ctx(),
         who,
-        Filter(search=asked["search"], state=asked["state"] or None, project=asked["project"] or None),
+        Filter(
+            search=asked["search"],
+            state=asked["state"] or None,
+            project=asked["project"] or None,
+            tag=asked["tag"] or None,
+        ),
         sort=asked["sort"] or "newest",
         cursor=asked["cursor"] or None,
     )
-    return {"found": found, "asked": asked, "filtered": any(asked[key] for key in ("search", "state", "project"))}
+    tags = [tag for tag, _ in describing.in_use(ctx(), who)]
+    filtered = any(asked[key] for key in ("search", "state", "project", "tag"))
+    return {
+        "found": found,
+        "asked": asked,
+        "filtered": filtered,
+        "tags": sorted({*tags, *filter(None, [asked["tag"]])}),
+    }
 
 
 @bp.get("/machines")
@@ -79,6 +92,8 @@ def machines_create() -> Response:
         made = _create_once(who)
     except GarageError as error:
         return _not_made(who, error)
+    if made["several"]:
+        return to("machines_list")
     if not live():
         return to("machine_page", ref=made["id"])
     view = machines.get(ctx(), who, made["id"])
@@ -88,7 +103,7 @@ def machines_create() -> Response:
 
 
 def _create_once(who: Caller) -> dict[str, Any]:
-    """The machine's id; a form that is sent twice (a double click, a reload) makes one machine."""
+    """The id of the (first) machine; a form that is sent twice (a double click, a reload) makes one machine."""
     wanted = machines.NewMachine(
         name=forms.text("name"),
         project=forms.text("project") or None,
@@ -98,11 +113,15 @@ def _create_once(who: Caller) -> dict[str, Any]:
         user_data=forms.lines("user_data") or None,
         apart=forms.text("apart"),
     )
+    count = forms.number("count")
     key = forms.text("once") or secrets.token_urlsafe(12)
-    fingerprint = hashlib.sha256(repr(wanted).encode()).hexdigest()
+    fingerprint = hashlib.sha256(repr((wanted, count)).encode()).hexdigest()
 
     def act(context: Context) -> Answer:
-        return Answer(201, {"id": machines.create(context, who, wanted).id})
+        if count is None:
+            return Answer(201, {"id": machines.create(context, who, wanted).id, "several": False})
+        made = machines.create_many(context, who, wanted, int(count))
+        return Answer(201, {"id": made[0].id, "several": True})
 
     answer: dict[str, Any] = once(ctx(), who, f"page-{key}", fingerprint, act).body
     return answer

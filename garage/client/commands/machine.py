@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from garage.client import keys, lease, output, progress
+from garage.client.commands import machine_again
 from garage.client.commands.explain import explain, labels
 from garage.client.commands.ssh import ssh
 from garage.client.errors import ClientError, local_error
@@ -47,6 +48,7 @@ def machine() -> None:
 @click.option(
     "--label", "wanted_labels", metavar="KEY=VALUE", multiple=True, help=_("A label that its node must have.")
 )
+@click.option("--tag", "tags", multiple=True, help=_("A word by which “list --tag” finds it."))
 @click.option("--count", type=click.IntRange(1, 100), help=_("So many at once, all or none, named NAME-1, NAME-2, …"))
 @click.option("--no-wait", is_flag=True, help=_("Do not wait."))
 @pass_cli
@@ -60,12 +62,13 @@ def create(
     user_data: Path | None,
     apart: str | None,
     wanted_labels: tuple[str, ...],
+    tags: tuple[str, ...],
     count: int | None,
     no_wait: bool,
 ) -> None:
     wanted: dict[str, Any] = {
         **{"name": name, "size": size, "image": image, "project": project, "lease_days": days},
-        **{"apart": apart, "node_labels": labels(wanted_labels), "count": count},
+        **{"apart": apart, "node_labels": labels(wanted_labels), "count": count, "tags": list(tags)},
     }
     if user_data:
         wanted["user_data"] = _user_data(user_data)
@@ -79,7 +82,7 @@ def create(
         output.done(cli, made, _("{name}: {state}").format(name=made["name"], state=state_word(made["state"])))
         return
     found = progress.wait(api, made, _SETTLED, quiet=cli.json)
-    _finish(cli, found)
+    finish(cli, found)
 
 
 def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
@@ -94,7 +97,7 @@ def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
         output.print_json({"items": found})
     for item in found if wait else []:
         if item["state"] != "ready":
-            _finish(cli, item)
+            finish(cli, item)
 
 
 def _user_data(path: Path) -> str:
@@ -104,7 +107,7 @@ def _user_data(path: Path) -> str:
     return text.decode("utf-8", "replace")
 
 
-def _finish(cli: Cli, found: Item) -> None:
+def finish(cli: Cli, found: Item) -> None:
     """What to do next, or why it failed (with the exit code of that error)."""
     if found["state"] == "ready":
         if (why := COLD.get(found["cold_reason"])) is not None and not cli.json:
@@ -123,6 +126,7 @@ def _finish(cli: Cli, found: Item) -> None:
 @click.option("--node", help=_("On this node."))
 @click.option("--image", help=_("That boot this image."))
 @click.option("--size", help=_("Of this size."))
+@click.option("--tag", help=_("With this tag."))
 @click.option("--owner", help=_("Made by this user."))
 @click.option("--search", help=_("Part of a name, or the beginning of an address."))
 @click.option("--sort", type=click.Choice(ORDERS), help=_("The newest first otherwise."))
@@ -140,6 +144,7 @@ def list_(cli: Cli, /, limit: int | None, **asked: str | None) -> None:
             (_("ADDRESS"), lambda item: item["ipv4"]),
             (_("SIZE"), lambda item: item["size"]),
             (_("IMAGE"), lambda item: item["image"]),
+            (_("TAGS"), lambda item: " ".join(item["tags"])),
             (_("LEASE LEFT"), lambda item: output.left(item["lease_until"], now)),
         ),
         empty=_("no machines yet: garage machine create"),
@@ -176,6 +181,8 @@ def show_machine(cli: Cli, item: Item) -> None:
             (_("node"), lambda item: f"{item['node']} ({item['virtualisation']})"),
             (_("its node must have"), lambda item: output.labels(item["node_labels"])),
             (_("kept apart by"), lambda item: item["apart"]),
+            (_("tags"), lambda item: " ".join(item["tags"])),
+            (_("notes"), lambda item: item["notes"]),
             (_("lease"), lambda item: f"{local_time(item['lease_until'])} ({output.left(item['lease_until'], now)})"),
             ("ssh", lambda item: f"garage ssh {short(item)}" if item["state"] == "ready" else None),
         ),
@@ -225,7 +232,7 @@ def _act(cli: Cli, name: str, action: str, until: tuple[str, ...], wait: bool) -
     if wait:
         found = progress.wait(api, found, (*until, "failed", "lost"), quiet=cli.json)
         if "ready" in until:
-            _finish(cli, found)
+            finish(cli, found)
             return
     output.done(cli, found, _("{name}: {state}").format(name=found["name"], state=state_word(found["state"])))
 
@@ -291,4 +298,12 @@ def console(cli: Cli, name: str, kib: int) -> None:
 
 
 machine.add_command(explain, "explain")
+for command in (
+    machine_again.rename,
+    machine_again.tag,
+    machine_again.note,
+    machine_again.rebuild,
+    machine_again.resize,
+):
+    machine.add_command(command)
 machine.add_command(ssh, "ssh")

@@ -142,8 +142,32 @@ function walk(step) {
   names[Math.min(Math.max(here + step, 0), names.length - 1)]?.focus();
 }
 
+// -- finding a machine from anywhere
+function seek() {
+  const sheet = document.getElementById("seek");
+  if (!sheet || sheet.open) return;
+  sheet.showModal();
+  document.getElementById("seek-text").select();
+}
+
+function walkFound(event) {
+  const names = all("#found a");
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || !names.length) return;
+  event.preventDefault();
+  const here = names.indexOf(document.activeElement);
+  if (here + step < 0) document.getElementById("seek-text").focus();
+  else names[Math.min(here + step, names.length - 1)].focus();
+}
+on("click", (event) => event.target.closest("[data-seek]") && seek());
+// Enter goes to the first that was found
+document.querySelector("#seek form")?.addEventListener("submit", (event) => {
+  const first = document.querySelector("#found a");
+  if (first) event.preventDefault(), first.click();
+});
+
 const shortcuts = {
-  "/": () => document.getElementById("search")?.focus(),
+  "/": () => (document.getElementById("search") ?? { focus: seek }).focus(),
   n: () => (document.getElementById("new-name") ? document.getElementById("new-name").focus() : visit("m")),
   j: () => walk(1),
   k: () => walk(-1),
@@ -154,6 +178,8 @@ const shortcuts = {
 
 function pressed(event) {
   if (event.key === "Escape") all("details.drop[open]").forEach(close);
+  if (event.target.closest("#seek")) walkFound(event);
+  if (event.key === "k" && (event.ctrlKey || event.metaKey)) return event.preventDefault(), seek();
   const typing = event.target.closest("input, select, textarea, dialog, [contenteditable]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const going = Date.now() - afterG < 1500 && event.key !== "g";

@@ -1,0 +1,85 @@
+"""`garage machine rename`, `tag`, `note`, `rebuild`, `resize`: what is done to a machine that there is."""
+
+from __future__ import annotations
+
+import click
+
+from garage.client import output, progress
+from garage.client.api import Api
+from garage.client.output import Item
+from garage.client.state import Cli, pass_cli
+from garage.client.words import _
+
+
+@click.command(help=_("Give a machine another name; it is reached by that one from now on."))
+@click.argument("name")
+@click.argument("new")
+@pass_cli
+def rename(cli: Cli, name: str, new: str) -> None:
+    found = cli.api().patch(f"/machines/{name}", {"name": new})
+    output.done(cli, found, _("{name} is called {new} now").format(name=name, new=output.short(found)))
+
+
+@click.command(help=_("Put words on a machine, by which “list --tag” finds it."))
+@click.argument("name")
+@click.argument("tags", nargs=-1)
+@click.option("--remove", multiple=True, metavar="TAG", help=_("Take this one off."))
+@pass_cli
+def tag(cli: Cli, name: str, tags: tuple[str, ...], remove: tuple[str, ...]) -> None:
+    api = cli.api()
+    found = api.get(f"/machines/{name}")
+    wanted = (set(found["tags"]) | set(tags)) - set(remove)
+    if wanted != set(found["tags"]):
+        found = api.patch(f"/machines/{found['id']}", {"tags": sorted(wanted)})
+    output.done(cli, found, " ".join(found["tags"]) or _("no tags"))
+
+
+@click.command(help=_("Write something down about a machine, or show what is written; an empty text removes it."))
+@click.argument("name")
+@click.argument("text", required=False)
+@pass_cli
+def note(cli: Cli, name: str, text: str | None) -> None:
+    api, path = cli.api(), f"/machines/{name}"
+    found = api.get(path) if text is None else api.patch(path, {"notes": text})
+    output.done(cli, found, found["notes"] or _("no notes"))
+
+
+@click.command(
+    help=_("The same machine on a new disk: what is on the old one is lost; name, addresses, keys and lease stay.")
+)
+@click.argument("name")
+@click.option("--image", help=_("What it boots then (default: the newest of what it was made of)."))
+@click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
+@click.option("--wait/--no-wait", default=True, help=_("Wait until its SSH answers."))
+@pass_cli
+def rebuild(cli: Cli, name: str, image: str | None, yes: bool, wait: bool) -> None:
+    if not yes:
+        click.confirm(_("Rebuild {name}? Everything on its disk is lost.").format(name=name), abort=True, err=True)
+    api = cli.api()
+    found = api.post(f"/machines/{name}/rebuild", {"image": image})
+    _until_ready(cli, api, found, wait=wait)
+
+
+@click.command(help=_("Another size from the next start on; the machine must be off. A disk never shrinks."))
+@click.argument("name")
+@click.argument("size")
+@click.option("--start", is_flag=True, help=_("Start it then, and wait until its SSH answers."))
+@pass_cli
+def resize(cli: Cli, name: str, size: str, start: bool) -> None:
+    api = cli.api()
+    found = api.post(f"/machines/{name}/resize", {"size": size})
+    if start:
+        _until_ready(cli, api, api.post(f"/machines/{name}/start"), wait=True)
+        return
+    figures = f"{found['vcpus']} vCPU, {output.gib(found['memory_mib'])}, {found['disk_gib']} GiB"
+    text = _("{name}: {size} ({figures}) from its next start on")
+    output.done(cli, found, text.format(name=found["name"], size=found["size"], figures=figures))
+
+
+def _until_ready(cli: Cli, api: Api, found: Item, *, wait: bool) -> None:
+    from garage.client.commands.machine import finish
+
+    if wait:
+        finish(cli, progress.wait(api, found, ("ready", "failed", "stopped", "lost"), quiet=cli.json))
+    else:
+        output.done(cli, found, output.short(found))

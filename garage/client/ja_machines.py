@@ -1,0 +1,34 @@
+"""What is said of machines that are renamed, tagged, rebuilt or resized, in Japanese."""
+
+from __future__ import annotations
+
+MACHINES: dict[str, str] = {
+    "complete commands in your shell": "シェルでコマンドを補完する",
+    'Print what makes a shell complete “garage”; for bash: eval "$(garage completion bash)".': (
+        'シェルが「garage」を補完するための設定を表示します。bash なら: eval "$(garage completion bash)"'
+    ),
+    "{name} is called {new} now": "{name} の名前を {new} に変えました",
+    "no tags": "タグはありません",
+    "no notes": "メモはありません",
+    "TAGS": "タグ",
+    "tags": "タグ",
+    "notes": "メモ",
+    "Rebuild {name}? Everything on its disk is lost.": "{name} を作り直しますか。ディスクの中身はすべてなくなります。",
+    "{name}: {size} ({figures}) from its next start on": "{name}: 次の起動から {size}（{figures}）になります",
+    "With this tag.": "このタグが付いたもの。",
+    "A word by which “list --tag” finds it.": "あとで「list --tag」で探すための言葉。",
+    "Give a machine another name; it is reached by that one from now on.": "機械の名前を変えます。これからは新しい名前で呼び出します。",
+    "Put words on a machine, by which “list --tag” finds it.": "機械にタグを付けます。「list --tag」で探せるようになります。",
+    "Take this one off.": "このタグを外します。",
+    "Write something down about a machine, or show what is written; an empty text removes it.": (
+        "機械にメモを書きます。本文を省くと今のメモを表示し、空の本文を渡すと消します。"
+    ),
+    "The same machine on a new disk: what is on the old one is lost; name, addresses, keys and lease stay.": (
+        "同じ機械を新しいディスクで作り直します。古いディスクの中身はなくなり、名前、アドレス、鍵、期限はそのままです。"
+    ),
+    "What it boots then (default: the newest of what it was made of).": "起動するイメージ（省くと、元のイメージの最新版）。",
+    "Another size from the next start on; the machine must be off. A disk never shrinks.": (
+        "次の起動から別の大きさにします。機械は停止している必要があります。ディスクは小さくなりません。"
+    ),
+    "Start it then, and wait until its SSH answers.": "続けて起動し、SSH が応えるまで待ちます。",
+}

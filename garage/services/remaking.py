@@ -1,0 +1,100 @@
+"""The same machine anew: on a fresh disk (rebuild), or of another size (resize). Name, addresses, keys and lease stay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+
+from garage.core.placement import shortfall
+from garage.core.plan import Redo
+from garage.core.pool import Cold
+from garage.core.refusal import short
+from garage.core.states import Event, State
+from garage.core.types import Demand
+from garage.db.models import Machine, Size
+from garage.errors import N_, GarageError
+from garage.services import capacity, images, machines
+from garage.services.context import Caller, Context, audit, publish_machine
+from garage.services.rights import machine_for
+from garage.services.transitions import fire
+from garage.services.views import MachineView
+
+OFF = (State.STOPPED.value, State.FAILED.value)
+
+
+def rebuild(ctx: Context, caller: Caller, ref: str, *, image: str | None = None) -> MachineView:
+    """A new disk from `image` (default: the newest of its image's name), made by the worker; everything on the old one is lost."""
+    with ctx.db.write() as session:
+        machine = machine_for(session, caller, ref)
+        _check_stays(machine)
+        machines.check_start(session, ctx, machine)
+        found = images.find(session, caller, machine.image.name if image is None else image)
+        machines.check_fits(found, machine.size, machine.disk_gib, "/image")
+        machine.image_id, machine.redo, machine.rebuilt_at = found.id, Redo.DISK.value, ctx.clock()
+        set_committed_value(machine, "image", found)
+        machine.wants_running, machine.taken, machine.ready_at, machine.keys_applied = True, False, None, True
+        machine.cold_reason, machine.cold_detail = Cold.OFF.value, ""
+        fire(session, ctx, machine, Event.REBUILD)
+        subject = f"{machine.name}.{machine.project.name}"
+        audit(session, ctx, caller.name, "machine.rebuild", subject, project_id=machine.project_id, image=found.name)
+        session.flush()
+        return machines.view_of(session, ctx, machine)
+
+
+def resize(ctx: Context, caller: Caller, ref: str, size: str) -> MachineView:
+    """Another size from the next start on, of a machine that is off. Its disk grows with it and never shrinks."""
+    with ctx.db.write() as session:
+        machine = machine_for(session, caller, ref)
+        wanted = machines.find_size(session, size)
+        if machine.state not in OFF:
+            raise GarageError(
+                "wrong_state",
+                N_("{name} is {state}; its size can be changed only while it is off"),
+                hint=N_("stop it first: garage machine stop {name}"),
+                name=machine.name,
+                state=machine.state,
+            )
+        _check_stays(machine)
+        disk = max(wanted.disk_gib, machine.disk_gib)
+        _check_room(session, ctx, machine, wanted, disk)
+        if disk > machine.disk_gib and machine.redo != Redo.DISK.value:
+            machine.redo = Redo.SIZE.value
+        before, machine.size = machine.size, wanted.name
+        machine.vcpus, machine.memory_mib, machine.disk_gib = wanted.vcpus, wanted.memory_mib, disk
+        if ctx.request:
+            machine.request = ctx.request
+        subject, sizes = f"{machine.name}.{machine.project.name}", {"before": before, "size": wanted.name}
+        audit(session, ctx, caller.name, "machine.resize", subject, project_id=machine.project_id, **sizes)
+        publish_machine(session, ctx, machine)
+        session.flush()
+        return machines.view_of(session, ctx, machine)
+
+
+def _check_stays(machine: Machine) -> None:
+    if machine.moving_to:
+        raise GarageError(
+            "wrong_state",
+            N_("{name} is on its way to {node}"),
+            hint=N_("wait until it has arrived"),
+            name=machine.name,
+            node=machine.moving_to,
+        )
+
+
+def _check_room(session: Session, ctx: Context, machine: Machine, size: Size, disk: int) -> None:
+    """The project's quota, the node's disk, and that the node could ever run it; whether it can now is asked when it starts."""
+    more = {
+        "vcpus": size.vcpus - machine.vcpus,
+        "memory_mib": size.memory_mib - machine.memory_mib,
+        "disk_gib": disk - machine.disk_gib,
+    }
+    capacity.check_growth(session, machine.project, more)
+    if all(amount <= 0 for amount in more.values()):
+        return
+    room = capacity.room_of(session, ctx, machine.node, without=machine)
+    empty = replace(room, used=Demand(0, 0, 0), facts=replace(room.facts, memory_available_mib=None))
+    for place, demand in ((room, Demand(0, 0, disk)), (empty, Demand(size.vcpus, size.memory_mib, 0))):
+        if shortfall(place, demand) is not None:
+            raise short(place, demand)

@@ -1,0 +1,54 @@
+"""`garage machine rename`, `tag`, `note`, `resize`, `rebuild`, `list` with filters, and completion, against the real app."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from garage.core.states import Event
+from garage.errors import KINDS
+from garage.services import machines
+from garage.services.context import Caller, Context
+from garage.services.machines import NewMachine
+from tests.inproc.served import play, serving
+from tests.inproc.test_cli import Shell
+
+
+@pytest.fixture
+def shell(ctx: Context, alice: Caller, tmp_path: Path) -> Iterator[Shell]:
+    with serving(ctx) as served:
+        yield Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(alice))
+
+
+def test_a_machine_is_renamed_tagged_noted_resized_and_rebuilt(shell: Shell, ctx: Context, alice: Caller) -> None:
+    made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
+    play(ctx, made.id, Event.STARTED, Event.ANSWERED, Event.STOP, Event.OFF)
+    assert shell("machine", "rename", "one", "two").stdout == "one is called two now\n"
+    assert shell("machine", "tag", "two", "b", "a").stdout == "a b\n"
+    assert shell("machine", "tag", "two", "c", "--remove", "a").stdout == "b c\n"
+    assert shell("machine", "note", "two", "of room 3").stdout == "of room 3\n"
+    assert shell("machine", "note", "two").stdout == "of room 3\n"
+    assert "b c" in shell("machine", "list", "--tag", "b", "--sort", "name", "--owner", "alice").stdout
+    assert json.loads(shell("machine", "list", "--tag", "a", "-o", "json").stdout) == {"items": []}
+    assert "small" in shell("machine", "resize", "two", "small").stdout
+    refused = shell("machine", "rebuild", "two", stdin="n\n")
+    assert refused.returncode == 130
+    assert machines.get(ctx, alice, "two").state == "stopped"
+    assert shell("machine", "rebuild", "two", "--yes", "--no-wait").returncode == 0
+    assert machines.get(ctx, alice, "two").state == "preparing"
+    assert shell("machine", "resize", "two", "small").returncode == KINDS["wrong_state"].exit
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion_is_printed_and_completes(shell: Shell, name: str) -> None:
+    printed = shell("completion", name)
+    assert printed.returncode == 0, printed.stderr
+    assert "_GARAGE_COMPLETE" in printed.stdout
+    word = "re" if name == "fish" else "2"
+    completing = Shell(shell.home, COMP_WORDS="garage machine re", COMP_CWORD=word, _GARAGE_COMPLETE=f"{name}_complete")
+    found = completing()
+    for command in ("rename", "rebuild", "resize", "reboot", "renew"):
+        assert command in found.stdout, found
