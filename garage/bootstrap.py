@@ -197,11 +197,13 @@ def build_image(
     ctx: Context, recipe_path: Path, environ: Mapping[str, str], progress: Callable[[str, float], None]
 ) -> dict[str, Any]:
     """Build (unless it stands), register as current."""
-    from garage.core.recipe import parse_recipe
+    from garage.core.recipe import base_of, parse_recipe
     from garage.shell.images import build
     from garage.shell.mirrors import server_mirror
 
-    recipe = parse_recipe(recipe_path.read_text())
+    text = recipe_path.read_text()
+    base = recipe_path.with_name(f"{named}.toml") if (named := base_of(text)) else None
+    recipe = parse_recipe(text, base.read_text() if base and base.exists() else "")
     home = ctx.config.home
     work = home / "work"
     work.mkdir(exist_ok=True)

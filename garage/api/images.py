@@ -32,6 +32,9 @@ class ImageIn(s.In):
 
 class RecipeIn(s.In):
     recipe: str = Field(max_length=MAX_BODY // 2, description="A recipe's whole text (TOML).")
+    base: str | None = Field(
+        None, max_length=MAX_BODY // 2, description="That of the recipe which it names as its base."
+    )
 
 
 class VisibilityIn(s.In):
@@ -117,7 +120,7 @@ def import_image(header: s.MutationHeader, body: ImageIn) -> Response:  # noqa: 
 def build_image(header: s.MutationHeader, body: RecipeIn) -> Response:  # noqa: ARG001
     """Build the image of a recipe, for all (admin)."""
     who = caller()
-    return mutate(201, lambda ctx: shown(image_tasks.build(ctx, who, body.recipe)))
+    return mutate(201, lambda ctx: shown(image_tasks.build(ctx, who, body.recipe, body.base or "")))
 
 
 @api.get("/image-tasks", responses={200: ImageTaskList})

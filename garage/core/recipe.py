@@ -17,6 +17,7 @@ CMDLINE = "root=LABEL=root rw console=ttyS0 net.ifnames=0"
 SUITES = ("bookworm", "trixie")
 APT_LEFTOVER = "etc/apt/apt.conf.d/99mmdebstrap"
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 PATH = re.compile(r"/[A-Za-z0-9._@/+-]+")
 
 
@@ -54,12 +55,27 @@ class Recipe:
         return f"{CMDLINE} {self.cmdline}".strip()
 
 
-def parse_recipe(text: str) -> Recipe:
-    """The recipe in `text`; raises `invalid_field` naming what is wrong."""
-    try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:  # the latter: nested without end
-        raise _bad("file", str(error)) from None
+def parse_recipe(text: str, base: str = "") -> Recipe:
+    """The recipe in `text`; raises `invalid_field` naming what is wrong. One that names a `base` is laid over that recipe, the text `base`:
+    lists are appended to, files added, all else replaced; `without` lists words that the base's lists lose."""
+    data = _read(text)
+    if (name := data.pop("base", None)) is not None:
+        if not base:
+            raise _bad("base", f"the recipe {str(name)[:40]} is needed, too")
+        data = _laid_over(_read(base), data)
+    return recipe_of(data)
+
+
+def base_of(text: str) -> str:
+    """The name of the recipe on which the one in `text` is laid, whose file is beside it; "" without one."""
+    name = _read(text).get("base", "")
+    if not isinstance(name, str) or (name and not NAME.fullmatch(name)):
+        raise _bad("base", "the name of a recipe is needed")
+    return name
+
+
+def recipe_of(data: Mapping[str, Any]) -> Recipe:
+    """Of a recipe's fields, as TOML or JSON has them."""
     known = set(Recipe.__dataclass_fields__)
     for key in data.keys() - known:
         raise _bad(key, "there is no such field")
@@ -69,6 +85,27 @@ def parse_recipe(text: str) -> Recipe:
     recipe = Recipe(**{key: _shaped(key, value) for key, value in data.items()})
     _check(recipe)
     return recipe
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:  # the latter: nested without end
+        raise _bad("file", str(error)) from None
+
+
+def _laid_over(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    without = data.pop("without", [])
+    if not isinstance(without, list):
+        raise _bad("without", "a list of texts is needed")
+    made = base | data
+    for key, value in base.items():
+        over = data.get(key, [])
+        if isinstance(value, list) and isinstance(over, list):
+            made[key] = [word for word in value if word not in without] + over
+        elif isinstance(value, dict) and isinstance(over, dict):
+            made[key] = value | over
+    return made
 
 
 def _shaped(key: str, value: Any) -> Any:
@@ -84,7 +121,7 @@ def _shaped(key: str, value: Any) -> Any:
 
 
 def _check(recipe: Recipe) -> None:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", recipe.name):
+    if not NAME.fullmatch(recipe.name):
         raise _bad("name", "lower-case letters, digits, dots and hyphens are needed")
     if recipe.suite not in SUITES:
         raise _bad("suite", f"one of {', '.join(SUITES)} is needed")

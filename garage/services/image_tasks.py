@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select, true, update
@@ -103,20 +104,22 @@ def bring(ctx: Context, caller: Caller, wanted: NewImage) -> TaskView:
         return _view(session, row)
 
 
-def build(ctx: Context, caller: Caller, recipe: str) -> TaskView:
-    """Want the image of a recipe, for all (admin): what it installs runs as root while it is built."""
+def build(ctx: Context, caller: Caller, recipe: str, base: str = "") -> TaskView:
+    """Want the image of a recipe, for all (admin): what it installs runs as root while it is built. `base`: the text of the recipe
+    that it names as its base."""
     require_admin(caller)
-    name = _parsed(recipe).name
+    parsed = _parsed(recipe, base)
+    name = parsed.name
     with ctx.db.write() as session:
         row = _want(session, ctx, caller, "build", name, "waiting", "all", None)
-        row.recipe = recipe
+        row.recipe = json.dumps(asdict(parsed))
         audit(session, ctx, caller.name, "image.build", name)
         return _view(session, row)
 
 
-def _parsed(text: str) -> Recipe:
+def _parsed(text: str, base: str) -> Recipe:
     try:
-        return parse_recipe(text)
+        return parse_recipe(text, base)
     except GarageError as error:
         error.pointer = "/recipe"  # of the request; the text names the recipe's own field
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from garage.config import Config
-from garage.core.recipe import parse_recipe
+from garage.core.recipe import recipe_of
 from garage.errors import N_, GarageError
 from garage.services import image_tasks, images
 from garage.services.context import Context
@@ -94,7 +95,7 @@ class Importer:
     def _build(self, task: Task) -> dict[str, Any]:
         tell, home = self._teller(task), self._config.home
         with self._alive(task):
-            recipe = parse_recipe(task.recipe)
+            recipe = recipe_of(json.loads(task.recipe))
             progress = lambda step, share: tell(step, int(share * PER_MILLE), PER_MILLE)  # noqa: E731
             made = build(
                 recipe, store=home / "images", mirror=server_mirror(os.environ), work=home / "work", progress=progress

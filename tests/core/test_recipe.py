@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from garage.core.recipe import Recipe, mmdebstrap_argv, parse_recipe
+from garage.core.recipe import Recipe, base_of, mmdebstrap_argv, parse_recipe, recipe_of
 from garage.errors import GarageError
 
 IMAGES = Path(__file__).parents[2] / "images"
@@ -20,9 +21,15 @@ sources = "Types: deb"
 """
 
 
+def read(path: Path) -> Recipe:
+    """With the recipe on which it is laid."""
+    base = base_of(path.read_text())
+    return parse_recipe(path.read_text(), path.with_name(f"{base}.toml").read_text() if base else "")
+
+
 @pytest.mark.parametrize("path", sorted(IMAGES.glob("*.toml")), ids=lambda path: path.stem)
 def test_our_own_recipes_are_valid(path: Path) -> None:
-    assert parse_recipe(path.read_text()).name == path.stem
+    assert read(path).name == path.stem
 
 
 def test_the_plain_image_has_all_packages_of_the_default_one() -> None:
@@ -125,3 +132,36 @@ def test_apt_options_are_the_servers_own_and_no_others() -> None:
 def test_an_image_is_built_with_the_security_updates() -> None:
     argv = mmdebstrap_argv(parse_recipe(SMALL), mirror="http://m/debian", keyring="", target="t", security="http://s/x")
     assert argv[-2:] == ["http://m/debian", "deb http://s/x bookworm-security main"]
+
+
+OVER = """
+base = "small"
+name = "over"
+without = ["openssh-server"]
+packages = ["dropbear"]
+[files]
+"/etc/over" = "b"
+"""
+
+
+def test_a_recipe_is_laid_over_its_base() -> None:
+    base = SMALL + '[files]\n"/etc/base" = "a"\n"/etc/over" = "a"\n'
+    made = parse_recipe(OVER, base)
+    assert (made.name, made.title, made.packages) == ("over", "Small", ("systemd-sysv", "dropbear"))
+    assert made.files == {"/etc/base": "a", "/etc/over": "b"}
+    assert (base_of(OVER), base_of(SMALL)) == ("small", "")
+    assert recipe_of(json.loads(json.dumps(dataclasses.asdict(made)))) == made
+
+
+@pytest.mark.parametrize(
+    "wrong", ["base = 7", 'base = "../x"', 'base = "small"', 'base = "small"\nwithout = 3', "a" * 10 + "=" + "[" * 5000]
+)
+def test_a_base_that_is_none_is_told(wrong: str) -> None:
+    with pytest.raises(GarageError) as refused:
+        read_both(wrong)
+    assert refused.value.code == "invalid_field"
+
+
+def read_both(text: str) -> Recipe:
+    base_of(text)
+    return parse_recipe(text, SMALL if "without" in text else "")

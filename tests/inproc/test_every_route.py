@@ -267,6 +267,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("PUT", "/pools/{image}/{size}"): {"fixed": (None, 0)},
     ("POST", "/node-host-keys"): {"target": ("True",)},
     ("PUT", "/images/{ref}/visibility"): {"project": (None,)},
+    ("POST", "/image-builds"): {"base": (None, *HOSTILE_TEXT)},
     ("POST", "/image-imports"): {"name": ("7",), "url": (None, ""), "project": (None,)},
     ("POST", "/node-logins"): {"target": ("True",), "password": (*PRINTABLE, "\u202e")},
     ("POST", "/nodes"): {"target": ("True",), "name": (None,), "own_name": (None,)},

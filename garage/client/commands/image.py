@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,11 +166,21 @@ def _upload(api: Api, body: Item, path: Path, told: Told) -> Item:
 @pass_cli
 def image_build(cli: Cli, recipe: Path, wait: bool) -> None:
     api = cli.api()
-    task = api.post("/image-builds", {"recipe": recipe.read_text("utf-8", "replace")})
+    text = recipe.read_text("utf-8", "replace")
+    task = api.post("/image-builds", {"recipe": text, "base": _base(recipe, text)})
     if wait:
         with _bar(cli) as told:
             task = _watched(api, task, told)
     output.done(cli, task, _ended(task))
+
+
+def _base(recipe: Path, text: str) -> str | None:
+    """The recipe on which it is laid: its file is beside it. What is wrong with the text is the controller's to say."""
+    try:
+        name = tomllib.loads(text).get("base", "")
+        return recipe.with_name(f"{name}.toml").read_text("utf-8", "replace") if name else None
+    except (tomllib.TOMLDecodeError, OSError, ValueError):
+        return None
 
 
 def _watched(api: Api, task: Item, told: Told) -> Item:
