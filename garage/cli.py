@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "proxy": (f"{_PACKAGE}.ssh", "proxy", ""),
     "key": (f"{_PACKAGE}.people", "key", _("SSH keys")),
     "token": (f"{_PACKAGE}.people", "token", _("API tokens")),
+    "session": (f"{_PACKAGE}.service", "session", _("browsers in which you are signed in")),
     "project": (f"{_PACKAGE}.people", "project", _("projects, members, quotas")),
     "user": (f"{_PACKAGE}.people", "user", _("people (admin)")),
     "image": (f"{_PACKAGE}.image", "image", _("images")),

@@ -158,3 +158,18 @@ def fingerprint(public_key: str) -> str:
     """SHA256:… of an OpenSSH public key line."""
     parts = public_key.split()
     return sshkeys.fingerprint(parts[1]) if len(parts) > 1 else ""
+
+
+def browser(agent: str) -> str:
+    """A browser and its system by their common names, out of a User-Agent; the rest of it is history."""
+    name = next((shown for mark, shown in _BROWSERS if mark in agent), "")
+    system = next((shown for mark, shown in _SYSTEMS if mark in agent), "")
+    return " · ".join(part for part in (name, system) if part) or agent[:40] or _("unknown")
+
+
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    *((name, name) for name in ("Android", "iPhone", "iPad", "Windows")),
+    *(("Mac OS X", "macOS"), ("Linux", "Linux")),
+)
+"""In this order: Edge calls itself Chrome and Safari, Android calls itself Linux."""

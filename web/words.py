@@ -151,6 +151,9 @@ AUDIT: dict[str, str] = {
     "session.open": N_("signed in"),
     "token.create": N_("made a token"),
     "token.delete": N_("deleted a token"),
+    "session.end": N_("signed a browser out"),
+    "service.create": N_("made a service account"),
+    "service.delete": N_("ended a service account"),
     "user.create": N_("invited a user"),
     "user.reset_link": N_("made a link for a new password"),
     "user.disable": N_("disabled a user"),
@@ -203,6 +206,14 @@ AUDIT: dict[str, str] = {
     "domain.keep": N_("kept a domain without a row"),
 }
 
+SCOPES: dict[str, str] = {
+    "all": N_("everything that you may do"),
+    "project": N_("machines, volumes and projects"),
+    "machines": N_("machines and volumes"),
+    "read": N_("only to look"),
+}
+"""`core.scopes` for people."""
+
 AUDIT_KINDS: dict[str, str] = {
     "machine": N_("Machines"),
     "lease": N_("Leases"),
@@ -210,6 +221,7 @@ AUDIT_KINDS: dict[str, str] = {
     "key": N_("Keys"),
     "session": N_("Sign-ins"),
     "token": N_("API tokens"),
+    "service": N_("Service accounts"),
     "user": N_("Users"),
     "node": N_("Nodes"),
     "image": N_("Images"),
@@ -235,5 +247,6 @@ PARAMS: dict[str, dict[str, str]] = {
     "event": EVENTS | NODE_EVENTS,
     "what": RESOURCES,
     "role": ROLES,
+    "scope": SCOPES,
 }
 """Fields of error texts whose values are keys, and their words."""

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from garage import __version__, metrics
 from garage.api import (
+    access,
     adding,
     adoption,
     asyncdoc,
@@ -79,6 +80,7 @@ def make_flask(
         placement,
         adding,
         audit,
+        access,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

@@ -20,6 +20,7 @@ from garage.api.schemas import Problem
 from garage.errors import N_, GarageError
 from garage.services import accounts, idempotency
 from garage.services.context import Caller, Context
+from garage.services.rights import check_scope
 from garage.services.views import Page
 
 MAX_BODY = 256 * 1024
@@ -56,6 +57,7 @@ def caller() -> Caller:
     """Who asks: a bearer token, or for reading alone the browser's session; raises `not_signed_in`."""
     if "caller" not in g:
         g.caller = _authenticate()
+        check_scope(g.caller, request.method, request.path)
     found: Caller = g.caller
     return found
 

@@ -23,7 +23,8 @@ def link(token: str) -> str:
 def me() -> dict[str, Any]:
     """Who the token belongs to."""
     who = caller()
-    return {"name": who.name, "role": "admin" if who.admin else "member", "project": who.name}
+    role, project = "admin" if who.admin else "member", projects.own(context(), who)
+    return {"name": who.name, "role": role, "project": project, "scope": who.scope}
 
 
 @api.post("/login", responses={201: s.LoginOut}, security=[])
@@ -65,7 +66,7 @@ def create_token(header: s.MutationHeader, body: s.TokenIn) -> Response:  # noqa
     who = caller()
 
     def act(ctx: Context) -> dict[str, Any]:
-        view, secret = accounts.create_token(ctx, who, body.name, days=body.days)
+        view, secret = accounts.create_token(ctx, who, body.name, days=body.days, scope=body.scope)
         return answer(s.TokenOut, view) | {"token": secret}
 
     return mutate(201, act)

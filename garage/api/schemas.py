@@ -192,6 +192,7 @@ class LoginIn(In):
 class TokenIn(In):
     name: str = Field(min_length=1, max_length=64)
     days: float | None = Field(None, gt=0, le=3650)
+    scope: Literal["all", "project", "machines", "read"] = Field("all", description="What it may do, see docs/api.md.")
 
 
 class ProjectIn(In):
@@ -287,6 +288,7 @@ class TokenOut(Out):
     name: str
     created_at: Time
     expires_at: Time | None
+    scope: str
 
 
 class TokenCreated(TokenOut):
@@ -304,6 +306,7 @@ class UserOut(Out):
     disabled: bool
     has_password: bool
     created_at: Time
+    service_of: str = Field("", description="The project whose service account it is; empty for a person.")
 
 
 class UserCreated(BaseModel):
@@ -389,6 +392,7 @@ class MeOut(BaseModel):
     name: str
     role: str
     project: str
+    scope: str = Field("all", description="Of the token that you came with.")
 
 
 class ForecastOut(Out):

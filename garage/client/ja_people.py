@@ -37,4 +37,34 @@ AUDIT: dict[str, str] = {
     ),
 }
 
-PEOPLE: dict[str, str] = AUDIT
+ACCESS: dict[str, str] = {
+    "What it may do.": "許すこと。",
+    "MAY": "許可",
+    "service account of {project}": "{project} のサービスアカウント",
+    "browsers in which you are signed in": "サインインしているブラウザー",
+    "Accounts of programs: members of one project, with API tokens alone.": (
+        "プログラムのためのアカウント。一つのプロジェクトに属し、API トークンだけを持ちます。"
+    ),
+    "A project's service accounts with their tokens.": "プロジェクトのサービスアカウントとそのトークン。",
+    "TOKENS": "トークン",
+    "Make a service account (owner).": "サービスアカウントを作ります（所有者）。",
+    "Made {name}. Its token: garage project service token": (
+        "{name} を作りました。トークンはこう作ります: garage project service token"
+    ),
+    "End a service account with its tokens and keys (owner).": "サービスアカウントをトークンと鍵ごと終わらせます（所有者）。",
+    "Removed {name}.": "{name} を消しました。",
+    "Make a token for it; it is shown this once, on standard output (owner).": (
+        "そのトークンを作ります。表示は一度だけ、標準出力に出ます（所有者）。"
+    ),
+    "Revoke one of its tokens by its id (owner).": "そのトークンを ID で取り消します（所有者）。",
+    "Browsers in which you are signed in.": "サインインしているブラウザー。",
+    "Where you are signed in, the newest first.": "サインインしている所を新しい順に表示します。",
+    "FROM": "接続元",
+    "BROWSER": "ブラウザー",
+    "Sign a browser out by its id, or all of them.": "ブラウザーを ID で、またはすべてサインアウトさせます。",
+    "All of them.": "すべて。",
+    "name a session, or --all": "セッションの ID か --all を書いてください",
+    "Signed out.": "サインアウトしました。",
+}
+
+PEOPLE: dict[str, str] = AUDIT | ACCESS

@@ -68,6 +68,10 @@ class Session(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
     created_at: Mapped[float]
     expires_at: Mapped[float]
+    address: Mapped[str] = mapped_column(String(64), default="")
+    """The browser's, when it signed in."""
+    agent: Mapped[str] = mapped_column(String(200), default="")
+    """What it calls itself (User-Agent)."""
 
 
 class ApiToken(Base):
@@ -78,6 +82,8 @@ class ApiToken(Base):
     name: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
+    scope: Mapped[str] = mapped_column(String(16), default="all")
+    """One of `core.scopes.SCOPES`."""
 
 
 class Invitation(Base):

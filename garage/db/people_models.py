@@ -1,11 +1,11 @@
-"""Tables of people beyond their names: what proves the audit log."""
+"""Tables of people beyond their names: accounts of programs, what proves the audit log."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer, String
+from sqlalchemy import BigInteger, ForeignKey, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from garage.db.models import Base
+from garage.db.models import Base, Id
 
 
 class AuditSeal(Base):
@@ -23,3 +23,11 @@ class AuditSeal(Base):
     signature: Mapped[str] = mapped_column(String(128))
     """The controller's Ed25519 signature of the hash, in hexadecimal."""
     sealed_at: Mapped[float]
+
+
+class ServiceAccount(Base):
+    """Makes a user an account of a program: it has API tokens alone, and belongs to one project."""
+
+    __tablename__ = "service_account"
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"), primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("project.id"), index=True)

@@ -12,6 +12,7 @@ from garage.errors import N_, GarageError
 from garage.services import accounts
 from garage.services.context import Caller, Context
 from garage.services.live import Credential
+from garage.services.rights import check_scope
 from garage.services.vault import digest
 
 
@@ -25,6 +26,7 @@ async def authenticate(ctx: Context, connection: HTTPConnection) -> tuple[Caller
     """Raises `not_signed_in`. A header that is there but wrong is not made good by a cookie."""
     if token := bearer(connection):
         if caller := await run_in_threadpool(accounts.by_token, ctx, token):
+            check_scope(caller, connection.scope.get("method", "GET"), connection.url.path)
             return caller, Credential("token", digest(token))
     elif "authorization" not in connection.headers:
         for name in COOKIES:

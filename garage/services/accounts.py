@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterable
 from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session as OrmSession
 
-from garage.core import names
+from garage.core import names, scopes
 from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, Setting, User
+from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
 from garage.services import keys
 from garage.services.context import Caller, Context, audit
@@ -41,30 +43,31 @@ def _nobody() -> str:
     return _HASHER.hash(secrets.token_urlsafe(32))
 
 
-def sign_in(ctx: Context, name: str, password: str, address: str) -> tuple[Caller, str]:
-    """(who it is, the new session's cookie value); raises `wrong_credentials` or `too_many_attempts`. `address` is the client's IP."""
+def sign_in(ctx: Context, name: str, password: str, address: str, agent: str = "") -> tuple[Caller, str]:
+    """(who it is, the new session's cookie value); raises `wrong_credentials` or `too_many_attempts`. `address` is the client's IP, `agent`
+    what its browser calls itself."""
     user_id, stored = _proved(ctx, name, password, address)
     with ctx.db.write() as session:
         user = _still(session, user_id, stored)
         session.execute(delete(LoginFailure).where(LoginFailure.name == name))
-        cookie = _open_session(session, ctx, user)
+        cookie = open_session(session, ctx, user, address, agent)
         audit(session, ctx, user.name, "session.open", user.name, address=address)
         return _caller(user), cookie
 
 
 def log_in(ctx: Context, name: str, password: str, address: str, token_name: str) -> str:
     """The secret of a new API token, for a program; raises as `sign_in` and `create_token` do, and makes nothing then."""
-    _check_token_name(token_name, "/token_name")
+    check_token_name(token_name, "/token_name")
     user_id, stored = _proved(ctx, name, password, address)
     with ctx.db.write() as session:
         user = _still(session, user_id, stored)
         session.execute(delete(LoginFailure).where(LoginFailure.name == name))
-        row, secret = _new_token(session, ctx, user.id, token_name)
+        row, secret = new_token(session, ctx, user.id, token_name)
         audit(session, ctx, user.name, "token.create", token_name, id=row.id, address=address)
         return secret
 
 
-def change_password(ctx: Context, caller: Caller, current: str, new: str, address: str) -> str:
+def change_password(ctx: Context, caller: Caller, current: str, new: str, address: str, agent: str = "") -> str:
     """Set one's own password; all sessions end, the answer is the cookie of a new one. API tokens stay: they have lists and ends
     of their own, and nobody suspects them here (`accept_invitation` ends them). Raises as `sign_in` does, and `invalid_field`."""
     _check_password(new)
@@ -79,7 +82,7 @@ def change_password(ctx: Context, caller: Caller, current: str, new: str, addres
             session.execute(delete(table).where(table.user_id == user.id))
         session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
         audit(session, ctx, user.name, "user.set_password", user.name, address=address)
-        return _open_session(session, ctx, user)
+        return open_session(session, ctx, user, address, agent)
 
 
 def _proved(ctx: Context, name: str, password: str, address: str, wrong: GarageError | None = None) -> tuple[str, str]:
@@ -136,11 +139,15 @@ def _verify(stored: str, password: str) -> bool:
         return False
 
 
-def _open_session(session: OrmSession, ctx: Context, user: User) -> str:
+def open_session(session: OrmSession, ctx: Context, user: User, address: str, agent: str) -> str:
+    """A new session's cookie."""
     cookie = secrets.token_urlsafe(32)
     now = ctx.clock()
     session.execute(delete(Session).where(Session.expires_at < now))
-    session.add(Session(hash=digest(cookie), user_id=user.id, created_at=now, expires_at=now + SESSION_SECONDS))
+    where = {"address": address[:64], "agent": agent[:200]}
+    session.add(
+        Session(hash=digest(cookie), user_id=user.id, created_at=now, expires_at=now + SESSION_SECONDS, **where)
+    )
     return cookie
 
 
@@ -159,7 +166,7 @@ def by_token(ctx: Context, token: str) -> Caller | None:
         row = session.execute(query).first()
         if row is None or row[0].disabled or (row[1].expires_at is not None and row[1].expires_at <= ctx.clock()):
             return None
-        return _caller(row[0])
+        return caller_of(row[0], row[1].scope)
 
 
 def sign_out(ctx: Context, cookie: str) -> None:
@@ -186,14 +193,19 @@ def create_user(ctx: Context, caller: Caller, name: str, *, role: str = "member"
         return user_view(user), _invite(session, ctx, user)
 
 
-def add_user(session: OrmSession, ctx: Context, name: str, role: str) -> User:
-    """The rows of a user and their personal project; raises `already_exists`."""
+def check_free(session: OrmSession, name: str) -> None:
+    """No user and no project has that name; raises `already_exists`."""
     if session.scalar(select(User.id).where(User.name == name)) or session.scalar(
         select(Project.id).where(Project.name == name)
     ):
         raise GarageError(
             "already_exists", N_("the name {name} is taken"), hint=N_("take another name"), pointer="/name", name=name
         )
+
+
+def add_user(session: OrmSession, ctx: Context, name: str, role: str) -> User:
+    """The rows of a user and their personal project; raises `already_exists`."""
+    check_free(session, name)
     user = User(id=ctx.new_id(), name=name, role=role, created_at=ctx.clock())
     session.add(user)
     session.flush()
@@ -209,7 +221,19 @@ def add_user(session: OrmSession, ctx: Context, name: str, role: str) -> User:
 def list_users(ctx: Context, caller: Caller) -> list[UserView]:
     require_admin(caller)
     with ctx.db.read() as session:
-        return [user_view(user) for user in session.scalars(select(User).order_by(User.name))]
+        return user_views(session, session.scalars(select(User).where(still_here()).order_by(User.name)))
+
+
+def still_here() -> ColumnElement[bool]:
+    """A condition on users: not gone. One who is gone, but whom rows still refer to, is named "~" and their id."""
+    return ~User.name.startswith("~")
+
+
+def user_views(session: OrmSession, users: Iterable[User]) -> list[UserView]:
+    """With whose service accounts they are."""
+    query = select(ServiceAccount.user_id, Project.name).join(Project, Project.id == ServiceAccount.project_id)
+    services = dict(session.execute(query).all())
+    return [user_view(user, services.get(user.id, "")) for user in users]
 
 
 def reset_link(ctx: Context, caller: Caller, name: str) -> str:
@@ -217,6 +241,11 @@ def reset_link(ctx: Context, caller: Caller, name: str) -> str:
     require_admin(caller)
     with ctx.db.write() as session:
         user = _user(session, name)
+        if session.get(ServiceAccount, user.id):
+            hint = N_("an owner of its project makes tokens for it")
+            raise GarageError(
+                "wrong_state", N_("{name} is a service account: it has no password"), hint=hint, name=name
+            )
         audit(session, ctx, caller.name, "user.reset_link", name)
         return _invite(session, ctx, user)
 
@@ -248,7 +277,7 @@ def invited(ctx: Context, token: str) -> UserView:
         return user_view(session.get_one(User, _invitation(session, ctx, token).user_id))
 
 
-def accept_invitation(ctx: Context, token: str, password: str, address: str) -> tuple[Caller, str]:
+def accept_invitation(ctx: Context, token: str, password: str, address: str, agent: str = "") -> tuple[Caller, str]:
     """Set the password and sign in: (caller, session cookie). The link is used up. Where there was a password before, somebody else may
     have had it: all older sessions and API tokens of the user end, but the server's own."""
     _check_password(password)
@@ -264,7 +293,7 @@ def accept_invitation(ctx: Context, token: str, password: str, address: str) -> 
         invitation.used_at, user.password_hash = ctx.clock(), hashed
         session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
         audit(session, ctx, user.name, "user.set_password", user.name, address=address)
-        return _caller(user), _open_session(session, ctx, user)
+        return _caller(user), open_session(session, ctx, user, address, agent)
 
 
 def _check_password(password: str) -> None:
@@ -295,20 +324,32 @@ def _invitation(session: OrmSession, ctx: Context, token: str) -> Invitation:
     return found
 
 
-def create_token(ctx: Context, caller: Caller, name: str, *, days: float | None = None) -> tuple[TokenView, str]:
+def create_token(
+    ctx: Context, caller: Caller, name: str, *, days: float | None = None, scope: str = scopes.ALL
+) -> tuple[TokenView, str]:
     """(the token's row, its secret, shown this once). Tokens begin with "garage_" so that scanners can find leaked ones."""
-    _check_token_name(name, "/name")
+    check_token(name, days, scope)
+    with ctx.db.write() as session:
+        row, secret = new_token(session, ctx, caller.user_id, name, days, scope)
+        audit(session, ctx, caller.name, "token.create", name, id=row.id, scope=scope)
+        return token_view(row), secret
+
+
+def check_token(name: str, days: float | None, scope: str) -> None:
+    """Raises `invalid_field`."""
+    check_token_name(name, "/name")
+    if scope not in scopes.SCOPES:
+        hint = N_("there are: {have}")
+        have = ", ".join(scopes.SCOPES)
+        text = N_("there is no scope {scope}")
+        raise GarageError("invalid_field", text, hint=hint, pointer="/scope", scope=scope[:32], have=have)
     if days is not None and not 0 < days <= 3650:
         hint = N_("without a number of days it lives until it is deleted")
         text = N_("a token lives at most {limit} days")
         raise GarageError("invalid_field", text, hint=hint, pointer="/days", limit=3650)
-    with ctx.db.write() as session:
-        row, secret = _new_token(session, ctx, caller.user_id, name, days)
-        audit(session, ctx, caller.name, "token.create", name, id=row.id)
-        return _token_view(row), secret
 
 
-def _check_token_name(name: str, pointer: str) -> None:
+def check_token_name(name: str, pointer: str) -> None:
     if not 0 < len(name) <= 64 or not name.isprintable():
         hint = N_("e.g. what will use it: ansible")
         raise GarageError(
@@ -316,8 +357,13 @@ def _check_token_name(name: str, pointer: str) -> None:
         )
 
 
-def _new_token(
-    session: OrmSession, ctx: Context, user_id: str, name: str, days: float | None = None
+def new_token(
+    session: OrmSession,
+    ctx: Context,
+    user_id: str,
+    name: str,
+    days: float | None = None,
+    scope: str = scopes.ALL,
 ) -> tuple[ApiToken, str]:
     secret, now = "garage_" + secrets.token_urlsafe(32), ctx.clock()
     row = ApiToken(
@@ -327,6 +373,7 @@ def _new_token(
         name=name,
         created_at=now,
         expires_at=now + days * 86_400 if days else None,
+        scope=scope,
     )
     session.add(row)
     return row, secret
@@ -341,7 +388,7 @@ def remember_server_token(ctx: Context, secret: str) -> None:
 def list_tokens(ctx: Context, caller: Caller) -> list[TokenView]:
     with ctx.db.read() as session:
         query = select(ApiToken).where(ApiToken.user_id == caller.user_id).order_by(ApiToken.id)
-        return [_token_view(row) for row in session.scalars(query)]
+        return [token_view(row) for row in session.scalars(query)]
 
 
 def delete_token(ctx: Context, caller: Caller, token_id: str) -> None:
@@ -363,14 +410,19 @@ def _user(session: OrmSession, name: str) -> User:
 
 
 def _caller(user: User) -> Caller:
-    return Caller(user.id, user.name, user.role == "admin")
+    return caller_of(user, scopes.ALL)
 
 
-def user_view(user: User) -> UserView:
+def caller_of(user: User, scope: str) -> Caller:
+    """The user, with what a credential of this scope leaves them of their rights."""
+    return Caller(user.id, user.name, user.role == "admin" and scopes.keeps_admin(scope), scope)
+
+
+def user_view(user: User, service_of: str = "") -> UserView:
     return UserView(
-        user.id, user.name, user.role, user.disabled, bool(user.password_hash), user.created_at, user.locale
+        user.id, user.name, user.role, user.disabled, bool(user.password_hash), user.created_at, user.locale, service_of
     )
 
 
-def _token_view(row: ApiToken) -> TokenView:
-    return TokenView(row.id, row.name, row.created_at, row.expires_at)
+def token_view(row: ApiToken) -> TokenView:
+    return TokenView(row.id, row.name, row.created_at, row.expires_at, row.scope)

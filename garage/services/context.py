@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from garage.config import Config
 from garage.core.ids import make_id
+from garage.core.scopes import ALL
 from garage.db.models import Audit, EventRow, Machine
 from garage.db.session import Database
 from garage.services.vault import Vault
@@ -25,6 +26,8 @@ class Caller:
     user_id: str
     name: str
     admin: bool = False
+    scope: str = ALL
+    """Of the token that came with the request (`core.scopes`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ def users(ctx: Context, caller: Caller, *, search: str = "", cursor: str | None 
     """All users (admin)."""
     require_admin(caller)
     with ctx.db.read() as session:
-        rows, more = _page(session, select(User), User.name, search, cursor, limit)
-        return Page([accounts.user_view(user) for user in rows], more)
+        rows, more = _page(session, select(User).where(accounts.still_here()), User.name, search, cursor, limit)
+        return Page(accounts.user_views(session, rows), more)
 
 
 def open_projects(

@@ -6,11 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session as OrmSession
 
+from garage.core.scopes import ALL
 from garage.core.states import State
 from garage.db.models import ApiToken, EventRow, Machine, Membership, Node, Session, User
+from garage.services.accounts import caller_of
 from garage.services.context import Caller, Context
 from garage.services.events import EventView, event_view
 
@@ -77,18 +79,18 @@ def _sights(session: OrmSession, now: float, credentials: Collection[Credential]
     """The same rule as `accounts.by_token` and `by_session`, for many at once."""
     tokens = _hashes(credentials, "token")
     sessions = _hashes(credentials, "session")
-    by_token = select(ApiToken.hash, ApiToken.expires_at, User).join(User, User.id == ApiToken.user_id)
-    by_session = select(Session.hash, Session.expires_at, User).join(User, User.id == Session.user_id)
-    found: dict[Credential, User] = {}
+    by_token = select(ApiToken.hash, ApiToken.expires_at, ApiToken.scope, User).join(User, User.id == ApiToken.user_id)
+    by_session = select(Session.hash, Session.expires_at, literal(ALL), User).join(User, User.id == Session.user_id)
+    found: dict[Credential, tuple[User, str]] = {}
     for kind, query in (
         ("token", by_token.where(ApiToken.hash.in_(tokens))),
         ("session", by_session.where(Session.hash.in_(sessions))),
     ):
-        for hashed, expires_at, user in session.execute(query):
+        for hashed, expires_at, scope, user in session.execute(query):
             if not user.disabled and (expires_at is None or expires_at > now):
-                found[Credential(kind, hashed)] = user  # type: ignore[arg-type]
-    projects = _projects(session, {user.id for user in found.values()})
-    return {credential: _sight(user, projects) for credential, user in found.items()}
+                found[Credential(kind, hashed)] = user, scope  # type: ignore[arg-type]
+    projects = _projects(session, {user.id for user, _ in found.values()})
+    return {credential: _sight(user, scope, projects) for credential, (user, scope) in found.items()}
 
 
 def _hashes(credentials: Collection[Credential], kind: str) -> list[str]:
@@ -104,9 +106,9 @@ def _projects(session: OrmSession, user_ids: Collection[str]) -> dict[str, set[s
     return projects
 
 
-def _sight(user: User, projects: dict[str, set[str]]) -> Sight:
-    admin = user.role == "admin"
-    return Sight(Caller(user.id, user.name, admin), None if admin else frozenset(projects[user.id]))
+def _sight(user: User, scope: str, projects: dict[str, set[str]]) -> Sight:
+    caller = caller_of(user, scope)
+    return Sight(caller, None if caller.admin else frozenset(projects[user.id]))
 
 
 def _machines(session: OrmSession, ids: Collection[str]) -> dict[str, MachineNow]:

@@ -9,8 +9,9 @@ from garage.core import names
 from garage.core.states import COUNTED
 from garage.db.image_models import ImageTask
 from garage.db.models import Image, Machine, Membership, Project, User
+from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import capacity, keys
+from garage.services import capacity, keys, service_accounts
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import is_open, project_for, require_admin, require_owner, visible
 from garage.services.views import ProjectView
@@ -33,6 +34,12 @@ def get(ctx: Context, caller: Caller, ref: str) -> ProjectView:
         return project_view(session, caller, project_for(session, caller, ref))
 
 
+def own(ctx: Context, caller: Caller) -> str:
+    """The name of the project that is meant where none is named."""
+    with ctx.db.read() as session:
+        return project_for(session, caller, None).name
+
+
 def create(ctx: Context, caller: Caller, name: str) -> ProjectView:
     """Any member may open a project and owns it; it starts with the same quota as a personal one."""
     names.check_label(name, field="name")
@@ -45,7 +52,9 @@ def create(ctx: Context, caller: Caller, name: str) -> ProjectView:
                 pointer="/name",
                 name=name,
             )
-        _check_count(session, session.get_one(User, caller.user_id))
+        opener = session.get_one(User, caller.user_id)
+        _check_person(session, opener)
+        _check_count(session, opener)
         quota = {f"quota_{key}": value for key, value in ctx.config.quota.items()}
         project = Project(id=ctx.new_id(), name=name, created_at=ctx.clock(), **quota)
         session.add(project)
@@ -75,6 +84,12 @@ def _check_count(session: Session, user: User, *, beside: str = "") -> None:
         )
 
 
+def _check_person(session: Session, user: User) -> None:
+    if session.get(ServiceAccount, user.id):
+        hint = N_("it stays in its project as long as it exists: garage project service remove")
+        raise GarageError("in_use", N_("{user} is a service account"), hint=hint, user=user.name)
+
+
 def _theirs(project: Project) -> GarageError:
     hint = N_("share a project of your own instead: garage project create NAME")
     return GarageError("in_use", N_("the personal project {project} stays its user's"), hint=hint, project=project.name)
@@ -89,6 +104,7 @@ def set_member(ctx: Context, caller: Caller, ref: str, user_name: str, role: str
         project = project_for(session, caller, ref)
         require_owner(session, caller, project)
         user = _user(session, user_name)
+        _check_person(session, user)
         if role == "owner":
             _check_count(session, user, beside=project.id)
         elif project.personal_of == user.id:
@@ -107,6 +123,7 @@ def remove_member(ctx: Context, caller: Caller, ref: str, user_name: str) -> Pro
     with ctx.db.write() as session:
         project = project_for(session, caller, ref)
         user = _user(session, user_name, disabled_too=True)
+        _check_person(session, user)
         if user.id != caller.user_id:
             require_owner(session, caller, project)
         if project.personal_of == user.id:
@@ -175,6 +192,8 @@ def delete(ctx: Context, caller: Caller, ref: str) -> None:
             raise GarageError(
                 "in_use", N_("{project} still has machines"), hint=N_("delete them first"), project=project.name
             )
+        for name in service_accounts.names(session, project):
+            service_accounts.end(session, name)
         _close(session, project)
         audit(session, ctx, caller.name, "project.delete", project.name)
 

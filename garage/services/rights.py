@@ -5,7 +5,9 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
+from garage.core import scopes
 from garage.db.models import Machine, Membership, Project
+from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
 from garage.services.context import Caller
 
@@ -25,9 +27,10 @@ def is_open() -> ColumnElement[bool]:
 
 
 def project_for(session: Session, caller: Caller, ref: str | None) -> Project:
-    """The project named or with the id `ref`; the caller's personal one when None."""
+    """The project named or with the id `ref`; the caller's personal one when None, or that of a service account."""
     query = select(Project).where(visible(caller, Project.id), is_open())
-    mine = Project.personal_of == caller.user_id
+    service = select(ServiceAccount.project_id).where(ServiceAccount.user_id == caller.user_id)
+    mine = or_(Project.personal_of == caller.user_id, Project.id.in_(service))
     query = query.where(mine if ref is None else or_(Project.id == ref, Project.name == ref))
     if project := session.scalars(query).first():
         return project
@@ -49,6 +52,13 @@ def require_admin(caller: Caller) -> None:
         raise GarageError(
             "forbidden", N_("only an admin may do that"), hint=N_("ask one of your organisation's admins")
         )
+
+
+def check_scope(caller: Caller, method: str, path: str) -> None:
+    """Raises `forbidden` where the caller's token is for less."""
+    if not scopes.permits(caller.scope, method, path):
+        hint = N_("use a token of a wider scope: garage token create NAME --scope …")
+        raise GarageError("forbidden", N_("this token is only for {scope}"), hint=hint, scope=caller.scope)
 
 
 def machine_for(session: Session, caller: Caller, ref: str) -> Machine:

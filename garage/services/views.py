@@ -105,6 +105,8 @@ class UserView:
     has_password: bool
     created_at: float
     locale: str = ""
+    service_of: str = ""
+    """The project whose service account it is; empty for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,14 @@ class TokenView:
     name: str
     created_at: float
     expires_at: float | None
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    name: str
+    created_at: float
+    tokens: list[TokenView]
 
 
 @dataclass(frozen=True, slots=True)

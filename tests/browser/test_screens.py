@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-from garage.services import accounts, projects
+from garage.services import accounts, projects, service_accounts
 from garage.services.context import Caller
 from tests.browser.conftest import SHOTS, Opener, shoot
 from tests.browser.site import PASSWORD, Site, bring_images, populate
@@ -36,6 +36,8 @@ def people(site: Site) -> tuple[Caller, Caller]:
     projects.create(site.ctx, alice, "robot-arm")
     projects.set_member(site.ctx, alice, "robot-arm", "bob", "member")
     accounts.create_token(site.ctx, alice, "ansible", days=90)
+    service_accounts.create(site.ctx, alice, "robot-arm", "ci-robot")
+    service_accounts.create_token(site.ctx, alice, "robot-arm", "ci-robot", "ci", days=90)
     accounts.create_user(site.ctx, site.admin, "carol")
     token = accounts.reset_link(site.ctx, site.admin, "admin")
     return alice, accounts.accept_invitation(site.ctx, token, PASSWORD, "192.0.2.1")[0]

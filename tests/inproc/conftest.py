@@ -7,6 +7,7 @@ import pytest
 SQLITE_ONLY = frozenset(
     {
         "test_api_doc",  # as test_cli
+        "test_access_shown",  # as test_cli and test_pages; test_access runs on both
         "test_audit_shown",  # as test_cli and test_pages; test_audit runs on both
         "test_backup_api",  # as test_cli and test_pages; test_backup runs on both
         "test_cli",  # the client alone: what it asks is asked of both by test_api and test_every_route

@@ -1,4 +1,5 @@
 """The audit log on its page, in the API and by the command."""
+# ruff: noqa: F811  (pytest names fixtures by arguments)
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ AUDIT = ("user=alice", "action=machine", "action=machine.create", "project=alice
 
 @pytest.mark.parametrize("query", AUDIT)
 @pytest.mark.usefixtures("cookies")
-def test_the_page_looks_for_it(as_alice: Browser, query: str) -> None:  # noqa: F811
+def test_the_page_looks_for_it(as_alice: Browser, query: str) -> None:
     answer = as_alice.get(f"/audit?{query}")
     assert answer.status_code == 200
     value = query.partition("&")[0].partition("=")[2]
@@ -28,11 +29,11 @@ def test_the_page_looks_for_it(as_alice: Browser, query: str) -> None:  # noqa: 
 
 
 @pytest.mark.parametrize("query", ["since=2026-13-40", "since=x", "user=a b", "action=A", "until=9999-12-31"])
-def test_a_query_that_cannot_be_is_told(as_alice: Browser, query: str) -> None:  # noqa: F811
+def test_a_query_that_cannot_be_is_told(as_alice: Browser, query: str) -> None:
     assert as_alice.get(f"/audit?{query}").status_code == 422
 
 
-def test_only_admins_have_it_verified(ctx: Context, as_admin: Browser, as_alice: Browser) -> None:  # noqa: F811
+def test_only_admins_have_it_verified(ctx: Context, as_admin: Browser, as_alice: Browser) -> None:
     assert as_alice.get("/audit?verify=1").status_code == 403
     assert "Verify the seals" not in as_alice.get("/audit").text
     sealing.seal(ctx)
@@ -44,7 +45,7 @@ def test_only_admins_have_it_verified(ctx: Context, as_admin: Browser, as_alice:
     assert "the entry was removed" in told
 
 
-def test_the_command_lists_exports_and_verifies(ctx: Context, shell: Shell, served: Served, admin: Caller) -> None:  # noqa: F811
+def test_the_command_lists_exports_and_verifies(ctx: Context, shell: Shell, served: Served, admin: Caller) -> None:
     root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, admin, "root")[1]})
     sealing.seal(ctx)
     assert "invited" not in root("audit", "list", "--action", "token").stdout

@@ -37,6 +37,8 @@ from garage.services import (
     nodes,
     projects,
     renumbering,
+    service_accounts,
+    sessions,
     throughput,
 )
 from garage.services.context import Caller, Context
@@ -90,11 +92,9 @@ class World:
 
     def path(self, path: str, **other: str) -> str:
         """A documented path with alice's things in it."""
-        known = (
-            {"ref": self.refs.get(path) or self.refs.get(path.split("/")[1], "?"), "user": "carol", "peer": "two"}
-            | POOL
-            | other
-        )
+        named = {"user": "carol", "peer": "two", "account": "robot", "token": self.refs["token"]}
+        ref = self.refs.get(path) or self.refs.get(path.split("/")[1], "?")
+        known = {"ref": ref} | named | POOL | other
         filled = path.format_map(known)
         assert "?" not in filled, f"what is {{ref}} of {path}?"
         return f"/api/v1{filled}"
@@ -190,6 +190,8 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         "site-invitations": invitations.invite(ctx, admin, "nagoya")[0].id,
         "sites": "one",
         "nodes": ctx.config.node,
+        "sessions": signed_in(ctx, alice),
+        "token": service_accounts.create_token(ctx, alice, "arms", robot(ctx, alice), "ci", days=None)[0].id,
         "measurements": throughput.measure(ctx, admin, "one", "two").id,
         "images": hers,
         "image-tasks": image_tasks.bring(ctx, alice, NewImage("coming", "12" * 32, bytes=10)).id,
@@ -204,6 +206,15 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         session.add(seen)
     with serving(ctx) as served:
         yield World(ctx, make_flask(ctx, strangers=Strangers()).test_client(), served, tokens, refs)
+
+
+def signed_in(ctx: Context, who: Caller) -> str:
+    accounts.sign_in(ctx, who.name, f"password of {who.name}", "192.0.2.7")
+    return sessions.listing(ctx, who)[0].id
+
+
+def robot(ctx: Context, owner: Caller) -> str:
+    return service_accounts.create(ctx, owner, "arms", "robot").name
 
 
 # --- the tables ---------------------------------------------------------------------------------------------------------
@@ -230,6 +241,8 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/tokens"): lambda _: {"name": "ci", "days": 3},
     ("POST", "/users"): lambda _: {"name": "dave", "role": "member"},
     ("POST", "/projects"): lambda _: {"name": "legs"},
+    ("POST", "/projects/{ref}/service-accounts"): lambda _: {"name": "robot2"},
+    ("POST", "/projects/{ref}/service-accounts/{account}/tokens"): lambda _: {"name": "ci", "scope": "read"},
     ("PUT", "/projects/{ref}/members/{user}"): lambda _: {"role": "member"},
     ("PUT", "/projects/{ref}/quota"): lambda _: {"machines": 3},
     ("POST", "/site-invitations"): lambda _: {"name": "kyoto", "ttl_seconds": 3600},
@@ -260,6 +273,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
     ("POST", "/login"): {"token_name": PRINTABLE},
     ("POST", "/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
+    ("POST", "/projects/{ref}/service-accounts/{account}/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("PUT", "/projects/{ref}/quota"): dict.fromkeys(("machines", "vcpus", "memory_mib", "disk_gib"), (None, 0)),
     ("POST", "/site-invitations"): {"own_name": (None,), "node": (False,)},
     ("PUT", "/sites/{ref}/place"): dict.fromkeys(("latitude", "longitude"), (0, -1, 1.5)),
@@ -292,7 +306,7 @@ ONES_OWN = {
     *(("GET", path) for path in ("/me", "/keys", "/tokens", "/projects", "/machines", "/audit")),
     *(("GET", path) for path in ("/sizes", "/images", "/image-tasks", "/nodes", "/status", "/placement")),
     *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects", "/image-imports")),
-    ("GET", "/events"),
+    *(("GET", "/events"), ("GET", "/sessions"), ("DELETE", "/sessions")),
 }
 """Routes without a reference that any member may use: about the caller, or about the whole. All others are for admins."""
 

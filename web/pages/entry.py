@@ -32,7 +32,7 @@ def sign_in_now() -> Response:
     following = safe_next(forms.text("next", limit=500))
     try:
         name, password = forms.text("name"), forms.secret("password")
-        _, cookie = accounts.sign_in(ctx(), name, password, request.remote_addr or "")
+        _, cookie = accounts.sign_in(ctx(), name, password, *browser())
     except GarageError as error:
         return refused("signin.html", error, next=following)
     return set_session(make_response(redirect(following, 303)), cookie)
@@ -55,10 +55,16 @@ def welcome(token: str) -> Response:
 def welcome_now(token: str) -> Response:
     user = accounts.invited(ctx(), forms.reference(token))
     try:
-        _, cookie = accounts.accept_invitation(ctx(), token, typed_twice(), request.remote_addr or "")
+        _, cookie = accounts.accept_invitation(ctx(), token, typed_twice(), *browser())
     except GarageError as error:
         return refused("welcome.html", error, token=token, user=user)
     return set_session(to("machines_list"), cookie)
+
+
+def browser() -> tuple[str, str]:
+    """Where the request comes from, and what its browser calls itself."""
+    agent = request.headers.get("User-Agent", "")
+    return request.remote_addr or "", "".join(c for c in agent if c.isprintable())
 
 
 def typed_twice() -> str:

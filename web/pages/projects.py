@@ -1,12 +1,15 @@
-"""Projects: what they may use, who is in them."""
+"""Projects: what they may use, who and which programs are in them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from flask import Response
 
 from garage.errors import GarageError
-from garage.services import projects
+from garage.services import projects, service_accounts
 from web import forms
+from web.pages.account import TOKEN_DAYS
 from web.pages.base import bp, page, refused, to
 from web.session import caller, ctx
 
@@ -28,9 +31,22 @@ def project_create() -> Response:
     return to("project_page", ref=made.name)
 
 
+def shown(ref: str, status: int = 200, error: GarageError | None = None, **more: Any) -> Response:
+    """A project's page, or after a refusal the page with what was typed."""
+    who = caller()
+    values = {
+        "project": projects.get(ctx(), who, ref),
+        "services": service_accounts.listing(ctx(), who, ref),
+        "token_days": TOKEN_DAYS,
+        **more,
+    }
+    name = "projects/page.html"
+    return refused(name, error, **values) if error else page(name, status, **values)
+
+
 @bp.get("/projects/<ref>")
 def project_page(ref: str) -> Response:
-    return page("projects/page.html", project=projects.get(ctx(), caller(), forms.reference(ref)))
+    return shown(forms.reference(ref))
 
 
 @bp.post("/projects/<ref>/members")
@@ -40,7 +56,7 @@ def project_member(ref: str) -> Response:
     try:
         projects.set_member(ctx(), who, ref, forms.text("user"), forms.text("role", default="member"))
     except GarageError as error:
-        return refused("projects/page.html", error, project=projects.get(ctx(), who, ref))
+        return shown(ref, error=error)
     return to("project_page", ref=ref)
 
 
@@ -63,7 +79,7 @@ def project_quota(ref: str) -> Response:
             wanted["memory_mib"] = wanted.pop("memory_gib") * GIB
         projects.set_quota(ctx(), who, ref, wanted)
     except GarageError as error:
-        return refused("projects/page.html", error, project=projects.get(ctx(), who, ref))
+        return shown(ref, error=error)
     return to("project_page", ref=ref)
 
 

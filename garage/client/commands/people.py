@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from garage.client import keys, output
+from garage.client.commands.service import SCOPE, service
 from garage.client.errors import local_error
 from garage.client.output import Item, local_time
 from garage.client.state import DAYS, Cli, Group, pass_cli
@@ -69,9 +70,10 @@ def token() -> None:
 @token.command("create", help=_("Make a token; it is shown this once, on standard output."))
 @click.argument("name")
 @click.option("--days", type=DAYS, help=_("How long it lives (default: until it is deleted)."))
+@click.option("--scope", type=SCOPE, default="all", show_default=True, help=_("What it may do."))
 @pass_cli
-def token_create(cli: Cli, name: str, days: float | None) -> None:
-    item = cli.api().post("/tokens", {"name": name, "days": days})
+def token_create(cli: Cli, name: str, days: float | None, scope: str) -> None:
+    item = cli.api().post("/tokens", {"name": name, "days": days, "scope": scope})
     output.done(cli, item, item["token"])
 
 
@@ -83,6 +85,7 @@ def token_list(cli: Cli) -> None:
         (_("NAME"), lambda item: item["name"]),
         (_("SINCE"), lambda item: local_time(item["created_at"])),
         (_("UNTIL"), lambda item: local_time(item["expires_at"])),
+        (_("MAY"), lambda item: item["scope"]),
     )
     output.show_list(cli, cli.api().get("/tokens")["items"], columns)
 
@@ -177,6 +180,9 @@ def member_remove(cli: Cli, project: str, user: str) -> None:
     output.done(cli, item, _("{user} is no longer in {project}.").format(user=user, project=project))
 
 
+project.add_command(service)
+
+
 @project.command("quota", help=_("Set what a project may use (admin)."))
 @click.argument("name")
 @click.option("--machines", type=int)
@@ -209,6 +215,8 @@ def user_list(cli: Cli) -> None:
 def _user_state(item: Item) -> str:
     if item["disabled"]:
         return _("disabled")
+    if item["service_of"]:
+        return _("service account of {project}").format(project=item["service_of"])
     return _("active") if item["has_password"] else _("invited")
 
 
