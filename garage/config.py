@@ -15,6 +15,7 @@ DEFAULT_LISTEN = "127.0.0.1:8080"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 POLICIES = ("spread", "pack")
 """`core.placement.Policy`."""
+FACTORS = ("admins", "all", "optional")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  (compared with, not bound to)
 
 
@@ -54,6 +55,8 @@ class Config:
     """A machine that waited longer is replaced."""
     image_copy_mbit: Mapping[str, float] = field(default_factory=dict)
     """How fast an image may be copied to a node, in Mbit/s, by the node's name; "*" for all that are not named. Nothing said: no cap."""
+    second_factor: str = "admins"
+    """Who needs one beside the password: "admins", "all", or nobody ("optional")."""
     lease_days: float = 7.0
     lease_warn_hours: float = 24.0
     lease_grace_hours: float = 72.0
@@ -108,6 +111,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
         if value := said.get(f"GARAGE_{key.upper()}"):
             values[key] = value
     _check_policy(values, str(home / "garage.toml"))
+    _check_factor(values, str(home / "garage.toml"))
     try:
         return Config(home=home, **values)  # type: ignore[arg-type]
     except TypeError as error:
@@ -125,6 +129,15 @@ def _check_policy(values: Mapping[str, object], path: str) -> None:
             "config",
             N_("{path}: placement_policy is one of {allowed}, not {policy}"),
             path=path, allowed=", ".join(POLICIES), policy=str(policy)[:40],
+        )  # fmt: skip
+
+
+def _check_factor(values: Mapping[str, object], path: str) -> None:
+    if (who := values.get("second_factor", FACTORS[0])) not in FACTORS:
+        raise GarageError(
+            "config",
+            N_("{path}: second_factor is one of {allowed}, not {who}"),
+            path=path, allowed=", ".join(FACTORS), who=str(who)[:40],
         )  # fmt: skip
 
 

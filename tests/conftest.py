@@ -121,6 +121,7 @@ def config(tmp_path: Path, database_url: str) -> Config:
         ram_reserve_mib=1024,
         disk_reserve_mib=1024,
         pool_ram_share=0.0,
+        second_factor="optional",
         **site,
     )
 

@@ -23,6 +23,7 @@ from web.pages import (
     account,
     audit,
     entry,
+    factor,
     images,
     keys,
     machine,
@@ -43,6 +44,7 @@ PARTS = (
     account,
     audit,
     entry,
+    factor,
     images,
     keys,
     machine,
@@ -56,6 +58,10 @@ PARTS = (
     sites,
 )
 """Imported for their routes."""
+WITHOUT_FACTOR = {
+    f"web.{name}" for name in ("static", "factor", "factor_enrol", "sign_out", "preferences", "welcome", "welcome_now")
+}
+"""Open to somebody who needs a second factor and has none yet."""
 STATIC = Path(__file__).parent / "static"
 STYLES = ("tokens", "base", "layout", "forms", "components", "machines")
 
@@ -73,6 +79,12 @@ def register(app: Flask, context: Context) -> None:
 def _guard() -> None:
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         check_csrf()
+    if request.endpoint not in WITHOUT_FACTOR and (who := visitor()) and who.user.lacks_factor:
+        raise GarageError(
+            "second_factor",
+            N_("your account needs a second factor first"),
+            hint=N_("the page “second factor” leads you through that"),
+        )
 
 
 @bp.after_request
@@ -183,6 +195,8 @@ def _told(error: GarageError) -> ResponseReturnValue:
     if error.code == "not_signed_in" and request.method in ("GET", "HEAD"):
         where = url_for("web.sign_in", next=entry.back() if request.path != "/" else None)
         return _moved(where) if live() else redirect(where, 303)
+    if error.code == "second_factor" and visitor():
+        return _moved(url_for("web.factor")) if live() else redirect(url_for("web.factor"), 303)
     told = i18n.told(error)
     if live():
         headers = {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML", "HX-Reselect": ".notice"}

@@ -8,7 +8,7 @@ from flask import Response, jsonify, make_response, request
 
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate, page
-from garage.services import accounts, directory, keys, projects
+from garage.services import accounts, directory, keys, projects, second_factor
 from garage.services.context import Context
 
 api = blueprint("people", "people")
@@ -30,7 +30,7 @@ def me() -> dict[str, Any]:
 @api.post("/login", responses={201: s.LoginOut}, security=[])
 def login(body: s.LoginIn) -> Response:
     """Exchange name and password for an API token."""
-    token = accounts.log_in(context(), body.name, body.password, request.remote_addr or "", body.token_name)
+    token = accounts.log_in(context(), body.name, body.password, request.remote_addr or "", body.token_name, body.code)
     return make_response(jsonify({"token": token}), 201)
 
 
@@ -102,6 +102,13 @@ def reset_link(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG0
     """A one-time link to set a new password (admin)."""
     who = caller()
     return mutate(201, lambda ctx: {"link": link(accounts.reset_link(ctx, who, path.ref))})
+
+
+@api.post("/users/<ref>/reset-second-factor", responses={204: None})
+def reset_second_factor(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
+    """Take the second factor of somebody who has lost phone and recovery codes (admin); they set up a new one."""
+    who = caller()
+    return mutate(204, lambda ctx: second_factor.reset(ctx, who, path.ref))
 
 
 @api.post("/users/<ref>/disable", responses={200: s.UserOut})

@@ -187,6 +187,9 @@ class LoginIn(In):
     name: Text = Field(max_length=64)
     password: str = Field(max_length=1024)
     token_name: str = Field("cli", max_length=64)
+    code: str = Field(
+        "", max_length=40, description="Of the authenticator app, or a recovery code; where one is needed."
+    )
 
 
 class TokenIn(In):
@@ -306,6 +309,7 @@ class UserOut(Out):
     disabled: bool
     has_password: bool
     created_at: Time
+    second_factor: bool = False
     service_of: str = Field("", description="The project whose service account it is; empty for a person.")
 
 

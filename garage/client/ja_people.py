@@ -67,4 +67,12 @@ ACCESS: dict[str, str] = {
     "Signed out.": "サインアウトしました。",
 }
 
-PEOPLE: dict[str, str] = AUDIT | ACCESS
+FACTOR: dict[str, str] = {
+    "Code of your authenticator app": "認証アプリのコード",
+    "Take a user's second factor, who has lost it; they set up a new one.": (
+        "二要素認証の手段をなくした利用者の登録を消します。本人が新しく登録します。"
+    ),
+    "{name} has no second factor any more.": "{name} の二要素認証の登録を消しました。",
+}
+
+PEOPLE: dict[str, str] = AUDIT | ACCESS | FACTOR

@@ -1,8 +1,8 @@
-"""Tables of people beyond their names: accounts of programs, what proves the audit log."""
+"""Tables of people beyond their names: accounts of programs, second factors, what proves the audit log."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String
+from sqlalchemy import BigInteger, ForeignKey, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from garage.db.models import Base, Id
@@ -31,3 +31,23 @@ class ServiceAccount(Base):
     __tablename__ = "service_account"
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"), primary_key=True)
     project_id: Mapped[str] = mapped_column(Id, ForeignKey("project.id"), index=True)
+
+
+class SecondFactor(Base):
+    """A user's authenticator app."""
+
+    __tablename__ = "second_factor"
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"), primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    """Encrypted."""
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    """Of the last code that was taken (RFC 6238's T): it and those before are good no more."""
+    created_at: Mapped[float]
+
+
+class RecoveryCode(Base):
+    """One that was not used yet; only its hash is kept."""
+
+    __tablename__ = "recovery_code"
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"), index=True)

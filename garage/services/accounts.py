@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
 from argon2 import PasswordHasher
@@ -14,9 +15,9 @@ from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import names, scopes
 from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, Setting, User
-from garage.db.people_models import ServiceAccount
+from garage.db.people_models import SecondFactor, ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import keys
+from garage.services import keys, second_factor
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
 from garage.services.vault import digest
@@ -43,24 +44,47 @@ def _nobody() -> str:
     return _HASHER.hash(secrets.token_urlsafe(32))
 
 
-def sign_in(ctx: Context, name: str, password: str, address: str, agent: str = "") -> tuple[Caller, str]:
-    """(who it is, the new session's cookie value); raises `wrong_credentials` or `too_many_attempts`. `address` is the client's IP, `agent`
-    what its browser calls itself."""
-    user_id, stored = _proved(ctx, name, password, address)
+def sign_in(
+    ctx: Context, name: str, password: str, address: str, agent: str = "", code: str = ""
+) -> tuple[Caller, str]:
+    """(who it is, the new session's cookie value); raises `wrong_credentials`, `second_factor` or `too_many_attempts`. `address` is the
+    client's IP, `agent` what its browser calls itself. Pages ask in two steps: `codes.begin` and `finish`."""
+    user_id, stored = proved(ctx, name, password, address)
     with ctx.db.write() as session:
-        user = _still(session, user_id, stored)
-        session.execute(delete(LoginFailure).where(LoginFailure.name == name))
-        cookie = open_session(session, ctx, user, address, agent)
-        audit(session, ctx, user.name, "session.open", user.name, address=address)
-        return _caller(user), cookie
+        user = still(session, user_id, stored)
+        if code or second_factor.has(session, user.id):
+            _prove_code(session, ctx, user, code)
+        return _caller(user), let_in(session, ctx, user, address, agent)
 
 
-def log_in(ctx: Context, name: str, password: str, address: str, token_name: str) -> str:
+def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: str) -> str:
+    """The cookie of a new session of somebody who has proved all that is asked for."""
+    session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
+    audit(session, ctx, user.name, "session.open", user.name, address=address)
+    return open_session(session, ctx, user, address, agent)
+
+
+def _prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> None:
+    if not code:
+        hint = N_("send it along: it is on your phone, or one of your recovery codes")
+        raise GarageError(
+            "second_factor", N_("a code of your authenticator app is needed, too"), hint=hint, pointer="/code"
+        )
+    second_factor.prove(session, ctx, user, code)
+
+
+def log_in(ctx: Context, name: str, password: str, address: str, token_name: str, code: str = "") -> str:
     """The secret of a new API token, for a program; raises as `sign_in` and `create_token` do, and makes nothing then."""
     check_token_name(token_name, "/token_name")
-    user_id, stored = _proved(ctx, name, password, address)
+    user_id, stored = proved(ctx, name, password, address)
     with ctx.db.write() as session:
-        user = _still(session, user_id, stored)
+        user = still(session, user_id, stored)
+        if user.id in second_factor.missing(session, ctx, [user]):
+            hint = N_("sign in on the page {url} once, it leads you through that")
+            text = N_("you need a second factor first")
+            raise GarageError("second_factor", text, hint=hint, url=ctx.config.outside)
+        if code or second_factor.has(session, user.id):
+            _prove_code(session, ctx, user, code)
         session.execute(delete(LoginFailure).where(LoginFailure.name == name))
         row, secret = new_token(session, ctx, user.id, token_name)
         audit(session, ctx, user.name, "token.create", token_name, id=row.id, address=address)
@@ -72,11 +96,11 @@ def change_password(ctx: Context, caller: Caller, current: str, new: str, addres
     of their own, and nobody suspects them here (`accept_invitation` ends them). Raises as `sign_in` does, and `invalid_field`."""
     _check_password(new)
     wrong = GarageError("wrong_credentials", N_("the current password is wrong"), hint=LINK_HINT, pointer="/current")
-    user_id, stored = _proved(ctx, caller.name, current, address, wrong)
+    user_id, stored = proved(ctx, caller.name, current, address, wrong)
     with _HASHING:
         hashed = _HASHER.hash(new)
     with ctx.db.write() as session:
-        user = _still(session, user_id, stored)
+        user = still(session, user_id, stored)
         user.password_hash = hashed
         for table in (Session, Invitation):
             session.execute(delete(table).where(table.user_id == user.id))
@@ -85,20 +109,19 @@ def change_password(ctx: Context, caller: Caller, current: str, new: str, addres
         return open_session(session, ctx, user, address, agent)
 
 
-def _proved(ctx: Context, name: str, password: str, address: str, wrong: GarageError | None = None) -> tuple[str, str]:
+def proved(ctx: Context, name: str, password: str, address: str, wrong: GarageError | None = None) -> tuple[str, str]:
     """(user id, the hash that `password` fits); raises `wrong` (by default `wrong_credentials`) or `too_many_attempts`."""
     with ctx.db.write() as session:
-        _check_attempts(session, ctx, name, address)
+        count_attempt(session, ctx, name, address)
         user = session.scalars(select(User).where(User.name == name)).first()
         stored = user.password_hash if user and user.password_hash and not user.disabled else _nobody()
-        session.add(LoginFailure(name=name[:64], address=address[:64], at=ctx.clock()))
     # the attempt counts before the slow hash, so that many at a time cannot slip past the limit
     if not _verify(stored, password) or user is None or stored == _nobody():
         raise wrong or _wrong_credentials()
     return user.id, stored
 
 
-def _still(session: OrmSession, user_id: str, stored: str) -> User:
+def still(session: OrmSession, user_id: str, stored: str) -> User:
     """The user, unless they or their password changed during the slow hash."""
     user = session.get(User, user_id)
     if user is None or user.disabled or user.password_hash != stored:
@@ -108,6 +131,18 @@ def _still(session: OrmSession, user_id: str, stored: str) -> User:
 
 def _wrong_credentials() -> GarageError:
     return GarageError("wrong_credentials", N_("name or password is wrong"), hint=LINK_HINT)
+
+
+def count_attempt(session: OrmSession, ctx: Context, name: str, address: str) -> None:
+    """One more of a name, and of an address; raises `too_many_attempts`. Commit before what is slow or may be wrong."""
+    _check_attempts(session, ctx, name, address)
+    session.add(LoginFailure(name=name[:64], address=address[:64], at=ctx.clock()))
+
+
+def by_id(session: OrmSession, user_id: str) -> User | None:
+    """A user who may sign in."""
+    user = session.get(User, user_id)
+    return user if user and not user.disabled else None
 
 
 def _check_attempts(session: OrmSession, ctx: Context, name: str, address: str) -> None:
@@ -156,7 +191,10 @@ def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
     with ctx.db.read() as session:
         query = select(User).join(Session, Session.user_id == User.id)
         user = session.scalars(query.where(Session.hash == digest(cookie), Session.expires_at > ctx.clock())).first()
-        return (_caller(user), user_view(user)) if user and not user.disabled else None
+        if user is None or user.disabled:
+            return None
+        lacks = user.id in second_factor.missing(session, ctx, [user])
+        return by_password(user, lacks), replace(user_view(user), lacks_factor=lacks)
 
 
 def by_token(ctx: Context, token: str) -> Caller | None:
@@ -230,10 +268,11 @@ def still_here() -> ColumnElement[bool]:
 
 
 def user_views(session: OrmSession, users: Iterable[User]) -> list[UserView]:
-    """With whose service accounts they are."""
+    """With whose service accounts they are, and whether they have a second factor."""
     query = select(ServiceAccount.user_id, Project.name).join(Project, Project.id == ServiceAccount.project_id)
     services = dict(session.execute(query).all())
-    return [user_view(user, services.get(user.id, "")) for user in users]
+    second = set(session.scalars(select(SecondFactor.user_id)))
+    return [user_view(user, services.get(user.id, ""), user.id in second) for user in users]
 
 
 def reset_link(ctx: Context, caller: Caller, name: str) -> str:
@@ -279,7 +318,8 @@ def invited(ctx: Context, token: str) -> UserView:
 
 def accept_invitation(ctx: Context, token: str, password: str, address: str, agent: str = "") -> tuple[Caller, str]:
     """Set the password and sign in: (caller, session cookie). The link is used up. Where there was a password before, somebody else may
-    have had it: all older sessions and API tokens of the user end, but the server's own."""
+    have had it: all older sessions and API tokens of the user end, but the server's own. No cookie for whoever has a second factor: a link
+    is only the first one."""
     _check_password(password)
     with _HASHING:
         hashed = _HASHER.hash(password)
@@ -293,6 +333,8 @@ def accept_invitation(ctx: Context, token: str, password: str, address: str, age
         invitation.used_at, user.password_hash = ctx.clock(), hashed
         session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
         audit(session, ctx, user.name, "user.set_password", user.name, address=address)
+        if second_factor.has(session, user.id):
+            return _caller(user), ""
         return _caller(user), open_session(session, ctx, user, address, agent)
 
 
@@ -413,14 +455,27 @@ def _caller(user: User) -> Caller:
     return caller_of(user, scopes.ALL)
 
 
+def by_password(user: User, lacks_factor: bool) -> Caller:
+    """Whoever needs a second factor and has none is no admin until they have one."""
+    return Caller(user.id, user.name, user.role == "admin" and not lacks_factor)
+
+
 def caller_of(user: User, scope: str) -> Caller:
     """The user, with what a credential of this scope leaves them of their rights."""
     return Caller(user.id, user.name, user.role == "admin" and scopes.keeps_admin(scope), scope)
 
 
-def user_view(user: User, service_of: str = "") -> UserView:
+def user_view(user: User, service_of: str = "", second: bool = False) -> UserView:
     return UserView(
-        user.id, user.name, user.role, user.disabled, bool(user.password_hash), user.created_at, user.locale, service_of
+        user.id,
+        user.name,
+        user.role,
+        user.disabled,
+        bool(user.password_hash),
+        user.created_at,
+        user.locale,
+        service_of,
+        second,
     )
 
 

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session as OrmSession
 from garage.core.scopes import ALL
 from garage.core.states import State
 from garage.db.models import ApiToken, EventRow, Machine, Membership, Node, Session, User
-from garage.services.accounts import caller_of
+from garage.services import second_factor
+from garage.services.accounts import by_password, caller_of
 from garage.services.context import Caller, Context
 from garage.services.events import EventView, event_view
 
@@ -69,13 +70,13 @@ def look(ctx: Context, last_id: int, credentials: Collection[Credential], machin
         return Look(
             latest=session.scalar(select(func.max(EventRow.id))) or 0,
             events=[event_view(row) for row in session.scalars(query)],
-            sights=_sights(session, ctx.clock(), credentials),
+            sights=_sights(session, ctx, credentials),
             machines=_machines(session, machine_ids),
             versions={row.name: row.spec_version for row in session.execute(select(Node.name, Node.spec_version))},
         )
 
 
-def _sights(session: OrmSession, now: float, credentials: Collection[Credential]) -> dict[Credential, Sight]:
+def _sights(session: OrmSession, ctx: Context, credentials: Collection[Credential]) -> dict[Credential, Sight]:
     """The same rule as `accounts.by_token` and `by_session`, for many at once."""
     tokens = _hashes(credentials, "token")
     sessions = _hashes(credentials, "session")
@@ -87,10 +88,15 @@ def _sights(session: OrmSession, now: float, credentials: Collection[Credential]
         ("session", by_session.where(Session.hash.in_(sessions))),
     ):
         for hashed, expires_at, scope, user in session.execute(query):
-            if not user.disabled and (expires_at is None or expires_at > now):
+            if not user.disabled and (expires_at is None or expires_at > ctx.clock()):
                 found[Credential(kind, hashed)] = user, scope  # type: ignore[arg-type]
     projects = _projects(session, {user.id for user, _ in found.values()})
-    return {credential: _sight(user, scope, projects) for credential, (user, scope) in found.items()}
+    lack = second_factor.missing(session, ctx, [user for user, _ in found.values()])
+
+    def caller(credential: Credential, user: User, scope: str) -> Caller:
+        return by_password(user, user.id in lack) if credential.kind == "session" else caller_of(user, scope)
+
+    return {credential: _sight(caller(credential, *held), projects) for credential, held in found.items()}
 
 
 def _hashes(credentials: Collection[Credential], kind: str) -> list[str]:
@@ -106,9 +112,8 @@ def _projects(session: OrmSession, user_ids: Collection[str]) -> dict[str, set[s
     return projects
 
 
-def _sight(user: User, scope: str, projects: dict[str, set[str]]) -> Sight:
-    caller = caller_of(user, scope)
-    return Sight(caller, None if caller.admin else frozenset(projects[user.id]))
+def _sight(caller: Caller, projects: dict[str, set[str]]) -> Sight:
+    return Sight(caller, None if caller.admin else frozenset(projects[caller.user_id]))
 
 
 def _machines(session: OrmSession, ids: Collection[str]) -> dict[str, MachineNow]:

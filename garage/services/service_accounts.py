@@ -20,7 +20,7 @@ from garage.db.models import (
     SshKey,
     User,
 )
-from garage.db.people_models import ServiceAccount
+from garage.db.people_models import RecoveryCode, SecondFactor, ServiceAccount
 from garage.errors import N_, GarageError
 from garage.services import accounts, keys
 from garage.services.context import Caller, Context, audit
@@ -101,7 +101,17 @@ def delete_token(ctx: Context, caller: Caller, ref: str, name: str, token_id: st
 def end(session: OrmSession, user: User) -> None:
     """Take a user away with all that lets them in; who has made a machine stays as a name that nobody can use."""
     projects = list(session.scalars(select(Membership.project_id).where(Membership.user_id == user.id)))
-    for table in (ApiToken, Session, Invitation, SshKey, Membership, Idempotency, ServiceAccount):
+    for table in (
+        ApiToken,
+        Session,
+        Invitation,
+        SshKey,
+        Membership,
+        Idempotency,
+        ServiceAccount,
+        SecondFactor,
+        RecoveryCode,
+    ):
         session.execute(delete(table).where(table.user_id == user.id))
     session.flush()
     keys.refresh_projects(session, projects)

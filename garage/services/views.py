@@ -107,6 +107,9 @@ class UserView:
     locale: str = ""
     service_of: str = ""
     """The project whose service account it is; empty for a person."""
+    second_factor: bool = False
+    lacks_factor: bool = False
+    """They need one and have none: said of who is signed in."""
 
 
 @dataclass(frozen=True, slots=True)

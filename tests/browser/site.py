@@ -119,7 +119,7 @@ class Hand(threading.Thread):
 
 
 def make_context(home: Path) -> Context:
-    config = Config(home=home, instance="brw", hypervisor="fake://", site_ipv4="10.31.0.0/20",
+    config = Config(home=home, instance="brw", second_factor="optional", hypervisor="fake://", site_ipv4="10.31.0.0/20",
                     site_ipv6="fd31:4:5::/48", organisation="Physical AI Lab", pool_ram_share=0.25)  # fmt: skip
     database = Database(config.sqlalchemy_url)
     migrate(database)

@@ -24,6 +24,7 @@ SQLITE_ONLY = frozenset(
         "test_pages",  # renders what the services say; those run on both
         "test_pool_pages",  # as test_pages
         "test_registry_load",  # measures, and over TLS
+        "test_second_factor_shown",  # as test_cli and test_pages; test_second_factor runs on both
         "test_site_pages",  # as test_pages
         "test_site_volumes",  # netd's
         "test_sites_api",  # JSON of what test_registry has on both

@@ -271,7 +271,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines/{ref}/rebuild"): {"image": (None,)},
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
-    ("POST", "/login"): {"token_name": PRINTABLE},
+    ("POST", "/login"): {"token_name": PRINTABLE, "code": ("",)},
     ("POST", "/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("POST", "/projects/{ref}/service-accounts/{account}/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("PUT", "/projects/{ref}/quota"): dict.fromkeys(("machines", "vcpus", "memory_mib", "disk_gib"), (None, 0)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, make_response, redirect, request, url_for
 
 from garage.errors import N_, GarageError
-from garage.services import accounts
+from garage.services import accounts, codes
 from web import forms
 from web.i18n import LOCALE_COOKIE, LOCALES
 from web.pages.base import bp, page, refused, to
@@ -29,11 +29,27 @@ def sign_in() -> Response:
 
 @bp.post("/sign-in")
 def sign_in_now() -> Response:
+    """With a second factor this is the first of two steps."""
     following = safe_next(forms.text("next", limit=500))
     try:
         name, password = forms.text("name"), forms.secret("password")
-        _, cookie = accounts.sign_in(ctx(), name, password, *browser())
+        cookie, passed = codes.begin(ctx(), name, password, *browser())
     except GarageError as error:
+        return refused("signin.html", error, next=following)
+    if passed:
+        return page("code.html", next=following, passed=passed)
+    return set_session(make_response(redirect(following, 303)), cookie)
+
+
+@bp.post("/sign-in/code")
+def sign_in_code() -> Response:
+    following = safe_next(forms.text("next", limit=500))
+    passed = forms.text("passed", limit=2000)
+    try:
+        _, cookie = codes.finish(ctx(), passed, forms.text("code"), *browser())
+    except GarageError as error:
+        if error.code == "wrong_credentials":
+            return refused("code.html", error, next=following, passed=passed)
         return refused("signin.html", error, next=following)
     return set_session(make_response(redirect(following, 303)), cookie)
 
@@ -58,7 +74,7 @@ def welcome_now(token: str) -> Response:
         _, cookie = accounts.accept_invitation(ctx(), token, typed_twice(), *browser())
     except GarageError as error:
         return refused("welcome.html", error, token=token, user=user)
-    return set_session(to("machines_list"), cookie)
+    return set_session(to("machines_list"), cookie) if cookie else to("sign_in")
 
 
 def browser() -> tuple[str, str]:

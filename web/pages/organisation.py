@@ -8,7 +8,7 @@ from flask import Response, request, url_for
 
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
-from garage.services import accounts, adding, adoption, drains, nodes, pool_views, silencing
+from garage.services import accounts, adding, adoption, drains, nodes, pool_views, second_factor, silencing
 from garage.services.context import Caller, Context
 from web import forms
 from web.i18n import told
@@ -47,6 +47,12 @@ def _link_page(name: str, token: str, status: int) -> Response:
 @bp.post("/users/<name>/<any(disable, enable):action>")
 def user_disable(name: str, action: str) -> Response:
     accounts.set_disabled(ctx(), admin(), forms.reference(name), action == "disable")
+    return to("users_list")
+
+
+@bp.post("/users/<name>/reset-factor")
+def user_reset_factor(name: str) -> Response:
+    second_factor.reset(ctx(), admin(), forms.reference(name))
     return to("users_list")
 
 

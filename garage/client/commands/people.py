@@ -249,3 +249,11 @@ def user_disable(cli: Cli, name: str) -> None:
 @pass_cli
 def user_enable(cli: Cli, name: str) -> None:
     output.done(cli, cli.api().post(f"/users/{name}/enable"), _("{name} is enabled.").format(name=name))
+
+
+@user.command("reset-factor", help=_("Take a user's second factor, who has lost it; they set up a new one."))
+@click.argument("name")
+@pass_cli
+def user_reset_factor(cli: Cli, name: str) -> None:
+    cli.api().post(f"/users/{name}/reset-second-factor")
+    output.done(cli, None, _("{name} has no second factor any more.").format(name=name))

@@ -57,7 +57,18 @@ def _with_password(profile: Profile, user: str, password_stdin: bool) -> Profile
     password = given or click.prompt(_("Password"), hide_input=True, err=True)
     token_name = f"{getpass.getuser()}@{socket.gethostname()} {secrets.token_hex(3)}"[:64]
     body = {"name": user, "password": password, "token_name": token_name}
-    return replace(profile, token=Api(profile).login(body), token_name=token_name)
+    return replace(profile, token=_token(Api(profile), body), token_name=token_name)
+
+
+def _token(api: Api, body: dict[str, str]) -> str:
+    """A second time with a code, where the account has a second factor."""
+    try:
+        return api.login(body)
+    except ClientError as error:
+        if error.code != "second_factor" or not error.problem.get("errors"):
+            raise
+    code = click.prompt(_("Code of your authenticator app"), err=True)
+    return api.login({**body, "code": code})
 
 
 def _certificate(url: str, fingerprint: str | None, known: Profile | None) -> str:

@@ -1,0 +1,203 @@
+"""A second factor of local accounts: codes of an authenticator app (TOTP, RFC 6238), and recovery codes for when the phone is away."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session as OrmSession
+
+from garage.db.models import User
+from garage.db.people_models import RecoveryCode, SecondFactor
+from garage.errors import N_, GarageError
+from garage.services.context import Caller, Context, audit
+from garage.services.rights import require_admin
+from garage.services.vault import digest
+
+if TYPE_CHECKING:
+    import pyotp
+
+STEP = 30
+"""Seconds that a code is good for; one step before and after is taken too, for clocks that differ (RFC 6238, 5.2)."""
+NEAR = (-1, 0, 1)
+CODES = 10
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Of recovery codes: no letter that looks like another; 16 of them hold 79 bits, so that a plain hash is enough."""
+ENROL_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A secret that is nobody's yet. `sealed` comes back with the first code; until then nothing is kept."""
+
+    secret: str
+    uri: str
+    sealed: str
+
+
+def required(ctx: Context, role: str) -> bool:
+    """Whether somebody of that role needs one, by the setting `second_factor`."""
+    return ctx.config.second_factor == "all" or (ctx.config.second_factor == "admins" and role == "admin")
+
+
+def has(session: OrmSession, user_id: str) -> bool:
+    return session.get(SecondFactor, user_id) is not None
+
+
+def offer(ctx: Context, caller: Caller) -> Offer:
+    """A new secret, to be scanned by an app."""
+    secret = base64.b32encode(secrets.token_bytes(20)).decode()  # as long as SHA-1's output (RFC 4226, section 4)
+    until = ctx.clock() + ENROL_SECONDS
+    return Offer(
+        secret, _uri(ctx, caller, secret), ctx.vault.lock(json.dumps([caller.user_id, secret, until]).encode()).decode()
+    )
+
+
+def offered(ctx: Context, caller: Caller, sealed: str) -> Offer:
+    """What an offer's `sealed` says; raises `wrong_state` for another's and an old one."""
+    try:
+        user_id, secret, until = json.loads(ctx.vault.unlock(sealed.encode()))
+    except (GarageError, ValueError):
+        user_id, secret, until = "", "", 0.0
+    if user_id != caller.user_id or until < ctx.clock():
+        raise GarageError(
+            "wrong_state", N_("this set-up is too old"), hint=N_("load the page again, and scan the new code")
+        )
+    return Offer(secret, _uri(ctx, caller, secret), sealed)
+
+
+def _uri(ctx: Context, caller: Caller, secret: str) -> str:
+    organisation = ctx.config.organisation
+    issuer = "garage" if organisation == "garage" else f"garage {organisation}"
+    return _totp(secret).provisioning_uri(name=caller.name, issuer_name=issuer)
+
+
+def _totp(secret: str) -> pyotp.TOTP:
+    import pyotp  # when it is needed: few requests do
+
+    return pyotp.TOTP(secret, interval=STEP)
+
+
+def enrol(ctx: Context, caller: Caller, sealed: str, code: str) -> list[str]:
+    """Keep the offered secret, since the app shows its code; returns the recovery codes, shown this once."""
+    secret = offered(ctx, caller, sealed).secret
+    with ctx.db.write() as session:
+        if has(session, caller.user_id):
+            hint = N_("remove it first, with one of its codes")
+            raise GarageError("already_exists", N_("you have a second factor already"), hint=hint)
+        if (step := _step_of(secret, code, ctx.clock(), 0)) is None:
+            raise _wrong()
+        kept = ctx.vault.lock(secret.encode())
+        session.add(SecondFactor(user_id=caller.user_id, secret=kept, last_step=step, created_at=ctx.clock()))
+        audit(session, ctx, caller.name, "user.second_factor", caller.name)
+        return _new_codes(session, caller.user_id)
+
+
+def renew_codes(ctx: Context, caller: Caller, code: str) -> list[str]:
+    """New recovery codes instead of the old ones; takes a code."""
+    count_attempt(ctx, caller)
+    with ctx.db.write() as session:
+        prove(session, ctx, session.get_one(User, caller.user_id), code)
+        audit(session, ctx, caller.name, "user.recovery_codes", caller.name)
+        return _new_codes(session, caller.user_id)
+
+
+def remove(ctx: Context, caller: Caller, code: str) -> None:
+    """One's own, with a code; whoever needs one is led to the set-up again."""
+    count_attempt(ctx, caller)
+    with ctx.db.write() as session:
+        prove(session, ctx, session.get_one(User, caller.user_id), code)
+        forget(session, caller.user_id)
+        audit(session, ctx, caller.name, "user.no_second_factor", caller.name)
+
+
+def count_attempt(ctx: Context, caller: Caller) -> None:
+    """Codes are few: trying them counts as signing in does."""
+    from garage.services import accounts  # it needs this module to sign people in
+
+    with ctx.db.write() as session:
+        accounts.count_attempt(session, ctx, caller.name, "")
+
+
+def reset(ctx: Context, caller: Caller, name: str) -> None:
+    """Of somebody who has lost both phone and recovery codes, by an admin; their sessions go on."""
+    require_admin(caller)
+    with ctx.db.write() as session:
+        user = session.scalars(select(User).where(User.name == name)).first()
+        if user is None:
+            text, hint = N_("there is no user {name}"), N_("“garage user list” shows them")
+            raise GarageError("not_found", text, hint=hint, name=name[:64])
+        forget(session, user.id)
+        audit(session, ctx, caller.name, "user.no_second_factor", name)
+
+
+def forget(session: OrmSession, user_id: str) -> None:
+    for table in (SecondFactor, RecoveryCode):
+        session.execute(delete(table).where(table.user_id == user_id))
+
+
+def codes_left(ctx: Context, caller: Caller) -> int | None:
+    """How many recovery codes are unused; None without a second factor."""
+    with ctx.db.read() as session:
+        if not has(session, caller.user_id):
+            return None
+        return session.scalar(select(func.count()).where(RecoveryCode.user_id == caller.user_id)) or 0
+
+
+def prove(session: OrmSession, ctx: Context, user: User, code: str) -> str:
+    """Use a code up: "totp" or "recovery" by which it was. A code is good once; raises `wrong_credentials`."""
+    row = session.get(SecondFactor, user.id)
+    if row is None:
+        raise _wrong()
+    secret = ctx.vault.unlock(row.secret).decode()
+    if (step := _step_of(secret, code, ctx.clock(), row.last_step)) is not None:
+        row.last_step = step
+        return "totp"
+    used = delete(RecoveryCode).where(RecoveryCode.user_id == user.id, RecoveryCode.hash == digest(_plain(code)))
+    if session.execute(used).rowcount:  # type: ignore[attr-defined]
+        return "recovery"
+    raise _wrong()
+
+
+def _step_of(secret: str, code: str, now: float, last: int) -> int | None:
+    """The step of which `code` is, later than `last`; None where it is of no near one."""
+    totp, plain, present = _totp(secret), code.replace(" ", ""), int(now // STEP)
+    for step in (present + near for near in NEAR):
+        if hmac.compare_digest(totp.generate_otp(step).encode(), plain.encode()) and step > last:
+            return step
+    return None
+
+
+def _new_codes(session: OrmSession, user_id: str) -> list[str]:
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    codes = ["-".join(_word() for _ in range(4)) for _ in range(CODES)]
+    session.add_all(RecoveryCode(hash=digest(_plain(code)), user_id=user_id) for code in codes)
+    return codes
+
+
+def _word() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(4))
+
+
+def _plain(code: str) -> str:
+    return "".join(c for c in code.lower() if c.isalnum())
+
+
+def _wrong() -> GarageError:
+    hint = N_("each code works once; wait for the next one, and look whether the phone's clock is right")
+    return GarageError("wrong_credentials", N_("the code is wrong, or was used already"), hint=hint, pointer="/code")
+
+
+def missing(session: OrmSession, ctx: Context, users: Sequence[User]) -> frozenset[str]:
+    """The ids of those who need a second factor and have none yet."""
+    need = [user.id for user in users if required(ctx, user.role)]
+    if not need:
+        return frozenset()
+    have = set(session.scalars(select(SecondFactor.user_id).where(SecondFactor.user_id.in_(need))))
+    return frozenset(need) - have
