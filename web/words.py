@@ -158,6 +158,7 @@ AUDIT: dict[str, str] = {
     "user.no_second_factor": N_("removed a second factor"),
     "user.recovery_codes": N_("made new recovery codes"),
     "user.recovered": N_("used a recovery code"),
+    "user.offboard": N_("let a user go"),
     "user.create": N_("invited a user"),
     "user.reset_link": N_("made a link for a new password"),
     "user.disable": N_("disabled a user"),
@@ -217,6 +218,14 @@ SCOPES: dict[str, str] = {
     "read": N_("only to look"),
 }
 """`core.scopes` for people."""
+
+KEY_STATES: dict[str, str] = {
+    "gone": N_("removed"),
+    "waiting": N_("does not answer yet"),
+    "stopped": N_("is off: they go when it starts"),
+    "unreachable": N_("its node does not answer"),
+}
+"""Of keys that somebody leaves behind."""
 
 AUDIT_KINDS: dict[str, str] = {
     "machine": N_("Machines"),

@@ -24,6 +24,7 @@ from garage.api import (
     info,
     machines,
     measurements,
+    offboarding,
     people,
     placement,
     renumbering,
@@ -81,6 +82,7 @@ def make_flask(
         adding,
         audit,
         access,
+        offboarding,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

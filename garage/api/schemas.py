@@ -188,7 +188,10 @@ class LoginIn(In):
     password: str = Field(max_length=1024)
     token_name: str = Field("cli", max_length=64)
     code: str = Field(
-        "", max_length=40, description="Of the authenticator app, or a recovery code; where one is needed."
+        "",
+        max_length=40,
+        pattern="^[0-9A-Za-z -]*$",
+        description="Of the authenticator app, or a recovery code; where the account has a second factor.",
     )
 
 

@@ -75,4 +75,21 @@ FACTOR: dict[str, str] = {
     "{name} has no second factor any more.": "{name} の二要素認証の登録を消しました。",
 }
 
-PEOPLE: dict[str, str] = AUDIT | ACCESS | FACTOR
+LEAVING: dict[str, str] = {
+    "does not answer yet": "まだ応答がありません",
+    "is off: they go when it starts": "止まっています。起動したときに消えます",
+    "its node does not answer": "ノードが応答しません",
+    "Let a user go: end all that lets them in, hand over or delete what is theirs.": (
+        "去る利用者のアクセスをすべて終わらせ、持ち物を引き継ぐか削除します。"
+    ),
+    "Who takes over what they alone own.": "その人だけが所有するものを引き継ぐ人。",
+    "Delete the machines of what they alone own.": "その人だけが所有するものの機械を削除します。",
+    "say --to OTHER or --delete": "--to OTHER か --delete のどちらかを書いてください",
+    "{name} is shut out.": "{name} のアクセスを終わらせました。",
+    "{to} owns now: {projects}.": "{to} が引き継いだもの: {projects}。",
+    "{count} machines are being deleted.": "機械 {count} 台を削除しています。",
+    "Keys removed from {count} machines.": "{count} 台の機械から鍵を消しました。",
+    "Still there:": "まだ残っているもの:",
+}
+
+PEOPLE: dict[str, str] = AUDIT | ACCESS | FACTOR | LEAVING

@@ -52,7 +52,7 @@ def sign_in(
     user_id, stored = proved(ctx, name, password, address)
     with ctx.db.write() as session:
         user = still(session, user_id, stored)
-        if code or second_factor.has(session, user.id):
+        if second_factor.has(session, user.id):
             _prove_code(session, ctx, user, code)
         return _caller(user), let_in(session, ctx, user, address, agent)
 
@@ -83,7 +83,7 @@ def log_in(ctx: Context, name: str, password: str, address: str, token_name: str
             hint = N_("sign in on the page {url} once, it leads you through that")
             text = N_("you need a second factor first")
             raise GarageError("second_factor", text, hint=hint, url=ctx.config.outside)
-        if code or second_factor.has(session, user.id):
+        if second_factor.has(session, user.id):
             _prove_code(session, ctx, user, code)
         session.execute(delete(LoginFailure).where(LoginFailure.name == name))
         row, secret = new_token(session, ctx, user.id, token_name)
@@ -273,6 +273,13 @@ def user_views(session: OrmSession, users: Iterable[User]) -> list[UserView]:
     services = dict(session.execute(query).all())
     second = set(session.scalars(select(SecondFactor.user_id)))
     return [user_view(user, services.get(user.id, ""), user.id in second) for user in users]
+
+
+def find(ctx: Context, caller: Caller, name: str) -> UserView:
+    """By name; raises `not_found` (admin)."""
+    require_admin(caller)
+    with ctx.db.read() as session:
+        return user_view(_user(session, name))
 
 
 def reset_link(ctx: Context, caller: Caller, name: str) -> str:

@@ -13,7 +13,6 @@ from garage.db.models import (
     ApiToken,
     Idempotency,
     Invitation,
-    Machine,
     Membership,
     Project,
     Session,
@@ -99,7 +98,7 @@ def delete_token(ctx: Context, caller: Caller, ref: str, name: str, token_id: st
 
 
 def end(session: OrmSession, user: User) -> None:
-    """Take a user away with all that lets them in; who has made a machine stays as a name that nobody can use."""
+    """Take a user away with all that lets them in. The row stays, for machines and images refer to it, under a name that nobody can use."""
     projects = list(session.scalars(select(Membership.project_id).where(Membership.user_id == user.id)))
     for table in (
         ApiToken,
@@ -115,10 +114,7 @@ def end(session: OrmSession, user: User) -> None:
         session.execute(delete(table).where(table.user_id == user.id))
     session.flush()
     keys.refresh_projects(session, projects)
-    if session.scalar(select(Machine.id).where(Machine.created_by == user.id).limit(1)):
-        user.name, user.disabled, user.password_hash = f"~{user.id}", True, ""
-    else:
-        session.delete(user)
+    user.name, user.disabled, user.password_hash = f"~{user.id}", True, ""
     session.flush()
 
 

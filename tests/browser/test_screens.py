@@ -20,7 +20,8 @@ LOOKS = [("en-GB", "light", False), ("ja-JP", "dark", False), ("ja-JP", "light",
 PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machine-failed": "/machines/bad-driver",
          "machine-change": "/machines/arm-test/change",
          "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects", "images": "/images",
-         "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit", "help": "/help", "not-found": "/nothing"}  # fmt: skip
+         "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit",
+         "factor": "/account/second-factor", "help": "/help", "not-found": "/nothing"}  # fmt: skip
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 }
@@ -79,7 +80,12 @@ def test_every_page(
     for name, path in PAGES.items():
         page.goto(path)
         problems += checked(page, name, look_name, phone)
-    for name, path in (("users", "/users"), ("nodes-admin", "/nodes"), ("audit-verified", "/audit?verify=1")):
+    for name, path in (
+        ("users", "/users"),
+        ("nodes-admin", "/nodes"),
+        ("audit-verified", "/audit?verify=1"),
+        ("offboard", "/users/bob/offboard"),
+    ):
         above.goto(path)
         problems += checked(above, name, look_name, phone)
     problems += checked(door, "sign-in", look_name, phone)

@@ -21,6 +21,7 @@ SQLITE_ONLY = frozenset(
         "test_machine_pages",  # as test_pages
         "test_node_pages",  # as test_pages
         "test_overlay_gateway",  # streams of what test_registry has on both
+        "test_offboarding_shown",  # as test_cli and test_pages; test_offboarding runs on both
         "test_pages",  # renders what the services say; those run on both
         "test_pool_pages",  # as test_pages
         "test_registry_load",  # measures, and over TLS

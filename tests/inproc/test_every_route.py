@@ -258,6 +258,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/image-builds"): lambda _: {"recipe": RECIPE},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
     ("PATCH", "/nodes/{ref}/labels"): lambda _: {"labels": {"gpu": "rtx3090", "room": ""}},
+    ("POST", "/users/{ref}/offboard"): lambda _: {"to": "bob"},
 }
 """A body that is taken, for every route that has one; in this order: no machine is made before nodes are adopted, and
 renumbering waits for machines that are on their way."""
@@ -271,7 +272,8 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines/{ref}/rebuild"): {"image": (None,)},
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
-    ("POST", "/login"): {"token_name": PRINTABLE, "code": ("",)},
+    ("POST", "/login"): {"token_name": PRINTABLE, "code": ("", "7", "True")},
+    ("POST", "/users/{ref}/offboard"): {"to": ("",)},
     ("POST", "/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("POST", "/projects/{ref}/service-accounts/{account}/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("PUT", "/projects/{ref}/quota"): dict.fromkeys(("machines", "vcpus", "memory_mib", "disk_gib"), (None, 0)),

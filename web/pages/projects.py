@@ -7,13 +7,16 @@ from typing import Any
 from flask import Response
 
 from garage.errors import GarageError
-from garage.services import projects, service_accounts
+from garage.services import audits, projects, service_accounts
+from garage.services.audits import Search
 from web import forms
 from web.pages.account import TOKEN_DAYS
 from web.pages.base import bp, page, refused, to
 from web.session import caller, ctx
 
 GIB = 1024
+RECENT = 8
+"""Entries of the audit log on a project's page."""
 
 
 @bp.get("/projects")
@@ -38,6 +41,7 @@ def shown(ref: str, status: int = 200, error: GarageError | None = None, **more:
         "project": projects.get(ctx(), who, ref),
         "services": service_accounts.listing(ctx(), who, ref),
         "token_days": TOKEN_DAYS,
+        "activity": audits.listing(ctx(), who, Search(project=ref), limit=RECENT).items,
         **more,
     }
     name = "projects/page.html"

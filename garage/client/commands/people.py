@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from garage.client import keys, output
+from garage.client.commands.offboard import offboard
 from garage.client.commands.service import SCOPE, service
 from garage.client.errors import local_error
 from garage.client.output import Item, local_time
@@ -198,6 +199,9 @@ def project_quota(cli: Cli, /, name: str, **quota: int | None) -> None:
 @click.group("user", cls=Group, help=_("People of the organisation (admin)."))
 def user() -> None:
     pass
+
+
+user.add_command(offboard)
 
 
 @user.command("list", help=_("All users."))
