@@ -14,6 +14,8 @@ from garage.services.context import Context
 from garage.services.nodes import netd_error
 
 RECENT = 10
+LOOKED_AT = 200
+"""Machines among which the last ten of a kind are looked for; where they are older, nothing is known."""
 ALIVE = 5.0
 """Seconds without a beat after which a worker is not called well any more; it beats every second."""
 TYPICAL = 1.0
@@ -44,12 +46,10 @@ def forecast(ctx: Context) -> Forecast:
     """The median of the last ten machines that came the same way: out of a pool, or by a boot."""
     with ctx.db.read() as session:
         waiting = pools.waiting(session, *demand.FIRST)
-        query = select(Machine.ready_at - Machine.created_at).where(
-            Machine.ready_at.is_not(None), Machine.rebuilt_at.is_(None)
-        )
-        query = query.where(Machine.cold_reason == "" if waiting else Machine.cold_reason != "")
-        rows = session.scalars(query.order_by(Machine.id.desc()).limit(RECENT))
-        times = [float(value) for value in rows if value is not None]
+        query = select(Machine.ready_at - Machine.created_at, Machine.cold_reason)
+        query = query.where(Machine.ready_at.is_not(None), Machine.rebuilt_at.is_(None))
+        rows = session.execute(query.order_by(Machine.id.desc()).limit(LOOKED_AT))
+        times = [float(took) for took, cold in rows if took is not None and (cold == "") == (waiting > 0)][:RECENT]
     if waiting:
         return Forecast(statistics.median(times) if times else TYPICAL, "pool", waiting)
     return Forecast(statistics.median(times), "recent") if times else Forecast(None, "unknown")
