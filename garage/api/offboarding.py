@@ -8,14 +8,14 @@ from flask import Response
 from pydantic import Field
 
 from garage.api.base import answer, blueprint, caller, context, mutate
-from garage.api.schemas import In, MutationHeader, Out, Ref
+from garage.api.schemas import In, MutationHeader, Out, Ref, Text
 from garage.services import offboarding
 
 api = blueprint("offboarding", "people")
 
 
 class OffboardIn(In):
-    to: str = Field(
+    to: Text = Field(
         "", max_length=32, description="Who takes over what they alone own; its machines are deleted without."
     )
 

@@ -188,7 +188,7 @@ def test_machines_as_table_and_as_json(shell: Shell, ctx: Context, alice: Caller
     assert "garage machine create" in shell("machine", "list").stderr
     ready_machine(ctx, alice, "one")
     lines = shell("machine", "list").stdout.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "ADDRESS", "SIZE", "IMAGE", "LEASE", "LEFT"]
+    assert lines[0].split() == ["NAME", "STATE", "ADDRESS", "SIZE", "IMAGE", "TAGS", "LEASE", "LEFT"]
     assert lines[1].split()[:5] == ["one", "ready", "127.0.0.1", "tiny", "debian-12"]
     assert "\x1b" not in lines[0]
     items = shell.json("machine", "list")["items"]  # type: ignore[index]

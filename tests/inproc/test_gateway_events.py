@@ -179,7 +179,7 @@ def test_many_listeners_are_cheap(served: Served, ctx: Context, alice: Caller) -
         )
         connections.append(connection)
     for connection in connections:
-        while b"id: " not in connection.recv(65536):
+        while b"\nid: " not in connection.recv(65536):
             pass
     cpu, began = time.process_time(), time.monotonic()
     for _ in range(10):
