@@ -139,6 +139,7 @@ class Trial:
             "site_ipv4": fleet.PREFIX4,
             "site_ipv6": "fd00:b:1::/48",
             "listen": f"127.0.0.1:{_free_port()}",
+            "second_factor": "optional",
         }
         values["hypervisor"] = fleet.Model(folder=str(self._folder)).uri("node1", 0)
         quota = "".join(f"{key} = {value}\n" for key, value in QUOTA.items())
