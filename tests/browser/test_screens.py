@@ -57,11 +57,12 @@ def too_wide(page: Page, where: str) -> list[str]:
 
 
 def small_targets(page: Page, where: str) -> list[str]:
-    """Buttons, links that stand alone, and fields below 44 px on a phone."""
+    """Buttons, links that stand alone, and fields below 44 px on a phone; a box counts with its label, which ticks it too."""
     small = page.evaluate(
         """() => [...document.querySelectorAll('button, select, summary, input:not([type=hidden]), nav a, a.button')]
         .filter((e) => e.checkVisibility() && !e.closest('.sr, dialog') && !e.classList.contains('link'))
-        .map((e) => [e.outerHTML.slice(0, 90), Math.round(e.getBoundingClientRect().height)]).filter(([, h]) => h < 44)"""
+        .map((e) => [e, (e.type === 'checkbox' && e.closest('label')) || e])
+        .map(([e, target]) => [e.outerHTML.slice(0, 90), Math.round(target.getBoundingClientRect().height)]).filter(([, h]) => h < 44)"""
     )
     return [f"{where}: {html} is {height}px high" for html, height in small]
 
