@@ -24,7 +24,8 @@ from garage.db.session import Database
 from garage.services import crew, fleet, setup
 from garage.services.context import Context
 from garage.services.vault import Vault
-from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
+from garage.shell.fake_hypervisor import FakeHypervisor
+from garage.shell.fake_node import FakeDisks, FakeProber
 from garage.worker.loop import FULL_LOOK
 from garage.worker.main import run
 from garage.worker.shop import Backend

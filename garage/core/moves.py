@@ -12,10 +12,11 @@ after an interrupted migration is asked for at the other end, and nothing is sta
 
 from __future__ import annotations
 
-from garage.core import plan as p
+from garage.core import changes as p
+from garage.core.changes import Change, Move, MoveStep, Seen, Wanted
 from garage.core.drain import COLD, LIVE, rests
 from garage.core.hypervisor_types import Domain, Power
-from garage.core.plan import Change, Move, MoveStep, Seen, Wanted
+from garage.core.plan import IMAGE_LOOK
 from garage.core.states import State
 
 ASKED = (MoveStep.LEFT, MoveStep.UNSURE)
@@ -50,7 +51,7 @@ def arrive(machine: Wanted, move: Move, seen: Seen) -> list[Change]:
     if move.spec is not None:
         return [p.Wait("source")]
     if not seen.disk and seen.image < 100:
-        return [p.Wait("image", p.IMAGE_LOOK)]
+        return [p.Wait("image", IMAGE_LOOK)]
     files: list[Change] = [] if seen.disk else [p.MakeDisk()]
     files += [] if seen.seed else [p.WriteSeed()]
     if seen.network_version < move.version:

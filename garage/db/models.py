@@ -346,7 +346,7 @@ class Machine(Base):
     notes: Mapped[str] = mapped_column(String(2000), default="")
     """What somebody wrote down about it."""
     redo: Mapped[str] = mapped_column(String(8), default="")
-    """`core.plan.Redo`: what its worker has to do to its disk before it starts the next time."""
+    """`core.changes.Redo`: what its worker has to do to its disk before it starts the next time."""
     rebuilt_at: Mapped[float | None]
     """When it last got a new disk."""
     request: Mapped[str] = mapped_column(String(64), default="")
@@ -376,7 +376,7 @@ class MoveRow(Base):
     way: Mapped[str] = mapped_column(String(8))
     """ "live" or "cold" (`core.drain.Way`)."""
     step: Mapped[str] = mapped_column(String(16), default="")
-    """`core.plan.MoveStep`; at the end "arrived" or "stayed"."""
+    """`core.changes.MoveStep`; at the end "arrived" or "stayed"."""
     version: Mapped[int]
     """The target's node spec from which on the machine has its place in the network there."""
     spec: Mapped[Json | None]

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from garage.core import node_states
+from garage.core.changes import MoveStep
 from garage.core.drain import LIVE, RUNS, Passage, Resident, Way, plan_drain, rests
 from garage.core.node_states import NodeEvent, NodeState
 from garage.core.placement import Ask
-from garage.core.plan import MoveStep
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.db.models import EventRow, Machine, MoveRow, Node, NodeImage

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from garage.core.changes import Move, MoveStep
 from garage.core.domain_xml import DomainSpec
 from garage.core.drain import Way
-from garage.core.plan import Move, MoveStep
 from garage.core.types import NodeAccess
 from garage.db.models import EventRow, Leftover, Machine, MoveRow, Node, Project
 from garage.services.context import Context, audit, publish_machine

@@ -7,8 +7,8 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from garage.core.changes import Redo
 from garage.core.placement import shortfall
-from garage.core.plan import Redo
 from garage.core.pool import Cold
 from garage.core.refusal import short
 from garage.core.states import Event, State

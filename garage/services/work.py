@@ -13,9 +13,9 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import ipam
+from garage.core.changes import Move, Redo, Wanted
 from garage.core.names import SPARES, fqdn
 from garage.core.node_states import NodeState
-from garage.core.plan import Move, Redo, Wanted
 from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess, NodeFacts

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from garage.config import Config
-from garage.core import plan as p
+from garage.core import changes as p
+from garage.core.changes import Change, Fault, Wanted
 from garage.core.console import tail
 from garage.core.hypervisor_types import Hypervisor
-from garage.core.plan import Change, Fault, Wanted
 from garage.core.seed import AUTHORIZED_KEYS, WARM_UP, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError

@@ -26,7 +26,8 @@ def open_backend(access: NodeAccess, config: Config, notify: Callable[[], None])
     """`notify` is called from a foreign thread when a machine's SSH answered."""
     uri = access.hypervisor
     if uri.startswith("fake:"):
-        from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
+        from garage.shell.fake_hypervisor import FakeHypervisor
+        from garage.shell.fake_node import FakeDisks, FakeProber
 
         fake = FakeHypervisor.from_uri(uri)
         return Backend(fake, FakeDisks(fake), FakeProber(fake, notify), lambda _bridge: True)

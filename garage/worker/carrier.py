@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from garage import tracing
-from garage.core.plan import Change, Wanted
+from garage.core.changes import Change, Wanted
 from garage.core.states import State
 from garage.errors import GarageError
 from garage.services.work import Hold

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from garage.config import Config
 from garage.core import names
+from garage.core.changes import Wanted
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Disks, Hypervisor
-from garage.core.plan import Wanted
 from garage.services.work import Hold, Note
 from garage.worker.recorder import Recorder
 

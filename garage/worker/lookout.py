@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from garage.core.changes import Change
 from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts
-from garage.core.plan import Change
 from garage.errors import GarageError
 from garage.services.work import Hold
 from garage.worker.images import ImageKeeper

@@ -14,10 +14,11 @@ from zlib import crc32
 
 from garage import tracing
 from garage.config import Config
+from garage.core import changes as p
 from garage.core import moves, names
-from garage.core import plan as p
+from garage.core.changes import Change, Limits, Wanted
 from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts
-from garage.core.plan import Change, Limits, Wanted, plan
+from garage.core.plan import plan, turns
 from garage.core.states import State
 from garage.core.types import NodeFacts
 from garage.errors import GarageError
@@ -317,7 +318,7 @@ class NodeLoop:
         answered, soonest = self._backend.prober.answered(), FULL_LOOK
         busy = self._people_wait = self._somebody_waits(load)
         network = self._network_version(load)
-        turns = p.turns(load.machines.values(), self._facts.vcpus if self._facts else 1)
+        on_turn = turns(load.machines.values(), self._facts.vcpus if self._facts else 1)
         for machine in () if load.parked else load.machines.values():
             domain = self._observer.domains.get(machine.id)
             if machine.id in self._settled and self._settled[machine.id] == domain:
@@ -325,7 +326,7 @@ class NodeLoop:
             if machine.id in self._busy or self._is_blind(machine):
                 continue
             key = _probe_key(machine)
-            turn = machine.id in turns
+            turn = machine.id in on_turn
             seen = self._observer.seen(machine, network, answered=key in answered, busy=busy, turn=turn)
             changes = moves.depart(machine, machine.move, seen) if machine.move else plan(machine, seen, self._limits)
             if not changes and not needs_files(machine):

@@ -6,10 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 
+from garage.core import changes as p
 from garage.core import moves
-from garage.core import plan as p
+from garage.core.changes import Change, Move, MoveStep, Wanted
 from garage.core.hypervisor_types import Power
-from garage.core.plan import Change, Move, MoveStep, Wanted
 from garage.errors import N_, GarageError
 from garage.services.moving import MoveAsked, MoveDone, MoveEnded, MovePrepared, MoveProgress
 from garage.services.work import Cleaned, Hold

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from garage.core.changes import Seen, Wanted
 from garage.core.console import panicked
 from garage.core.hypervisor_types import Disks, Domain, Hypervisor
-from garage.core.plan import CONSOLE_LOOK, Seen, Wanted
+from garage.core.plan import CONSOLE_LOOK
 from garage.core.states import State
 
 NEEDS_FILES = frozenset({State.SPARE, State.PREPARING, State.BOOTING, State.UNREACHABLE})

@@ -19,7 +19,8 @@ from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
 from garage.core.tiny_guest import Kind, build
 from garage.errors import GarageError
 from garage.shell.disks import LocalDisks
-from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor
+from garage.shell.fake_hypervisor import FakeHypervisor
+from garage.shell.fake_node import FakeDisks
 from garage.shell.hypervisor import LibvirtHypervisor, domain_of
 from garage.shell.seed import write_seed
 from tests.realms import IMAGE, libvirt_answers, realm

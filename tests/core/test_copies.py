@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from garage.core import changes as p
 from garage.core import copies
-from garage.core import plan as p
 from garage.core.copies import PER_SOURCE, percent, source
+from garage.core.plan import IMAGE_LOOK, plan
 from garage.services.history import boot_steps
 from tests.core.test_plan import LIMITS, NOTHING, WANTED
 
@@ -53,9 +54,9 @@ def test_percent_is_never_100_before_it_is_there() -> None:
 
 
 def test_a_machine_waits_for_its_image_and_says_how_far_it_is() -> None:
-    waiting = p.plan(WANTED, replace(NOTHING, image=43), LIMITS)
-    assert waiting == [p.Show("image 40"), p.Wait("image", p.IMAGE_LOOK)]
-    assert p.MakeDisk() in p.plan(WANTED, NOTHING, LIMITS)
+    waiting = plan(WANTED, replace(NOTHING, image=43), LIMITS)
+    assert waiting == [p.Show("image 40"), p.Wait("image", IMAGE_LOOK)]
+    assert p.MakeDisk() in plan(WANTED, NOTHING, LIMITS)
 
 
 def test_figures_are_one_step_in_its_history() -> None:

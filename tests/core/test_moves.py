@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from garage.core import plan as p
+from garage.core import changes as p
+from garage.core.changes import Change, Move, MoveStep, Seen, Wait
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.moves import arrive, arrived, asks, depart
-from garage.core.plan import Change, Move, MoveStep, Seen, Wait
 from garage.core.states import State
 from garage.core.types import NodeAccess
 from tests.core.test_plan import WANTED

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from garage.core import plan as p
+from garage.core import changes as p
+from garage.core.changes import Change, Fault, Fire, Limits, Seen, Show, Wait, Wanted
 from garage.core.hypervisor_types import Domain, Power, Reason
-from garage.core.plan import Change, Fault, Fire, Limits, Seen, Show, Wait, Wanted, plan
+from garage.core.plan import CONSOLE_LOOK, YIELD, plan, turns
 from garage.core.states import TABLE, Event, State
 
 LIMITS = Limits(boot_timeout=300.0, stop_timeout=60.0)
@@ -25,7 +26,7 @@ PANICKED, FULL = Domain(Power.CRASHED, Reason.CRASH), Domain(Power.PAUSED, Reaso
 PAUSED = Domain(Power.PAUSED)
 DISK: list[Change] = [Show("disk"), p.MakeDisk(), p.WriteSeed()]
 ON: list[Change] = [Show("starting"), p.Define(), p.Start()]
-PROBING: list[Change] = [Show("waiting_ssh"), p.Probe(), Wait("ssh", p.CONSOLE_LOOK)]
+PROBING: list[Change] = [Show("waiting_ssh"), p.Probe(), Wait("ssh", CONSOLE_LOOK)]
 TAKEN: dict[str, object] = {"taken": True}
 WAITS = replace(FILES, domain=PAUSED)
 TOLD: list[Change] = [Show("identity"), p.Probe()]
@@ -43,7 +44,7 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("killed after define", S.PREPARING, {}, replace(FILES, domain=OFF), [*ON, Fire(Event.STARTED)]),
     ("killed after start", S.PREPARING, {}, replace(FILES, domain=RUNNING), [Fire(Event.STARTED)]),
     ("taken", S.PREPARING, TAKEN, replace(WAITS, turn_ago=0.0), [p.Resume(), p.GiveIdentity(), *TOLD, Wait("ssh", 15.0)]),
-    ("taken, others first", S.PREPARING, TAKEN, replace(WAITS, age=99.0), [Show("identity"), Wait("turn", p.YIELD)]),
+    ("taken, others first", S.PREPARING, TAKEN, replace(WAITS, age=99.0), [Show("identity"), Wait("turn", YIELD)]),
     ("taken, told", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=5.0, asked_ago=4.0), [*TOLD, Wait("ssh", 10.0)]),
     ("taken, its SSH answers", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=5.0, answered=True), [Fire(Event.IDENTIFIED)]),
     ("taken, deaf", S.PREPARING, TAKEN, replace(WAITS, domain=RUNNING, turn_ago=15.0), [p.Destroy(), p.RemoveFiles(), p.BootAnew()]),
@@ -128,5 +129,5 @@ def test_of_a_burst_as_many_as_keep_the_processors_busy_come_first() -> None:
 
     burst = [taken(1, 5.0), taken(2, 4.0), taken(3, 4.0), taken(4, 1.0), taken(5, 9.0)]
     others = [replace(WANTED, id="f" * 20), replace(taken(6, 0.0), state=State.READY)]
-    assert p.turns([*burst, *others], 2) == {taken(4, 1.0).id, taken(2, 4.0).id, taken(3, 4.0).id}
-    assert p.turns(burst[-1:], 2) == {burst[-1].id}
+    assert turns([*burst, *others], 2) == {taken(4, 1.0).id, taken(2, 4.0).id, taken(3, 4.0).id}
+    assert turns(burst[-1:], 2) == {burst[-1].id}

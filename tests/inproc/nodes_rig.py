@@ -14,7 +14,8 @@ from garage.db.models import Leftover, Machine, MoveRow, Node
 from garage.services import crew, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
+from garage.shell.fake_hypervisor import FakeHypervisor
+from garage.shell.fake_node import FakeDisks, FakeProber
 from garage.worker.chores import Chores
 from garage.worker.loop import NodeLoop
 from garage.worker.ownership import Pulse

@@ -27,7 +27,8 @@ from garage.db.session import Database
 from garage.services import crew, fleet, setup
 from garage.services.context import Caller, Context, audit
 from garage.services.crew import Post
-from garage.shell.fake_hypervisor import FakeDisks, FakeHypervisor, FakeProber
+from garage.shell.fake_hypervisor import FakeHypervisor
+from garage.shell.fake_node import FakeDisks, FakeProber
 from garage.worker.main import run
 from garage.worker.shop import Backend
 from tests.fleet_worker import fleet_context

@@ -1,0 +1,112 @@
+"""What a simulated hypervisor has around it: disks, and guests that answer on port 22."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from garage.core.hypervisor_types import DiskSpace
+from garage.errors import N_, GarageError
+from garage.shell.fake_hypervisor import GIB, FakeHypervisor
+from garage.shell.fake_time import TICKER
+
+
+@dataclass(slots=True)
+class FakeDisks:
+    """`Disks` that exist in memory only."""
+
+    hypervisor: FakeHypervisor
+    home: Path = Path("/nonexistent")
+
+    def present(self, machine_id: str) -> tuple[bool, bool]:
+        have = self.hypervisor.files_of(machine_id)
+        return "disk" in have, "seed" in have
+
+    def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None:  # noqa: ARG002
+        self._make(machine_id, "disk")
+
+    def grow_disk(self, machine_id: str, size_gib: int) -> None:  # noqa: ARG002
+        if "disk" not in self.hypervisor.files_of(machine_id):
+            raise GarageError("tool_failed", N_("{path} is not a qcow2 image"), path=machine_id)
+        with self.hypervisor.changing():
+            self.hypervisor.calls.append(("grow", machine_id))
+
+    def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:  # noqa: ARG002
+        self._make(machine_id, "seed")
+
+    def _make(self, machine_id: str, what: str) -> None:
+        if self.hypervisor.faults.disk_full:
+            raise GarageError("disk_full", N_("the node has no disk space left"))
+        with self.hypervisor.changing():
+            self.hypervisor.calls.append((what, machine_id))
+            self.hypervisor.files.setdefault(machine_id, set()).add(what)
+
+    def copy_kernel(self, machine_id: str, image_sha256: str) -> tuple[Path, Path | None]:  # noqa: ARG002
+        return self.home / machine_id / "vmlinuz", self.home / machine_id / "initrd.img"
+
+    def remove(self, machine_id: str) -> None:
+        with self.hypervisor.changing():
+            self.hypervisor.calls.append(("remove", machine_id))
+            self.hypervisor.files.pop(machine_id, None)
+
+    def space(self) -> DiskSpace:
+        total = self.hypervisor.settings.disk_gib * GIB
+        return DiskSpace(0 if self.hypervisor.faults.disk_full else total - len(self.hypervisor.files) * GIB, total)
+
+    def disk_path(self, machine_id: str) -> Path:
+        return self.home / machine_id / "disk.qcow2"
+
+    def seed_path(self, machine_id: str) -> Path:
+        return self.home / machine_id / "seed.iso"
+
+    def image_path(self, image_sha256: str) -> Path:
+        return self.home / image_sha256
+
+
+class FakeProber:
+    """`Prober` that asks the fake hypervisor instead of the network; keys begin with the machine's id."""
+
+    INTERVAL = 0.05
+
+    def __init__(self, hypervisor: FakeHypervisor, notify: Callable[[], None]) -> None:
+        self._hypervisor, self._notify = hypervisor, notify
+        self._lock = threading.Lock()
+        self._targets: frozenset[str] = frozenset()
+        self._answered: frozenset[str] = frozenset()
+        self._round, self._closed = 0, False
+
+    def set_targets(self, targets: dict[str, str]) -> None:
+        with self._lock:
+            new = targets.keys() - self._targets
+            self._targets = frozenset(targets)
+            self._answered &= self._targets
+        if new:
+            self._ask_in(0.0)
+
+    def answered(self) -> frozenset[str]:
+        return self._answered
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _ask_in(self, seconds: float) -> None:
+        """Instead of what was to come until now."""
+        with self._lock:
+            self._round += 1
+            number = self._round
+        TICKER.after(seconds, lambda: self._ask(number))
+
+    def _ask(self, number: int) -> None:
+        """Those that have not answered; again when the next of them will, or in a while."""
+        if number != self._round or self._closed:
+            return
+        waits = {key: self._hypervisor.answers_in(key.split("/")[0]) for key in self._targets - self._answered}
+        new = {key for key, wait in waits.items() if wait == 0}
+        with self._lock:
+            self._answered |= new & self._targets
+        if new:
+            self._notify()
+        if later := [self.INTERVAL if wait is None else wait for wait in waits.values() if wait != 0]:
+            self._ask_in(min(later))
