@@ -213,8 +213,8 @@ AUDIT: dict[str, str] = {
 
 SCOPES: dict[str, str] = {
     "all": N_("everything that you may do"),
-    "project": N_("machines, volumes and projects"),
-    "machines": N_("machines and volumes"),
+    "project": N_("machines and projects"),
+    "machines": N_("machines alone"),
     "read": N_("only to look"),
 }
 """`core.scopes` for people."""

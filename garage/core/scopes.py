@@ -4,7 +4,7 @@ from __future__ import annotations
 
 ALL, PROJECT, MACHINES, READ = "all", "project", "machines", "read"
 SCOPES = (ALL, PROJECT, MACHINES, READ)
-CHANGES = {MACHINES: ("machines", "volumes"), PROJECT: ("machines", "volumes", "projects")}
+CHANGES = {MACHINES: ("machines",), PROJECT: ("machines", "projects")}
 """First words of paths below /api/v1 where a scope changes things."""
 SECRETS = ("backup",)
 """Reading these is no reading: they hold everything."""

@@ -1,0 +1,46 @@
+"""How letting people in and letting them go looks: recovery codes, the code at the door, what became of somebody who left."""
+
+from __future__ import annotations
+
+import pyotp
+import pytest
+
+from garage.services import accounts
+from tests.browser.conftest import Opener
+from tests.browser.site import PASSWORD, Site
+from tests.browser.test_screens import checked
+
+LOOKS = [("ja-JP", "light", False), ("en-GB", "dark", True)]
+
+
+@pytest.mark.parametrize(("language", "theme", "phone"), LOOKS)
+def test_codes_and_a_farewell(language: str, theme: str, phone: bool, site: Site, open_tab: Opener) -> None:
+    name, look_name = f"carol-{theme}", f"{language[:2]}-{theme}-{'phone' if phone else 'wide'}"
+    looks = {"language": language, "theme": theme, "phone": phone}
+    who, problems = site.user(name), list[str]()
+    site.wait(site.make(who, "arm"), "ready")
+
+    page = open_tab(who, "/account/second-factor", **looks).page
+    secret = page.locator("[data-copy]").first.get_attribute("data-copy") or ""
+    page.fill("[name=code]", pyotp.TOTP(secret).now())
+    page.locator("main button.primary").click()
+    page.wait_for_selector(".codes")
+    assert page.locator(".codes li").count() == 10
+    problems += checked(page, "recovery-codes", look_name, phone)
+    page.goto("/account/second-factor")
+    problems += checked(page, "factor-on", look_name, phone)
+
+    door = open_tab(None, "/sign-in", **looks).page
+    door.fill("[name=name]", name)
+    door.fill("[name=password]", PASSWORD)
+    door.locator("button.primary").click()
+    door.wait_for_selector("[autocomplete=one-time-code]")
+    problems += checked(door, "code", look_name, phone)
+
+    link = accounts.reset_link(site.ctx, site.admin, "admin")
+    admin = accounts.accept_invitation(site.ctx, link, PASSWORD, "192.0.2.1")[0]
+    above = open_tab(admin, f"/users/{name}/offboard", **looks).page
+    above.locator("main form button.bad").click()
+    above.wait_for_load_state()
+    problems += checked(above, "offboarded", look_name, phone)
+    assert problems == []
