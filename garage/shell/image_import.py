@@ -18,13 +18,14 @@ from typing import IO
 from garage.core import image_files, qcow2
 from garage.core.outward import Guard
 from garage.errors import N_, GarageError
+from garage.shell.disks import disk_is_full
 from garage.shell.images import Manifest, keep, sha256_of
 from garage.shell.outward_fetch import Bounds, fetch
 from garage.shell.sandbox import NOBODY, Limits, run_confined
 
 CHUNK = 1 << 20
 MARGIN = 1 << 30
-"""Bytes of disk that must stay free beside what an import may take."""
+"""Bytes by which a disk of ours may be larger than a stranger's."""
 Told = Callable[[str, int, int], None]
 """(step, bytes so far, bytes in all or 0): a sign of life, and whoever has called it off raises here."""
 
@@ -43,10 +44,12 @@ class Order:
 
 
 def make_image(
-    order: Order, *, home: Path, guard: Guard, told: Told, most: int = image_files.MOST_GIB << 30
+    order: Order, *, home: Path, guard: Guard, told: Told, reserve: int, most: int = image_files.MOST_GIB << 30
 ) -> Manifest:
-    """Raises a GarageError that says what is wrong with the file, its source or the server. Nothing is left behind but the image."""
+    """Raises a GarageError that says what is wrong with the file, its source or the server. Nothing is left behind but the image.
+    `reserve`: bytes of disk that stay free whatever the file turns into, since machines on this server write, too."""
     with _workplace(home / "work" / f"import-{order.id}") as place:
+        told = _with_room(place, reserve, told)
         source = place / "source"
         with source.open("xb") as file:
             digest = _bring(order, home, file, guard, told, most)
@@ -54,7 +57,7 @@ def make_image(
             raise _differs(digest)
         plain = _unpack(source, place, told, most)
         size = _looked_at(plain, order.format)
-        _check_room(place, plain.stat().st_size)
+        _check_room(place, plain.stat().st_size + reserve)
         disk = _convert(order, plain, place, size, told, most)
         return _store(order, disk, size, home / "images", place, told)
 
@@ -170,14 +173,26 @@ def _looked_at(plain: Path, kind: str) -> int:
     return image_files.virtual_bytes(kind, _head(plain), plain.stat().st_size)
 
 
+def _with_room(place: Path, reserve: int, told: Told) -> Told:
+    """Each sign of life is also a look at the disk: a file of a few bytes may unpack to one that fills it."""
+
+    def tell(step: str, done: int, total: int) -> None:
+        if shutil.disk_usage(place).free < reserve:
+            raise disk_is_full()
+        told(step, done, total)
+
+    return tell
+
+
 def _check_room(place: Path, needed: int) -> None:
+    """Before the longest step begins."""
     free = shutil.disk_usage(place).free
-    if free < needed + MARGIN:
+    if free < needed:
         raise GarageError(
             "disk_full",
             N_("the image needs {needed} GiB of disk; {free} GiB are free"),
             hint=N_("delete machines or images that nobody needs"),
-            needed=round((needed + MARGIN) / (1 << 30), 1),
+            needed=round(needed / (1 << 30), 1),
             free=round(free / (1 << 30), 1),
         )
 

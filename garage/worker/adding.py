@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from garage.config import Config
@@ -31,6 +30,7 @@ from garage.shell.authority import FOLDER, Authority, Issued
 from garage.shell.own_pki import OwnPki
 from garage.shell.remote_shell import RemoteShell
 from garage.worker.netd_files import netd_files
+from garage.worker.signs import saying
 
 log = logging.getLogger(__name__)
 LOOK = 1.0
@@ -184,23 +184,8 @@ class Adder:
         words = ["bash", "-c", f"{script} 2>&1", "-", str(self._config.home), word]
         shell.run(words, timeout=seconds, on_line=hear)
 
-    @contextlib.contextmanager
-    def _alive(self, task: Task) -> Any:
-        """Says now and then that this worker lives, whatever the server says."""
-        end = threading.Event()
-
-        def tell() -> None:
-            while not end.wait(adding.DEAD_AFTER / 4):
-                with contextlib.suppress(GarageError):
-                    adding.alive(self._ctx, task)
-
-        thread = threading.Thread(target=tell, name="adding-alive", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            end.set()
-            thread.join()
+    def _alive(self, task: Task) -> contextlib.AbstractContextManager[None]:
+        return saying(lambda: adding.alive(self._ctx, task), adding.DEAD_AFTER / 4)
 
     @property
     def _authority(self) -> Authority:

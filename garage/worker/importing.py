@@ -10,7 +10,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from garage.shell.images import build, verify
 from garage.shell.mirrors import server_mirror
 from garage.shell.node_images import LocalImages
 from garage.shell.outward_fetch import server_guard
+from garage.worker.signs import saying
 
 log = logging.getLogger(__name__)
 LOOK = 1.0
@@ -90,7 +91,9 @@ class Importer:
         order = Order(task.id, task.name, task.url, task.sha256, task.format, task.boot)
         with self._alive(task):
             guard = server_guard(self._config.home)
-            return make_image(order, home=self._config.home, guard=guard, told=self._teller(task)).as_dict()
+            reserve = self._config.disk_reserve_mib << 20
+            made = make_image(order, home=self._config.home, guard=guard, told=self._teller(task), reserve=reserve)
+            return made.as_dict()
 
     def _build(self, task: Task) -> dict[str, Any]:
         tell, home = self._teller(task), self._config.home
@@ -113,23 +116,8 @@ class Importer:
 
         return tell
 
-    @contextlib.contextmanager
-    def _alive(self, task: Task) -> Iterator[None]:
-        """Says now and then that this worker lives, whatever the step says."""
-        end = threading.Event()
-
-        def tell() -> None:
-            while not end.wait(image_tasks.DEAD_AFTER / 4):
-                with contextlib.suppress(Exception):
-                    image_tasks.keep_alive(self._ctx, task)
-
-        thread = threading.Thread(target=tell, name="importing-alive", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            end.set()
-            thread.join()
+    def _alive(self, task: Task) -> contextlib.AbstractContextManager[None]:
+        return saying(lambda: image_tasks.keep_alive(self._ctx, task), image_tasks.DEAD_AFTER / 4)
 
     # --- what lies there -------------------------------------------------------------------------------------------------
 

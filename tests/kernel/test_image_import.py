@@ -57,11 +57,12 @@ def brought(
     kind: str = "qcow2",
     *,
     sha256: str = "",
-    told: Callable[[str, int, int], None] | None = None,
+    told: Callable[[str, int, int], None] = lambda _step, _done, _total: None,
+    reserve: int = 0,
 ) -> Manifest:
     upload_path(home, TASK).write_bytes(file)
     order = Order(TASK, "mine", "", sha256 or hashlib.sha256(file).hexdigest(), kind, "bios")
-    return make_image(order, home=home, guard=GUARD, told=told or (lambda _step, _done, _total: None), most=MOST)
+    return make_image(order, home=home, guard=GUARD, told=told, reserve=reserve, most=MOST)
 
 
 def refused(home: Path, file: bytes, kind: str = "qcow2", **more: str) -> str:
@@ -121,7 +122,7 @@ def test_the_same_file_of_two_people_is_two_images(home: Path, disk: bytes) -> N
     first = brought(home, file)
     upload_path(home, "f" * 20).write_bytes(file)
     order = Order("f" * 20, "theirs", "", hashlib.sha256(file).hexdigest(), "qcow2", "uefi")
-    second = make_image(order, home=home, guard=GUARD, told=lambda *_: None, most=MOST)
+    second = make_image(order, home=home, guard=GUARD, told=lambda *_: None, reserve=0, most=MOST)
     assert first.sha256 != second.sha256
     assert first.source_sha256 == second.source_sha256
 
@@ -179,7 +180,7 @@ def test_an_upload_is_a_plain_file_or_nothing(home: Path, disk: bytes) -> None:
     ):
         make()
         with pytest.raises(GarageError, match="uploaded file"):
-            make_image(order, home=home, guard=GUARD, told=lambda *_: None)
+            make_image(order, home=home, guard=GUARD, told=lambda *_: None, reserve=0)
         path.unlink(missing_ok=True)
 
 
@@ -190,6 +191,15 @@ def test_what_is_called_off_ends_and_leaves_nothing(home: Path, disk: bytes) -> 
 
     with pytest.raises(GarageError, match="called off"):
         brought(home, disk, "raw", told=told)
+    assert not list((home / "work").iterdir())
+
+
+def test_machines_keep_the_room_that_is_theirs(home: Path, disk: bytes) -> None:
+    """However small the file is that comes."""
+    free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
+    with pytest.raises(GarageError) as error:
+        brought(home, gzip.compress(disk), "raw", reserve=free + (1 << 40))
+    assert error.value.code == "disk_full"
     assert not list((home / "work").iterdir())
 
 
