@@ -42,6 +42,7 @@ WITHIN = 120.0
 """Seconds in which all that can reach each other does so again, on a server that has other work, too."""
 GIVEN_UP = 300.0
 DRAINED = 300.0
+ASKED = ("bgp summary", "bfd peers brief", "bgp ipv4 unicast", "bgp ipv6 unicast", "running-config")
 
 
 class Trial:
@@ -188,7 +189,19 @@ def keep_logs(trial: Trial) -> None:
         target = KEPT / path.relative_to(trial.overlay.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+    for node in trial.world.nodes:
+        (KEPT / f"{node}.frr").write_text(_said(trial, node))
     print(f"logs are in {KEPT}", flush=True)
+
+
+def _said(trial: Trial, node: str) -> str:
+    """What a node's FRR says of its sessions and routes, and what runs there."""
+    ask = " ".join(f"-c 'show {words}'" for words in ASKED)
+    argv = ["sh", "-c", f"timeout 30 vtysh {ask}; ip route; ip -6 route"]
+    try:
+        return trial.overlay.run(node, argv, check=False) + f"{observe.roles(trial.world, node)}\n"
+    except NetdError as error:
+        return f"{error}\n"
 
 
 def trial_of(world: World, minutes: float, seed: int) -> tuple[Trial, int]:
