@@ -205,17 +205,20 @@ class Following:
             self.overlay.filter()
 
     def _mend(self, wanted: Wanted) -> None:
-        """Routes follow at once what was taken or measured; everything that should run is looked at now and then."""
+        """Routes follow at once what was taken or measured, and whatever becomes of a tunnel; everything that should run is looked at
+        now and then."""
         overlay, due = self.overlay, time.monotonic() - self._mended >= MEND
         made_of = (id(overlay.spec), id(overlay.table), overlay.classes, overlay.sparing)
-        if due:
-            self._mended = time.monotonic()
-            with overlay.node.lock:
-                self._say("tunnels", overlay.tunnels.follow(wanted))
-        if due or made_of != self._routed:
-            self._say("routes", overlay.route())
-            self._routed = made_of
-            self._teller.reclassify(overlay.home.path, overlay.classes)
+        try:
+            if due:
+                self._mended = time.monotonic()
+                with overlay.node.lock:
+                    self._say("tunnels", overlay.tunnels.follow(wanted))
+        finally:
+            if due or made_of != self._routed:
+                self._say("routes", overlay.route())
+                self._routed = made_of
+                self._teller.reclassify(overlay.home.path, overlay.classes)
 
     @staticmethod
     def _say(what: str, changes: Sequence[str]) -> None:

@@ -58,15 +58,23 @@ def plan_tunnels(
 ) -> list[Step]:
     """`private`, `public`: this node's key pairs by number. `endpoints`: where each link's peer is to be spoken to now. `mtus`: of the
     links whose way was measured; the others keep what they have, as netd may just have started. Interfaces of ours that no link wants
-    are removed last, so that a rotation never is without a way."""
-    steps: list[Step] = []
-    for link in spec.links:
-        name = interface(instance, link.number)
+    are removed last, so that a rotation never is without a way; before all else where a link needs their port or address."""
+    wanted = {interface(instance, link.number): link for link in spec.links}
+    gone = sorted(set(present) - set(wanted))
+    ports = {link.port for link in spec.links}
+    addresses = {address for link in spec.links for address in _addresses(link)}
+    in_the_way = [name for name in gone if present[name].port in ports or present[name].addresses & addresses]
+    steps = [Step("remove", name) for name in in_the_way]
+    for name, link in wanted.items():
         seen = present.get(name)
         steps += _tunnel(name, link, seen, private[link.own_key], public[link.own_key], endpoints.get(link.number))
         steps += _ip(name, link, seen or Interface(), mtus.get(link.number))
-    wanted = {interface(instance, link.number) for link in spec.links}
-    return steps + [Step("remove", name) for name in sorted(set(present) - wanted)]
+    return steps + [Step("remove", name) for name in gone if name not in in_the_way]
+
+
+def _addresses(link: Link) -> set[str]:
+    """As ip shows them."""
+    return {f"{link.ipv4}/31", f"{ipaddress.IPv6Address(link.ipv6)}/127"}
 
 
 def _tunnel(
@@ -84,7 +92,7 @@ def _tunnel(
 
 
 def _ip(name: str, link: Link, now: Interface, measured: int | None) -> list[Step]:
-    wanted = {f"{link.ipv4}/31", f"{ipaddress.IPv6Address(link.ipv6)}/127"}
+    wanted = _addresses(link)
     kept = {address for address in now.addresses if not address.startswith("fe80:")}
     lines = [f"addr del {address} dev {name}" for address in sorted(kept - wanted)]
     lines += [f"addr add {address} dev {name}{' nodad' if ':' in address else ''}" for address in sorted(wanted - kept)]

@@ -72,10 +72,18 @@ class WireGuard:
         return [str(step) for step in self._steps(wanted, self._present(wanted.instance)) if step.kind != "endpoint"]
 
     def follow(self, wanted: Wanted) -> list[str]:
-        """Bring tunnels to what is wanted; the changes made."""
+        """Bring tunnels to what is wanted; the changes made. One that fails holds up none of the others; its NetdError is raised after
+        them."""
         steps = self._steps(wanted, self._present(wanted.instance))
+        failed: dict[str, NetdError] = {}
         for step in steps:
-            self._do(step)
+            if step.name not in failed:
+                try:
+                    self._do(step)
+                except NetdError as error:
+                    failed[step.name] = error
+        for first in failed.values():
+            raise first
         return [str(step) for step in steps]
 
     def observe(self, wanted: Wanted) -> Mapping[int, Tunnel]:

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -133,6 +133,22 @@ def test_no_secret_can_be_printed(state: tuple[LinkSpec, dict[int, str | None], 
     made = steps(state, {})
     shown = "".join(f"{step} {step!r}" for step in made) + repr(carried_out(made, {}))
     assert not any(secret in shown for secret in (*PRIVATE.values(), *(link.psk for link in state[0].links)))
+
+
+@given(states(), st.data())
+def test_what_holds_a_links_port_or_address_and_is_not_wanted_goes_first(
+    state: tuple[LinkSpec, dict[int, str | None], dict[int, int]], data: st.DataObject
+) -> None:
+    """A site that leaves and joins again may be given what its old link had, before this node has heard of either."""
+    spec = state[0]
+    assume(spec.links)
+    link = data.draw(st.sampled_from(spec.links))
+    held = data.draw(
+        st.sampled_from([Interface(port=link.port), Interface(port=9, addresses=frozenset({f"{link.ipv4}/31"}))])
+    )
+    found = steps(state, {"glabczz": held})
+    assert found[0] == Step("remove", "glabczz")
+    assert [step.kind for step in found].count("remove") == 1
 
 
 @given(states())
