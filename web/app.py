@@ -21,6 +21,7 @@ from web import format as fmt
 from web import i18n, words
 from web.pages import (
     account,
+    announcement,
     audit,
     entry,
     factor,
@@ -43,6 +44,7 @@ from web.session import check_csrf, csrf_token, ctx, remember_visit, visitor
 
 PARTS = (
     account,
+    announcement,
     audit,
     entry,
     factor,
@@ -61,7 +63,17 @@ PARTS = (
 )
 """Imported for their routes."""
 WITHOUT_FACTOR = {
-    f"web.{name}" for name in ("static", "factor", "factor_enrol", "sign_out", "preferences", "welcome", "welcome_now")
+    f"web.{name}"
+    for name in (
+        "static",
+        "announcement_read",
+        "factor",
+        "factor_enrol",
+        "sign_out",
+        "preferences",
+        "welcome",
+        "welcome_now",
+    )
 }
 """Open to somebody who needs a second factor and has none yet."""
 STATIC = Path(__file__).parent / "static"
@@ -106,6 +118,7 @@ def _for_templates() -> dict[str, Any]:
         "locale": str(get_locale() or "en"),
         "theme": entry.theme(),
         "back": entry.back,
+        "announcement": announcement.shown,
         "asset": _asset,
         "styles": STYLES,
         "version": __version__,

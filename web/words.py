@@ -204,6 +204,8 @@ AUDIT: dict[str, str] = {
     "site.relay": N_("decided whether a site may be a hub"),
     "pool.fix": N_("set how many machines wait"),
     "site.configure": N_("changed the overlay's settings"),
+    "announcement.set": N_("announced something"),
+    "announcement.clear": N_("announced it no more"),
     "garage.backup": N_("took a backup"),
     "garage.restore": N_("restored a backup"),
     "garage.adopt": N_("adopted nodes after a restore"),
@@ -240,6 +242,7 @@ AUDIT_KINDS: dict[str, str] = {
     "image": N_("Images"),
     "site": N_("Sites"),
     "garage": N_("The garage itself"),
+    "announcement": N_("Announcements"),
     "audit": N_("The audit log"),
 }
 """The beginnings of `AUDIT`'s keys that one may look for."""

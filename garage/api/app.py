@@ -16,6 +16,7 @@ from garage.api import (
     access,
     adding,
     adoption,
+    announcement,
     asyncdoc,
     audit,
     conditional,
@@ -83,6 +84,7 @@ def make_flask(
         audit,
         access,
         offboarding,
+        announcement,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from garage.client.ja_help import HELP
 from garage.client.ja_image import IMAGES
 from garage.client.ja_machines import MACHINES
+from garage.client.ja_news import NEWS
 from garage.client.ja_people import PEOPLE
 
 STATES: dict[str, str] = {
@@ -319,4 +320,4 @@ NODES = {
     "A node, and how far it is with being added or removed.": "ノードと、追加・削除の進み具合。",
 }
 
-WORDS: dict[str, str] = STATES | HELP | TABLES | SAYINGS | ERRORS | NODES | PEOPLE | IMAGES | MACHINES
+WORDS: dict[str, str] = STATES | HELP | TABLES | SAYINGS | ERRORS | NODES | PEOPLE | IMAGES | MACHINES | NEWS

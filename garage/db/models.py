@@ -471,6 +471,7 @@ class Idempotency(Base):
 
 import garage.db.image_models  # noqa: E402
 import garage.db.machine_models  # noqa: E402
+import garage.db.news_models  # noqa: E402
 import garage.db.node_models  # noqa: E402
 import garage.db.overlay_models  # noqa: E402
 import garage.db.people_models  # noqa: E402, F401  (its tables belong to the same metadata)

@@ -258,6 +258,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/image-builds"): lambda _: {"recipe": RECIPE},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
     ("PATCH", "/nodes/{ref}/labels"): lambda _: {"labels": {"gpu": "rtx3090", "room": ""}},
+    ("PUT", "/announcement"): lambda _: {"text_en": "Down at noon", "text_ja": "正午に停止", "until": "2100-01-01"},
     ("POST", "/users/{ref}/offboard"): lambda _: {"to": "bob"},
 }
 """A body that is taken, for every route that has one; in this order: no machine is made before nodes are adopted, and
@@ -274,6 +275,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
     ("POST", "/login"): {"token_name": PRINTABLE, "code": ("", "7", "True")},
     ("POST", "/users/{ref}/offboard"): {"to": ("",)},
+    ("PUT", "/announcement"): {**dict.fromkeys(("text_en", "text_ja"), PRINTABLE), "since": (None,), "until": (None,)},
     ("POST", "/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("POST", "/projects/{ref}/service-accounts/{account}/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("PUT", "/projects/{ref}/quota"): dict.fromkeys(("machines", "vcpus", "memory_mib", "disk_gib"), (None, 0)),
@@ -308,6 +310,7 @@ ONES_OWN = {
     *(("GET", path) for path in ("/me", "/keys", "/tokens", "/projects", "/machines", "/audit")),
     *(("GET", path) for path in ("/sizes", "/images", "/image-tasks", "/nodes", "/status", "/placement")),
     *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects", "/image-imports")),
+    ("GET", "/announcement"),
     *(("GET", "/events"), ("GET", "/sessions"), ("DELETE", "/sessions")),
 }
 """Routes without a reference that any member may use: about the caller, or about the whole. All others are for admins."""
