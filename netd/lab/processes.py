@@ -19,7 +19,9 @@ from netd.lab.lines import Forwarder
 
 NETNS = Path("/run/netns")
 PACKAGE = Path(__file__).parents[2]
-START_SECONDS, ANSWER_SECONDS, STOP_SECONDS = 10.0, 5.0, 1.5
+START_SECONDS, ANSWER_SECONDS = 10.0, 5.0
+STOP_SECONDS, KILL_SECONDS = 1.5, 60.0
+"""Until who was asked to end is killed; and until who was killed is left alone: none lasts, but a busy server takes its time."""
 
 
 def argv(folder: Path, forwarder: Forwarder) -> list[str]:
@@ -120,8 +122,8 @@ def end_inside(namespaces: list[str]) -> None:
 
 
 def _end(running: Callable[[], set[int]]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + STOP_SECONDS
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+        deadline = time.monotonic() + seconds
         asked: set[int] = set()
         while left := running():
             for pid in left - asked:

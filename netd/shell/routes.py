@@ -33,7 +33,9 @@ BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
 CRASHES = Path("/var/tmp/frr")  # noqa: S108 (FRR's own place, a folder per process)
 START_SECONDS = 10.0
 LOOK_EVERY, CALM_EVERY = 0.5, 2.0
-"""Seconds for which what was seen of the sessions is believed: while one is missing, and when all stand."""
+"""Seconds for which what was seen of the sessions is believed: while one is missing, and when all stand or none came or went lately."""
+LATELY = 20.0
+"""Seconds; some links never come up, as between two NATs, and nobody waits for those."""
 ALARMS_EVERY, CONFIRM = 10.0, 3.0
 """Seconds until what neighbours announce is looked at again: usually, and when something new was wrong."""
 TALK = 3
@@ -48,6 +50,8 @@ class Frr:
     def __init__(self, folder: Path) -> None:
         self._config, self._applied = folder / "frr.commands", folder / "frr.conf"
         self._seen: tuple[float, frozenset[int]] = (-CALM_EVERY, frozenset())
+        self._changed = time.monotonic()
+        """When a session came or went, or FRR was told something."""
         self._looked: tuple[float, int] = (-ALARMS_EVERY, 0)
         """When, and with which Table, lies were last looked for."""
         self._messages: dict[str, int] = {}
@@ -84,7 +88,7 @@ class Frr:
                     "tool", f"FRR has not taken “{'; '.join(left[:4])}”", hint="is its version 8.4 or later?"
                 )
         files.write(self._applied, text, 0o644)
-        self._seen = (-CALM_EVERY, frozenset())
+        self._seen, self._changed = (-CALM_EVERY, frozenset()), time.monotonic()
         return [f"start {name}" for name in missing] + [f"frr {line}" for line in (*lines, *more)]
 
     def _tell(self, space: str, lines: Sequence[str]) -> None:
@@ -131,16 +135,16 @@ class Frr:
 
     def established(self, wanted: Wanted) -> frozenset[int]:
         """Numbers of the links over which a BGP session stands; looked at again after `LOOK_EVERY`."""
-        at, found = self._seen
-        calm = len(found) == len(wanted.spec.links)
-        if time.monotonic() - at < (CALM_EVERY if calm else LOOK_EVERY):
+        (at, found), now = self._seen, time.monotonic()
+        calm = len(found) == len(wanted.spec.links) or now - self._changed > LATELY
+        if now - at < (CALM_EVERY if calm else LOOK_EVERY):
             return found
         summary = _ask(wanted.instance, "show bgp summary json")
         self._look_at_loud(wanted, _messages(summary))
         peers = _established(summary)
-        found = frozenset(link.number for link in wanted.spec.links if {link.peer_ipv4, link.peer_ipv6} & peers)
-        self._seen = (time.monotonic(), found)
-        return found
+        up = frozenset(link.number for link in wanted.spec.links if {link.peer_ipv4, link.peer_ipv6} & peers)
+        self._seen, self._changed = (time.monotonic(), up), self._changed if up == found else now
+        return up
 
     def alarms(self, wanted: Wanted) -> tuple[str, ...]:
         """Who announces what is not their own, seen twice; looked at again after `ALARMS_EVERY`, or when the Table is another one."""
