@@ -49,11 +49,13 @@ def make_web(ctx: Context) -> Any:
     import web
     from garage.api.app import make_flask
     from garage.gateway.app import make_asgi
+    from garage.shell.openid import HttpProvider
     from garage.shell.strangers import SshStrangers
     from web.i18n import translate_error
 
     flask_app = make_flask(ctx, translate=translate_error, strangers=SshStrangers())
-    web.register(flask_app, ctx)
+    settings = ctx.config.openid
+    web.register(flask_app, ctx, provider=HttpProvider(settings, ctx.config.openid_secret) if settings else None)
     return make_asgi(ctx, flask_app)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from garage.core import openid
+from garage.core.openid import OpenId
 from garage.errors import N_, GarageError
 
 DEFAULT_HOME = "/var/lib/garage"
@@ -57,6 +59,8 @@ class Config:
     """How fast an image may be copied to a node, in Mbit/s, by the node's name; "*" for all that are not named. Nothing said: no cap."""
     second_factor: str = "admins"
     """Who needs one beside the password: "admins", "all", or nobody ("optional")."""
+    openid: OpenId | None = None
+    """Where members sign in beside, or instead of, passwords of ours."""
     lease_days: float = 7.0
     lease_warn_hours: float = 24.0
     lease_grace_hours: float = 72.0
@@ -93,6 +97,12 @@ class Config:
         return self.public_url.rstrip("/") or found
 
     @property
+    def openid_secret(self) -> Path:
+        """The file with what proves to the provider that it is us who ask."""
+        said = self.openid.client_secret_file if self.openid else ""
+        return self.home / (said or "keys/openid.secret")
+
+    @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'db' / 'garage.db'}"
 
@@ -112,6 +122,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
             values[key] = value
     _check_policy(values, str(home / "garage.toml"))
     _check_factor(values, str(home / "garage.toml"))
+    if (table := values.get("openid")) is not None:
+        values["openid"] = openid.read(table, str(home / "garage.toml"))
     try:
         return Config(home=home, **values)  # type: ignore[arg-type]
     except TypeError as error:

@@ -70,6 +70,7 @@ KINDS: dict[str, Kind] = {
     "spec_refused": Kind(409, 38, N_("The node refused its specification")),
     "tool_failed": Kind(500, 39, N_("A program failed")),
     "timeout": Kind(504, 40, N_("Took too long")),
+    "openid_failed": Kind(502, 41, N_("The sign-in service did not answer as it should")),
     # ourselves
     "config": Kind(500, 50, N_("The configuration is not usable")),
     "internal": Kind(500, 70, N_("An error of ours")),

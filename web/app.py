@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from garage import __version__
 from garage.errors import N_, GarageError
 from garage.services.context import Context
+from garage.services.openid import Provider
 from web import format as fmt
 from web import i18n, words
 from web.pages import (
@@ -31,6 +32,7 @@ from web.pages import (
     machine_change,
     machines,
     offboarding,
+    openid,
     organisation,
     projects,
     services,
@@ -54,6 +56,7 @@ PARTS = (
     machine_change,
     machines,
     offboarding,
+    openid,
     organisation,
     projects,
     services,
@@ -80,9 +83,9 @@ STATIC = Path(__file__).parent / "static"
 STYLES = ("tokens", "base", "layout", "forms", "components", "machines")
 
 
-def register(app: Flask, context: Context) -> None:
-    """Add all pages. `app` may serve `/api/v1` already: its error answers there stay its own."""
-    app.extensions["garage_web"] = context
+def register(app: Flask, context: Context, *, provider: Provider | None = None) -> None:
+    """Add all pages. `app` may serve `/api/v1` already: its error answers there stay its own. `provider`: of OpenID Connect."""
+    app.extensions["garage_web"], app.extensions["garage_openid"] = context, provider
     i18n.install(app)
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     app.register_blueprint(bp)
@@ -124,6 +127,8 @@ def _for_templates() -> dict[str, Any]:
         "version": __version__,
         "organisation": ctx().config.organisation,
         "cli": _cli,
+        "openid": ctx().config.openid,
+        "outside": ctx().config.outside,
         "now": fmt.now(),
         "why": lambda machine: i18n.told(GarageError.from_dict(machine.error)),
         "lease_strip": fmt.lease,

@@ -16,7 +16,7 @@ from garage.services.context import Caller, Context
 from garage.services.vault import digest
 from garage.services.views import UserView
 
-SESSION_COOKIE, VISIT_COOKIE = "garage", "garage-visit"
+SESSION_COOKIE, VISIT_COOKIE, TRIP_COOKIE = "garage", "garage-visit", "garage-openid"
 PREFERENCE_SECONDS = 365 * 86_400
 
 
@@ -73,6 +73,22 @@ def set_session(response: Response, cookie: str) -> Response:
 
 def drop_session(response: Response) -> Response:
     response.delete_cookie(_name(SESSION_COOKIE), path="/", secure=ctx().config.tls, httponly=True, samesite="Lax")
+    return response
+
+
+def trip() -> str:
+    """What this browser took along to the OpenID Connect provider."""
+    return request.cookies.get(_name(TRIP_COOKIE), "")
+
+
+def set_trip(response: Response, sealed: str, seconds: float) -> Response:
+    """SameSite=Lax, as all of ours: the browser sends it when another site's redirect brings somebody back by GET."""
+    _set(response, _name(TRIP_COOKIE), sealed, int(seconds))
+    return response
+
+
+def drop_trip(response: Response) -> Response:
+    response.delete_cookie(_name(TRIP_COOKIE), path="/", secure=ctx().config.tls, httponly=True, samesite="Lax")
     return response
 
 

@@ -17,6 +17,7 @@ class SessionOut(Out):
     expires_at: Time
     address: str
     agent: str = Field(description="What the browser calls itself.")
+    method: str = Field("password", description="How you signed in there: “password” or “openid”.")
 
 
 class SessionList(BaseModel):

@@ -314,6 +314,7 @@ class UserOut(Out):
     created_at: Time
     second_factor: bool = False
     service_of: str = Field("", description="The project whose service account it is; empty for a person.")
+    openid: bool = Field(False, description="Signs in by the OpenID Connect provider.")
 
 
 class UserCreated(BaseModel):

@@ -72,6 +72,8 @@ class Session(Base):
     """The browser's, when it signed in."""
     agent: Mapped[str] = mapped_column(String(200), default="")
     """What it calls itself (User-Agent)."""
+    method: Mapped[str] = mapped_column(String(16), default="password")
+    """How it was opened: "password", or "openid" by the provider."""
 
 
 class ApiToken(Base):

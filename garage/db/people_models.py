@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, LargeBinary, String
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from garage.db.models import Base, Id
@@ -51,3 +51,15 @@ class RecoveryCode(Base):
     __tablename__ = "recovery_code"
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"), index=True)
+
+
+class Identity(Base):
+    """Somebody at an OpenID Connect provider, and whose account here is theirs. Bound once, never by an equal name or address."""
+
+    __tablename__ = "identity"
+    __table_args__ = (Index("ux_identity_user", "user_id", "issuer", unique=True),)
+    issuer: Mapped[str] = mapped_column(String(500), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """The ID token's `sub`: the one name that a provider gives to nobody else, ever."""
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"))
+    created_at: Mapped[float]

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import names, scopes
 from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, Setting, User
-from garage.db.people_models import SecondFactor, ServiceAccount
+from garage.db.people_models import Identity, SecondFactor, ServiceAccount
 from garage.errors import N_, GarageError
 from garage.services import keys, second_factor
 from garage.services.context import Caller, Context, audit
@@ -34,7 +34,14 @@ _HASHER = PasswordHasher()
 """argon2-cffi's defaults: RFC 9106's low-memory profile (argon2id, 64 MiB, t=3, p=4)."""
 SERVERS_OWN = "server_token"
 """The setting with the hash of the token in `admin.token`."""
+LOCALLY = "password"
+"""How a session was opened: this way, or by `core.openid.METHOD`."""
 LINK_HINT = N_("an admin can send you a link to set a new password")
+
+OPENID_HINT = N_(
+    "who signs in by {provider} needs none: take the button, or for “garage login --token-stdin” a token of your account page; "
+    "else an admin can send you a link to set a new password"
+)
 
 
 @cache
@@ -51,17 +58,17 @@ def sign_in(
     client's IP, `agent` what its browser calls itself. Pages ask in two steps: `codes.begin` and `finish`."""
     user_id, stored = proved(ctx, name, password, address)
     with ctx.db.write() as session:
-        user = still(session, user_id, stored)
+        user = still(session, ctx, user_id, stored)
         if second_factor.has(session, user.id):
             _prove_code(session, ctx, user, code)
         return _caller(user), let_in(session, ctx, user, address, agent)
 
 
-def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: str) -> str:
+def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: str, method: str = LOCALLY) -> str:
     """The cookie of a new session of somebody who has proved all that is asked for."""
     session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
-    audit(session, ctx, user.name, "session.open", user.name, address=address)
-    return open_session(session, ctx, user, address, agent)
+    audit(session, ctx, user.name, "session.open", user.name, address=address, method=method)
+    return open_session(session, ctx, user, address, agent, method)
 
 
 def _prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> None:
@@ -78,7 +85,7 @@ def log_in(ctx: Context, name: str, password: str, address: str, token_name: str
     check_token_name(token_name, "/token_name")
     user_id, stored = proved(ctx, name, password, address)
     with ctx.db.write() as session:
-        user = still(session, user_id, stored)
+        user = still(session, ctx, user_id, stored)
         if user.id in second_factor.missing(session, ctx, [user]):
             hint = N_("sign in on the page {url} once, it leads you through that")
             text = N_("you need a second factor first")
@@ -100,7 +107,7 @@ def change_password(ctx: Context, caller: Caller, current: str, new: str, addres
     with _HASHING:
         hashed = _HASHER.hash(new)
     with ctx.db.write() as session:
-        user = still(session, user_id, stored)
+        user = still(session, ctx, user_id, stored)
         user.password_hash = hashed
         for table in (Session, Invitation):
             session.execute(delete(table).where(table.user_id == user.id))
@@ -117,20 +124,23 @@ def proved(ctx: Context, name: str, password: str, address: str, wrong: GarageEr
         stored = user.password_hash if user and user.password_hash and not user.disabled else _nobody()
     # the attempt counts before the slow hash, so that many at a time cannot slip past the limit
     if not _verify(stored, password) or user is None or stored == _nobody():
-        raise wrong or _wrong_credentials()
+        raise wrong or _wrong_credentials(ctx)
     return user.id, stored
 
 
-def still(session: OrmSession, user_id: str, stored: str) -> User:
+def still(session: OrmSession, ctx: Context, user_id: str, stored: str) -> User:
     """The user, unless they or their password changed during the slow hash."""
     user = session.get(User, user_id)
     if user is None or user.disabled or user.password_hash != stored:
-        raise _wrong_credentials()
+        raise _wrong_credentials(ctx)
     return user
 
 
-def _wrong_credentials() -> GarageError:
-    return GarageError("wrong_credentials", N_("name or password is wrong"), hint=LINK_HINT)
+def _wrong_credentials(ctx: Context) -> GarageError:
+    text, provider = N_("name or password is wrong"), ctx.config.openid
+    if provider is None:
+        return GarageError("wrong_credentials", text, hint=LINK_HINT)
+    return GarageError("wrong_credentials", text, hint=OPENID_HINT, provider=provider.called)
 
 
 def count_attempt(session: OrmSession, ctx: Context, name: str, address: str) -> None:
@@ -174,12 +184,12 @@ def _verify(stored: str, password: str) -> bool:
         return False
 
 
-def open_session(session: OrmSession, ctx: Context, user: User, address: str, agent: str) -> str:
+def open_session(session: OrmSession, ctx: Context, user: User, address: str, agent: str, method: str = LOCALLY) -> str:
     """A new session's cookie."""
     cookie = secrets.token_urlsafe(32)
     now = ctx.clock()
     session.execute(delete(Session).where(Session.expires_at < now))
-    where = {"address": address[:64], "agent": agent[:200]}
+    where = {"address": address[:64], "agent": agent[:200], "method": method}
     session.add(
         Session(hash=digest(cookie), user_id=user.id, created_at=now, expires_at=now + SESSION_SECONDS, **where)
     )
@@ -189,11 +199,12 @@ def open_session(session: OrmSession, ctx: Context, user: User, address: str, ag
 def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
     """Who holds this session cookie, None when it is unknown, expired or its user disabled."""
     with ctx.db.read() as session:
-        query = select(User).join(Session, Session.user_id == User.id)
-        user = session.scalars(query.where(Session.hash == digest(cookie), Session.expires_at > ctx.clock())).first()
-        if user is None or user.disabled:
+        query = select(User, Session.method).join(Session, Session.user_id == User.id)
+        row = session.execute(query.where(Session.hash == digest(cookie), Session.expires_at > ctx.clock())).first()
+        if row is None or row[0].disabled:
             return None
-        lacks = user.id in second_factor.missing(session, ctx, [user])
+        user, method = row
+        lacks = not second_factor.excused(ctx, user.role, method) and bool(second_factor.missing(session, ctx, [user]))
         return by_password(user, lacks), replace(user_view(user), lacks_factor=lacks)
 
 
@@ -268,11 +279,12 @@ def still_here() -> ColumnElement[bool]:
 
 
 def user_views(session: OrmSession, users: Iterable[User]) -> list[UserView]:
-    """With whose service accounts they are, and whether they have a second factor."""
+    """With whose service accounts they are, whether they have a second factor, and whether they sign in by OpenID Connect."""
     query = select(ServiceAccount.user_id, Project.name).join(Project, Project.id == ServiceAccount.project_id)
     services = dict(session.execute(query).all())
     second = set(session.scalars(select(SecondFactor.user_id)))
-    return [user_view(user, services.get(user.id, ""), user.id in second) for user in users]
+    bound = set(session.scalars(select(Identity.user_id)))
+    return [user_view(user, services.get(user.id, ""), user.id in second, user.id in bound) for user in users]
 
 
 def find(ctx: Context, caller: Caller, name: str) -> UserView:
@@ -472,7 +484,7 @@ def caller_of(user: User, scope: str) -> Caller:
     return Caller(user.id, user.name, user.role == "admin" and scopes.keeps_admin(scope), scope)
 
 
-def user_view(user: User, service_of: str = "", second: bool = False) -> UserView:
+def user_view(user: User, service_of: str = "", second: bool = False, openid: bool = False) -> UserView:
     return UserView(
         user.id,
         user.name,
@@ -483,6 +495,7 @@ def user_view(user: User, service_of: str = "", second: bool = False) -> UserVie
         user.locale,
         service_of,
         second,
+        openid=openid,
     )
 
 

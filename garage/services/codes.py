@@ -1,9 +1,10 @@
-"""The second step of signing in: the password was right, a code is still missing."""
+"""The second step of signing in: the password was right, or the provider has said who it is, and a code is still missing."""
 
 from __future__ import annotations
 
 import json
 
+from garage.db.models import User
 from garage.errors import N_, GarageError
 from garage.services import accounts, second_factor
 from garage.services.context import Caller, Context, audit
@@ -17,29 +18,34 @@ def begin(ctx: Context, name: str, password: str, address: str, agent: str) -> t
     """(a session's cookie, "") where the password is enough, else ("", what `finish` takes with the code). Raises as `accounts.sign_in`."""
     user_id, stored = accounts.proved(ctx, name, password, address)
     with ctx.db.write() as session:
-        user = accounts.still(session, user_id, stored)
+        user = accounts.still(session, ctx, user_id, stored)
         if second_factor.has(session, user.id):
-            passed = [user.id, digest(stored), ctx.clock() + PATIENCE]
-            return "", ctx.vault.lock(json.dumps(passed).encode()).decode()
+            return "", passed(ctx, user)
         return accounts.let_in(session, ctx, user, address, agent), ""
+
+
+def passed(ctx: Context, user: User, method: str = accounts.LOCALLY) -> str:
+    """What `finish` takes from somebody who has proved all but the code."""
+    said = [user.id, digest(user.password_hash), ctx.clock() + PATIENCE, method]
+    return ctx.vault.lock(json.dumps(said).encode()).decode()
 
 
 def finish(ctx: Context, passed: str, code: str, address: str, agent: str) -> tuple[Caller, str]:
     """(who it is, the new session's cookie). Raises `wrong_credentials`, `too_many_attempts`, or `link_expired` after `PATIENCE`."""
     try:
-        user_id, stored, until = json.loads(ctx.vault.unlock(passed.encode()))
+        user_id, stored, until, method = json.loads(ctx.vault.unlock(passed.encode()))
     except (GarageError, ValueError):
-        user_id, stored, until = "", "", 0.0
+        user_id, stored, until, method = "", "", 0.0, ""
     with ctx.db.write() as session:
         user = accounts.by_id(session, user_id)
         if user is None or digest(user.password_hash) != stored or until < ctx.clock():
-            raise GarageError("link_expired", N_("that took too long"), hint=N_("sign in with your password once more"))
+            raise GarageError("link_expired", N_("that took too long"), hint=N_("sign in once more"))
         accounts.count_attempt(
             session, ctx, user.name, address
         )  # in a transaction of its own: a wrong code counts, too
     with ctx.db.write() as session:
-        user = accounts.still(session, user_id, user.password_hash)
+        user = accounts.still(session, ctx, user_id, user.password_hash)
         how = second_factor.prove(session, ctx, user, code)
         if how == "recovery":
             audit(session, ctx, user.name, "user.recovered", user.name, address=address)
-        return accounts.caller_of(user, "all"), accounts.let_in(session, ctx, user, address, agent)
+        return accounts.caller_of(user, "all"), accounts.let_in(session, ctx, user, address, agent, method)

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session as OrmSession
 
-from garage.core.scopes import ALL
 from garage.core.states import State
 from garage.db.models import ApiToken, EventRow, Machine, Membership, Node, Session, User
 from garage.services import second_factor
@@ -81,20 +80,23 @@ def _sights(session: OrmSession, ctx: Context, credentials: Collection[Credentia
     tokens = _hashes(credentials, "token")
     sessions = _hashes(credentials, "session")
     by_token = select(ApiToken.hash, ApiToken.expires_at, ApiToken.scope, User).join(User, User.id == ApiToken.user_id)
-    by_session = select(Session.hash, Session.expires_at, literal(ALL), User).join(User, User.id == Session.user_id)
+    by_session = select(Session.hash, Session.expires_at, Session.method, User).join(User, User.id == Session.user_id)
     found: dict[Credential, tuple[User, str]] = {}
+    """With a token's scope, or how a session was opened."""
     for kind, query in (
         ("token", by_token.where(ApiToken.hash.in_(tokens))),
         ("session", by_session.where(Session.hash.in_(sessions))),
     ):
-        for hashed, expires_at, scope, user in session.execute(query):
+        for hashed, expires_at, said, user in session.execute(query):
             if not user.disabled and (expires_at is None or expires_at > ctx.clock()):
-                found[Credential(kind, hashed)] = user, scope  # type: ignore[arg-type]
+                found[Credential(kind, hashed)] = user, said  # type: ignore[arg-type]
     projects = _projects(session, {user.id for user, _ in found.values()})
     lack = second_factor.missing(session, ctx, [user for user, _ in found.values()])
 
-    def caller(credential: Credential, user: User, scope: str) -> Caller:
-        return by_password(user, user.id in lack) if credential.kind == "session" else caller_of(user, scope)
+    def caller(credential: Credential, user: User, said: str) -> Caller:
+        if credential.kind == "token":
+            return caller_of(user, said)
+        return by_password(user, user.id in lack and not second_factor.excused(ctx, user.role, said))
 
     return {credential: _sight(caller(credential, *held), projects) for credential, held in found.items()}
 

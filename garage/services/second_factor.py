@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as OrmSession
 
+from garage.core import openid
 from garage.db.models import User
 from garage.db.people_models import RecoveryCode, SecondFactor
 from garage.errors import N_, GarageError
@@ -44,6 +45,15 @@ class Offer:
 def required(ctx: Context, role: str) -> bool:
     """Whether somebody of that role needs one, by the setting `second_factor`."""
     return ctx.config.second_factor == "all" or (ctx.config.second_factor == "admins" and role == "admin")
+
+
+def excused(ctx: Context, role: str, method: str) -> bool:
+    """Whether whoever opened a session that way needs none of ours: the OpenID Connect provider answers for members, and by its
+    setting `second_factor` for admins, too."""
+    settings = ctx.config.openid
+    return (
+        method == openid.METHOD and settings is not None and (role != "admin" or settings.second_factor == "provider")
+    )
 
 
 def has(session: OrmSession, user_id: str) -> bool:

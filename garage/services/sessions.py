@@ -24,6 +24,8 @@ class SessionView:
     address: str
     agent: str
     current: bool
+    method: str
+    """How it was opened: "password" or "openid"."""
 
 
 def listing(ctx: Context, caller: Caller, *, current: str = "") -> list[SessionView]:
@@ -33,7 +35,9 @@ def listing(ctx: Context, caller: Caller, *, current: str = "") -> list[SessionV
         rows = session.scalars(query.order_by(Session.created_at.desc(), Session.hash))
         return [
             SessionView(
-                row.hash[:REFERENCE], row.created_at, row.expires_at, row.address, row.agent, row.hash == current
+                *(row.hash[:REFERENCE], row.created_at, row.expires_at, row.address, row.agent),
+                current=row.hash == current,
+                method=row.method,
             )
             for row in rows
         ]

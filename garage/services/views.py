@@ -110,6 +110,8 @@ class UserView:
     second_factor: bool = False
     lacks_factor: bool = False
     """They need one and have none: said of who is signed in."""
+    openid: bool = False
+    """They sign in by OpenID Connect, perhaps beside a password: said in lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ SQLITE_ONLY = frozenset(
         "test_machine_cli",  # as test_cli
         "test_machine_pages",  # as test_pages
         "test_node_pages",  # as test_pages
+        "test_openid_refused",  # what providers say; test_openid runs on both
         "test_overlay_gateway",  # streams of what test_registry has on both
         "test_offboarding_shown",  # as test_cli and test_pages; test_offboarding runs on both
         "test_pages",  # renders what the services say; those run on both

@@ -8,7 +8,7 @@ from flask import Response
 
 from garage.core.scopes import ALL
 from garage.errors import GarageError
-from garage.services import accounts, second_factor, sessions
+from garage.services import accounts, openid, second_factor, sessions
 from garage.services.vault import digest
 from web import forms
 from web.pages.base import bp, page, refused, to
@@ -25,6 +25,7 @@ def shown(status: int = 200, error: GarageError | None = None, **more: Any) -> R
         "tokens": accounts.list_tokens(ctx(), who),
         "token_days": TOKEN_DAYS,
         "codes_left": second_factor.codes_left(ctx(), who),
+        "connected": openid.connected(ctx(), who),
         "sessions": sessions.listing(ctx(), who, current=digest(here.cookie) if here else ""),
         **more,
     }

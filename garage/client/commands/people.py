@@ -221,7 +221,7 @@ def _user_state(item: Item) -> str:
         return _("disabled")
     if item["service_of"]:
         return _("service account of {project}").format(project=item["service_of"])
-    return _("active") if item["has_password"] else _("invited")
+    return _("active") if item["has_password"] or item.get("openid") else _("invited")
 
 
 @user.command("invite", help=_("Make a user; prints the one-time link by which they set a password."))

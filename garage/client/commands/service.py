@@ -90,6 +90,7 @@ def session_list(cli: Cli) -> None:
         (_("SINCE"), lambda item: local_time(item["created_at"])),
         (_("UNTIL"), lambda item: local_time(item["expires_at"])),
         (_("FROM"), lambda item: item["address"]),
+        (_("HOW"), lambda item: {"openid": "OpenID Connect"}.get(item.get("method", ""), _("password"))),
         (_("BROWSER"), lambda item: item["agent"]),
     )
     output.show_list(cli, cli.api().get("/sessions")["items"], columns)

@@ -42,13 +42,20 @@ def login(
     name = profile_name or cli.profile_name or urlsplit(url).netloc
     profile = Profile(name, url, certificate=_certificate(url, fingerprint, saved.get(name)))
     if token_stdin:
-        profile = replace(profile, token=sys.stdin.readline().strip())
+        profile = replace(profile, token=_given_token())
     else:
         user = user or click.prompt(_("Name"), default=getpass.getuser(), err=True)
         profile = _with_password(profile, user, password_stdin)
     me = Api(profile).get("/me")
     profiles.write_all(path, name, {**saved, name: replace(profile, user=me["name"])})
     output.done(cli, me, _("Signed in to {url} as {name}.").format(url=url, name=me["name"]))
+
+
+def _given_token() -> str:
+    """From a pipe, or typed where nobody sees it."""
+    if sys.stdin.isatty():
+        return str(click.prompt(_("API token"), hide_input=True, err=True)).strip()
+    return sys.stdin.readline().strip()
 
 
 def _with_password(profile: Profile, user: str, password_stdin: bool) -> Profile:
