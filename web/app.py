@@ -39,6 +39,7 @@ from web.pages import (
     site_page,
     site_pair,
     sites,
+    snapshots,
 )
 from web.pages.base import bp, live
 from web.security import harden
@@ -63,6 +64,7 @@ PARTS = (
     site_page,
     site_pair,
     sites,
+    snapshots,
 )
 """Imported for their routes."""
 WITHOUT_FACTOR = {

@@ -105,6 +105,19 @@ PARTS_TOLD: dict[str, str] = {
 }
 """The same as sentences about one that was."""
 
+SNAPSHOTS: dict[str, str] = {
+    "making": N_("is being made"),
+    "ready": N_("ready"),
+    "failed": N_("was not made"),
+    "deleting": N_("is being deleted"),
+    "returning": N_("the machine returns to it"),
+}
+SNAPSHOT_HOW: dict[str, str] = {
+    "off": N_("of the machine when it was off"),
+    "frozen": N_("while it ran"),
+    "crash": N_("as after a power cut"),
+}
+
 EVENTS: dict[str, str] = {
     "start": N_("starting it"),
     "stop": N_("stopping it"),
@@ -146,6 +159,10 @@ AUDIT: dict[str, str] = {
     "machine.rebuild": N_("rebuilt a machine"),
     "machine.resize": N_("changed a machine's size"),
     "machine.delete": N_("deleted a machine"),
+    "snapshot.create": N_("asked for a snapshot"),
+    "snapshot.revert": N_("returned a machine to a snapshot"),
+    "snapshot.delete": N_("deleted a snapshot"),
+    "snapshot.failed": N_("could not make a snapshot, or return to one"),
     "key.add": N_("added a key"),
     "key.delete": N_("deleted a key"),
     "session.open": N_("signed in"),

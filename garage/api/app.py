@@ -30,6 +30,7 @@ from garage.api import (
     placement,
     renumbering,
     sites,
+    snapshots,
 )
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, check_query, context, invalid, locale
@@ -85,6 +86,7 @@ def make_flask(
         access,
         offboarding,
         announcement,
+        snapshots,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

@@ -31,4 +31,35 @@ MACHINES: dict[str, str] = {
         "次の起動から別の大きさにします。機械は停止している必要があります。ディスクは小さくなりません。"
     ),
     "Start it then, and wait until its SSH answers.": "続けて起動し、SSH が応えるまで待ちます。",
+    "A machine's disk as it was: keep it, return to it.": "機械のディスクの状態を残し、あとでそこに戻します。",
+    "Keep a machine's disk as it is now; it may run meanwhile.": "機械のディスクを今の状態で残します。動いているままで作れます。",
+    "Without freezing its file systems: the disk is as after a power cut.": (
+        "ファイルシステムを一時停止しません。ディスクは停電の直後と同じ状態になります。"
+    ),
+    "Wait until it is there.": "でき上がるまで待ちます。",
+    "{name} ({size})": "{name}（{size}）",
+    "A machine's snapshots, the newest first.": "機械のスナップショットを新しい順に表示します。",
+    "HOW": "状態の種類",
+    "MADE": "作成",
+    "none; keep its disk as it is now: garage machine snapshot create {name}": (
+        "ありません。今のディスクを残すには: garage machine snapshot create {name}"
+    ),
+    "Return a machine that is off to a snapshot: what came on its disk since is lost.": (
+        "止まっている機械をスナップショットの状態に戻します。その後のディスクの変更はなくなります。"
+    ),
+    "Return {machine} to {name}? What came on its disk since is lost.": (
+        "{machine} を {name} に戻しますか。その後のディスクの変更はなくなります。"
+    ),
+    "{machine} is what it was at {name}; start it: garage machine start {machine}": (
+        "{machine} を {name} の状態に戻しました。起動するには: garage machine start {machine}"
+    ),
+    "Delete a snapshot; the others stay.": "スナップショットを削除します。ほかのものはそのままです。",
+    "Delete the snapshot {name} of {machine}?": "{machine} のスナップショット {name} を削除しますか。",
+    "Deleting {name}.": "{name} を削除しています。",
+    "being made": "作成中",
+    "being deleted": "削除中",
+    "being returned to": "復元中",
+    "machine off": "停止中に作成",
+    "while it ran": "動作中に作成",
+    "as after a power cut": "停電の直後と同じ",
 }

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Domain
+from garage.core.snapshots import Order
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess
 
@@ -31,6 +32,8 @@ class Redo(StrEnum):
     """It is rebuilt: what there was goes."""
     SIZE = "size"
     """It was resized: its disk grows."""
+    REVERT = "revert"
+    """It becomes what it was at a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ class Wanted:
     request: str = ""
     """The id of the request that it goes back to, for logs."""
     redo: Redo = Redo.NOTHING
+    revert_to: str = ""
+    """The id of a snapshot, for `Redo.REVERT`."""
+    orders: tuple[Order, ...] = ()
+    """Snapshots that are to be made or removed, the oldest first."""
+    has_snapshots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,34 @@ class MakeDisk:
 @dataclass(frozen=True, slots=True)
 class GrowDisk:
     """To the size that its row says; a disk never shrinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """Copy the disk as it is at one moment, and record it."""
+
+    order: Order
+    live: bool
+    """The machine runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSnapshot:
+    """Its file, and record that it is gone."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSnapshots:
+    """All files of a machine's snapshots."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreDisk:
+    """Put a copy of the snapshot `id` in the place of the disk."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +317,10 @@ Change = (
     Show
     | MakeDisk
     | GrowDisk
+    | TakeSnapshot
+    | RemoveSnapshot
+    | RemoveSnapshots
+    | RestoreDisk
     | MarkRedone
     | WriteSeed
     | Define

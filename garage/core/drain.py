@@ -60,6 +60,8 @@ class Resident:
     image_on: frozenset[str] = frozenset()
     """Nodes that have what it boots."""
     moving_to: str = ""
+    held: GarageError | None = None
+    """Why it cannot leave its node, whichever other one would take it."""
     refusal: GarageError | None = None
     """Why its last try failed; it is tried again later."""
 
@@ -107,6 +109,8 @@ class _Plan:
             return Passage(resident.id, way, resident.moving_to)
         if self.away is not None or state in (State.UNREACHABLE, State.LOST):
             return Passage(resident.id, Way.STAYS, reason=self.away or _UNKNOWN)
+        if resident.held is not None:
+            return Passage(resident.id, Way.STAYS, reason=resident.held)
         try:
             target = self._target(resident)
         except GarageError as error:

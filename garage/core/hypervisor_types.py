@@ -124,6 +124,16 @@ class Hypervisor(Protocol):
         """End a migration of it away from here that an earlier process may have begun; when this returns, none is under way. It may
         have been at its end: look where the domain is."""
 
+    def copy_disk(
+        self, machine_id: str, target: Path, image: Path, *, frozen: bool, told: Callable[[int], None]
+    ) -> None:
+        """Write the disk of a guest that runs, as it is at one moment, into `target`, an empty overlay of the disk's size on the same
+        `image`. `frozen`: in that moment, and not longer, its file systems stand still; `unavailable` where they cannot be made to.
+        `told` gets percent, 0-100, from this thread, and may raise to call it off; at 100 the moment has come."""
+
+    def end_copy(self, machine_id: str) -> None:
+        """End a copy of its disk that an earlier process may have begun, and thaw what that may have frozen."""
+
     def console(self, machine_id: str) -> bytes:
         """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""
 
@@ -142,8 +152,34 @@ class DiskSpace:
     total: int
 
 
+class SnapshotFiles(Protocol):
+    """A node's files of snapshots, each of a machine. `disk_full` when there is no room, `tool_failed` otherwise."""
+
+    def size(self, machine_id: str, snapshot: str) -> int | None:
+        """Bytes that it takes; None where it is not there, whole."""
+
+    def copy(self, machine_id: str, snapshot: str) -> None:
+        """Make it of the disk of a machine that is off."""
+
+    def draft(self, machine_id: str, snapshot: str, image_sha256: str) -> Path:
+        """An empty overlay, for `Hypervisor.copy_disk` to fill."""
+
+    def keep(self, machine_id: str, snapshot: str) -> None:
+        """The draft is whole: it is the snapshot now."""
+
+    def restore(self, machine_id: str, snapshot: str) -> None:
+        """A copy of it takes the place of the disk, of a machine that is off."""
+
+    def remove(self, machine_id: str, snapshot: str) -> None: ...
+
+    def remove_all(self, machine_id: str) -> None: ...
+
+
 class Disks(Protocol):
     """A node's per-machine files. `disk_full` when there is no room, `tool_failed` otherwise."""
+
+    @property
+    def snapshots(self) -> SnapshotFiles: ...
 
     def present(self, machine_id: str) -> tuple[bool, bool]:
         """(disk, seed): each there and complete."""

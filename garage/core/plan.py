@@ -26,6 +26,9 @@ from garage.core.changes import (
     PushKeys,
     Redo,
     RemoveFiles,
+    RemoveSnapshot,
+    RemoveSnapshots,
+    RestoreDisk,
     Resume,
     Seen,
     Settle,
@@ -33,6 +36,7 @@ from garage.core.changes import (
     Shutdown,
     Start,
     Suspend,
+    TakeSnapshot,
     Undefine,
     Wait,
     Wanted,
@@ -67,13 +71,14 @@ def plan(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
         case State.STOPPING:
             return _stop(seen, limits) or [Fire(Event.OFF)]
         case State.STOPPED:
-            return _stop(seen, limits) or ([Fire(Event.START)] if machine.wants_running else [])
+            start: list[Change] = [Fire(Event.START)] if machine.wants_running else []
+            return _stop(seen, limits) or _aside(machine) or start
         case State.FAILED:
-            return [Destroy()] if _active(seen) else []
+            return [Destroy()] if _active(seen) else _aside(machine)
         case State.UNREACHABLE:
             return _find(seen)
         case State.DELETING:
-            return _delete(seen)
+            return _delete(machine, seen)
         case _:
             return []
 
@@ -127,7 +132,7 @@ def turns(machines: Iterable[Wanted], processors: int) -> set[str]:
 
 def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
     if machine.redo:
-        return _redo(machine.redo, seen)
+        return _redo(machine, seen)
     if machine.taken:
         return _identify(seen)
     if _active(seen):
@@ -135,12 +140,30 @@ def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
     return _bring_up(machine, seen, Fire(Event.STARTED))
 
 
-def _redo(redo: Redo, seen: Seen) -> list[Change]:
+def _redo(machine: Wanted, seen: Seen) -> list[Change]:
     """What is done and not yet recorded is done again: there is nothing new on the disk before it is recorded."""
     off: list[Change] = [Destroy()] if _active(seen) else []
-    if redo is Redo.DISK:
+    if machine.redo is Redo.DISK:
         return [Show("disk"), *off, RemoveFiles(), MarkRedone()]
+    if machine.redo is Redo.REVERT:
+        return [*off, *_revert(machine)]
     return [*off, *([GrowDisk()] if seen.disk else []), MarkRedone()]
+
+
+def _revert(machine: Wanted) -> list[Change]:
+    return [RestoreDisk(machine.revert_to), GrowDisk(), MarkRedone()]
+
+
+def _snapshot(machine: Wanted, *, live: bool) -> list[Change]:
+    """The first that is to be made or removed; the others when that is recorded."""
+    for order in machine.orders:
+        return [RemoveSnapshot(order.id) if order.remove else TakeSnapshot(order, live)]
+    return []
+
+
+def _aside(machine: Wanted) -> list[Change]:
+    """What is done to the disk of a machine that is off, whether or not it starts then: people wait for it."""
+    return _snapshot(machine, live=False) or (_revert(machine) if machine.redo is Redo.REVERT else [])
 
 
 def _bring_up(machine: Wanted, seen: Seen, done: Change, *, again: bool = False) -> list[Change]:
@@ -182,8 +205,10 @@ def _boot(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
 
 def _boot_anew(machine: Wanted, seen: Seen) -> list[Change]:
     """A start that was asked for; what is left of an earlier run may still be there."""
+    if machine.orders and not _active(seen) and seen.disk:
+        return _snapshot(machine, live=False)
     if machine.redo:
-        return _redo(machine.redo, seen)
+        return _redo(machine, seen)
     domain = seen.domain
     if domain is None or not domain.active:
         if machine.ran and not seen.disk:  # a new one would look as if its data had never been
@@ -211,7 +236,7 @@ def _keep(machine: Wanted, seen: Seen) -> list[Change]:
         return _gone_off(domain)
     if domain.power is Power.RUNNING and not machine.keys_applied:
         return [PushKeys()]
-    return _unpause(domain)
+    return _unpause(domain) or (_snapshot(machine, live=True) if domain.power is Power.RUNNING else [])
 
 
 def _unpause(domain: Domain) -> list[Change]:
@@ -238,8 +263,9 @@ def _find(seen: Seen) -> list[Change]:
     return [Fire(Event.FOUND_OFF if seen.disk else Event.DISK_GONE)]
 
 
-def _delete(seen: Seen) -> list[Change]:
+def _delete(machine: Wanted, seen: Seen) -> list[Change]:
     changes: list[Change] = [Destroy()] if _active(seen) else []
     if seen.domain is not None:
         changes.append(Undefine())
-    return [*changes, RemoveFiles(), Fire(Event.DELETED)]
+    snapshots: list[Change] = [RemoveSnapshots()] if machine.has_snapshots else []
+    return [*changes, RemoveFiles(), *snapshots, Fire(Event.DELETED)]

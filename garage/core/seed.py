@@ -40,6 +40,8 @@ class Identity:
     user_data: str | None = None
     own_mac: str = ""
     """Of a machine whose image is not ours: all that it knows of itself it has from cloud-init."""
+    again: str = ""
+    """Another word for each time that its disk became an older one: our initrd then gives it its identity, and who may log in, anew."""
 
 
 def seed_files(who: Identity) -> dict[str, bytes]:
@@ -49,7 +51,7 @@ def seed_files(who: Identity) -> dict[str, bytes]:
         "user-data": (who.user_data or "#cloud-config\n{}\n").encode(),
         "vendor-data": _vendor_data(who).encode(),
         "network-config": _network_config(who).encode(),
-        "instance": who.machine_id.encode(),
+        "instance": f"{who.machine_id} {who.again}".strip().encode(),
         "ipv4": f"{who.ipv4} {who.gateway}\n".encode() if who.ipv4 else b"",
         "ipv6": f"{who.ipv6} {who.gateway6}\n".encode() if who.ipv6 else b"",
         "resolv.conf": _resolv_conf(who).encode(),

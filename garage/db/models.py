@@ -351,6 +351,10 @@ class Machine(Base):
     """`core.changes.Redo`: what its worker has to do to its disk before it starts the next time."""
     rebuilt_at: Mapped[float | None]
     """When it last got a new disk."""
+    revert_to: Mapped[str] = mapped_column(Id, default="")
+    """The snapshot to which `redo` returns it; empty otherwise."""
+    reverted_at: Mapped[float | None]
+    """When it last returned to a snapshot: what is on its disk about who it is and who may log in is older than its row."""
     request: Mapped[str] = mapped_column(String(64), default="")
     """The id of the request that last changed what its owner wants, for logs."""
     project: Mapped[Project] = relationship(lazy="raise")
@@ -476,4 +480,5 @@ import garage.db.machine_models  # noqa: E402
 import garage.db.news_models  # noqa: E402
 import garage.db.node_models  # noqa: E402
 import garage.db.overlay_models  # noqa: E402
-import garage.db.people_models  # noqa: E402, F401  (its tables belong to the same metadata)
+import garage.db.people_models  # noqa: E402
+import garage.db.snapshot_models  # noqa: E402, F401  (its tables belong to the same metadata)

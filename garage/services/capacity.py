@@ -14,6 +14,7 @@ from garage.core.placement import Room
 from garage.core.states import COUNTED, RUNNING, State
 from garage.core.types import Demand, NodeFacts
 from garage.db.models import Machine, Node, NodeLoad, Project, Size
+from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
 from garage.services.context import Context
 from garage.services.views import UsageView, quota_of
@@ -25,14 +26,14 @@ EXISTS = text("machine.state != 'gone'")
 
 
 def usage(session: Session, project: Project) -> UsageView:
-    """What the project's machines hold of its quota, stopped ones included."""
+    """What the project's machines and their snapshots hold of its quota, stopped ones included."""
     query = select(func.count(), func.sum(Machine.vcpus), func.sum(Machine.memory_mib), func.sum(Machine.disk_gib))
     where = Machine.project_id == project.id, EXISTS, Machine.state.in_(_COUNTED)
     row = session.execute(query.where(*where)).one()
-    return UsageView(
-        dict(zip(("machines", "vcpus", "memory_mib", "disk_gib"), (int(v or 0) for v in row), strict=True)),
-        quota_of(project),
-    )
+    used = dict(zip(("machines", "vcpus", "memory_mib", "disk_gib"), (int(v or 0) for v in row), strict=True))
+    kept = select(func.sum(Snapshot.held_gib)).join(Machine, Machine.id == Snapshot.machine_id).where(*where)
+    used["disk_gib"] += session.scalar(kept) or 0
+    return UsageView(used, quota_of(project))
 
 
 def check_quota(session: Session, project: Project, size: Size, count: int = 1) -> None:

@@ -16,7 +16,7 @@ from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.db.models import EventRow, Machine, MoveRow, Node, NodeImage
 from garage.errors import N_, GarageError
-from garage.services import capacity, moving
+from garage.services import capacity, moving, snapshots
 from garage.services.context import Context, audit, publish_machine
 from garage.services.moving import STAYED, MoveEnded
 from garage.services.placing import PRESENT
@@ -134,7 +134,7 @@ def passages(session: Session, ctx: Context, node: Node) -> list[tuple[Machine, 
 
 def _residents(session: Session, ctx: Context, node: Node, found: Sequence[Machine]) -> list[Resident]:
     refusals, paused = _refusals(session, ctx, node), _called_off(session, ctx, node)
-    images = _images(session, {machine.image.sha256 for machine in found})
+    images, held = _images(session, {machine.image.sha256 for machine in found}), snapshots.holding(session, found)
     return [
         Resident(
             id=machine.id,
@@ -145,6 +145,7 @@ def _residents(session: Session, ctx: Context, node: Node, found: Sequence[Machi
             apart_from=_apart_from(session, machine),
             image_on=images.get(machine.image.sha256, frozenset()),
             moving_to=machine.moving_to or "",
+            held=held.get(machine.id),
             refusal=refusals.get(machine.id),
         )
         for machine in found

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from garage.core.image_files import VISIBILITIES
 from garage.core.states import COUNTED
 from garage.db.models import Image, Machine, Membership, Project, User
+from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import project_for
@@ -167,6 +168,7 @@ def condemned(ctx: Context, present: Collection[str]) -> list[str]:
         return []
     counted = select(Machine.image_id).where(Machine.state.in_([state.value for state in COUNTED]))
     query = select(Image.sha256).where(Image.deleted_at.is_not(None), Image.id.not_in(counted))
+    query = query.where(Image.id.not_in(select(Snapshot.image_id)))
     with ctx.db.read() as session:
         return sorted(set(session.scalars(query)) & set(present))
 
@@ -226,10 +228,15 @@ def _own(session: Session, caller: Caller, ref: str) -> Image:
 
 
 def _users(session: Session, images: Collection[Image]) -> Counter[str]:
-    """How many machines are made of each."""
+    """How many machines are made of each, or could return to a snapshot on it."""
     counted = Machine.state.in_([state.value for state in COUNTED])
-    query = select(Machine.image_id, func.count()).where(Machine.image_id.in_([image.id for image in images]), counted)
-    return Counter(dict(session.execute(query.group_by(Machine.image_id)).all()))
+    ids = [image.id for image in images]
+    query = select(Machine.image_id, func.count()).where(Machine.image_id.in_(ids), counted)
+    found = Counter[str](dict(session.execute(query.group_by(Machine.image_id)).all()))
+    kept = select(Snapshot.image_id, func.count(Snapshot.machine_id.distinct()))
+    kept = kept.join(Machine, Machine.id == Snapshot.machine_id).where(Snapshot.image_id.in_(ids), counted)
+    kept = kept.where(Machine.image_id != Snapshot.image_id)
+    return found + Counter[str](dict(session.execute(kept.group_by(Snapshot.image_id)).all()))
 
 
 def _view(session: Session, image: Image, users: Counter[str] | None = None, caller: Caller | None = None) -> ImageView:

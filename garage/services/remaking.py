@@ -15,7 +15,7 @@ from garage.core.states import Event, State
 from garage.core.types import Demand
 from garage.db.models import Machine, Size
 from garage.errors import N_, GarageError
-from garage.services import capacity, images, machines
+from garage.services import capacity, images, machines, snapshots
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for
 from garage.services.transitions import fire
@@ -32,7 +32,9 @@ def rebuild(ctx: Context, caller: Caller, ref: str, *, image: str | None = None)
         machines.check_start(session, ctx, machine)
         found = images.find(session, caller, machine.image.name if image is None else image)
         machines.check_fits(found, machine.size, machine.disk_gib, "/image")
+        snapshots.check_none_made(session, machine)
         machine.image_id, machine.redo, machine.rebuilt_at = found.id, Redo.DISK.value, ctx.clock()
+        machine.revert_to = ""
         set_committed_value(machine, "image", found)
         machine.wants_running, machine.taken, machine.ready_at, machine.keys_applied = True, False, None, True
         machine.cold_reason, machine.cold_detail = Cold.OFF.value, ""
@@ -59,7 +61,7 @@ def resize(ctx: Context, caller: Caller, ref: str, size: str) -> MachineView:
         _check_stays(machine)
         disk = max(wanted.disk_gib, machine.disk_gib)
         _check_room(session, ctx, machine, wanted, disk)
-        if disk > machine.disk_gib and machine.redo != Redo.DISK.value:
+        if disk > machine.disk_gib and machine.redo == Redo.NOTHING.value:
             machine.redo = Redo.SIZE.value
         before, machine.size = machine.size, wanted.name
         machine.vcpus, machine.memory_mib, machine.disk_gib = wanted.vcpus, wanted.memory_mib, disk

@@ -6,7 +6,7 @@ Every write names its `Hold`; one whose epoch is no longer the node's is refused
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import delete, or_, select
@@ -22,10 +22,11 @@ from garage.core.types import NodeAccess, NodeFacts
 from garage.db.models import Image, KeptDomain, Machine, Node, Project, Setting
 from garage.db.revisions import touch
 from garage.errors import N_, GarageError
-from garage.services import adopting, moving, own_site
+from garage.services import adopting, moving, own_site, snapshot_notes
 from garage.services.contact import heard, publish_node
 from garage.services.context import Context, audit
 from garage.services.moving import MoveNote
+from garage.services.snapshot_notes import SnapshotNote
 from garage.services.transitions import fire, show_step
 
 PARKED = "parked"
@@ -129,7 +130,7 @@ class Cleaned:
     machine: str
 
 
-Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved | Redone | Cleaned | MoveNote
+Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved | Redone | Cleaned | MoveNote | SnapshotNote
 
 
 def nodes(ctx: Context) -> list[NodeAccess]:
@@ -163,6 +164,10 @@ def load(ctx: Context, node: str) -> NodeWork:
         wanted = {
             machine.id: _wanted(machine, project, sha256, manifest, moves.get(machine.id))
             for machine, project, sha256, manifest in found
+        }
+        orders = snapshot_notes.of_node(session, node)
+        wanted |= {
+            key: replace(wanted[key], orders=orders[key], has_snapshots=True) for key in orders.keys() & wanted.keys()
         }
         here = {machine.id for machine, *_ in found if machine.node == node}
         return NodeWork(
@@ -205,6 +210,7 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
         ran=machine.ready_at is not None,
         request=machine.request,
         redo=Redo(machine.redo),
+        revert_to=machine.revert_to,
         move=move,
     )
 
@@ -240,6 +246,8 @@ def _note(session: Session, ctx: Context, node: Node, note: Note) -> bool:
         return moving.note(session, ctx, node, machine, note)
     if machine is None or machine.node != node.name:
         return False
+    if isinstance(note, SnapshotNote):
+        return snapshot_notes.note(session, ctx, machine, note)
     return _note_of(session, ctx, node, machine, note)
 
 
@@ -259,6 +267,8 @@ def _note_of(session: Session, ctx: Context, node: Node, machine: Machine, note:
         case Redone():
             if (machine.redo, machine.state_since) != (note.redo.value, note.since):
                 return False
+            if note.redo is Redo.REVERT:
+                snapshot_notes.returned(session, ctx, machine)
             machine.redo = Redo.NOTHING.value
         case Moved():
             return _move(session, ctx, node, machine, note)
@@ -278,6 +288,7 @@ def _move(session: Session, ctx: Context, node: Node, machine: Machine, note: Mo
         machine.wants_running = False
     elif state is State.GONE:
         _bury(node, machine)
+        snapshot_notes.bury(session, machine)
     return True
 
 
@@ -376,6 +387,7 @@ class Identity:
     ipv6: str
     gateway6: str
     user_data: str | None
+    reverted_at: float | None = None
     own_mac: str = ""
     """Of a machine whose image is not ours: cloud-init has to be told by which interface it asks for its address."""
 
@@ -405,5 +417,6 @@ def identity(ctx: Context, machine_id: str) -> Identity:
             ipv6=machine.ipv6,
             gateway6=ipam.gateway(prefixes[1]),
             user_data=ctx.vault.unlock(machine.user_data).decode() if machine.user_data else None,
+            reverted_at=machine.reverted_at,
             own_mac=machine.mac if manifest.get("boot", "kernel") != "kernel" else "",
         )

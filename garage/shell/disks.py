@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from garage.core.hypervisor_types import DiskSpace
-from garage.errors import N_, GarageError
+from garage.errors import GarageError
+from garage.shell.disk_files import MACHINE_ID, SHA256, checked, not_here, sync, translated, virtual_size
 from garage.shell.run import run
+from garage.shell.snapshot_files import LocalSnapshots
 
-MACHINE_ID = re.compile(r"[0-9a-f]{20}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 BOOT = ("vmlinuz", "initrd.img")
 QEMU_IMG_TIMEOUT = 60.0
 SeedWriter = Callable[[Path, Mapping[str, bytes]], None]
@@ -29,6 +27,7 @@ class LocalDisks:
         self._images = home / "images"
         self._home = home
         self._writer = write_seed
+        self.snapshots = LocalSnapshots(home)
 
     def present(self, machine_id: str) -> tuple[bool, bool]:
         return self.disk_path(machine_id).exists(), self.seed_path(machine_id).exists()
@@ -53,9 +52,9 @@ class LocalDisks:
             if virtual_size(path) >= size_gib << 30:
                 return
             run(["qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_gib << 30)], timeout=QEMU_IMG_TIMEOUT)
-            _sync(path)
+            sync(path)
         except (OSError, GarageError) as error:
-            raise _translated(error, path) from None
+            raise translated(error, path) from None
 
     def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:
         with self._making(self.seed_path(machine_id)) as path:
@@ -106,7 +105,7 @@ class LocalDisks:
             _remove_drafts(path)
             yield draft
             if lasting:
-                _sync(draft)
+                sync(draft)
             if replace:
                 draft.rename(path)
             else:
@@ -114,28 +113,10 @@ class LocalDisks:
                     path.hardlink_to(draft)
                 draft.unlink()
             if lasting:
-                _sync(path.parent)
+                sync(path.parent)
         except (OSError, GarageError) as error:
             draft.unlink(missing_ok=True)
-            raise _translated(error, path) from None
-
-
-def not_here(image_sha256: str) -> GarageError:
-    return GarageError(
-        "unavailable",
-        N_("the image {image} is not on this node"),
-        hint=N_("build it again: “make up” does"),
-        image=image_sha256[:12],
-    )
-
-
-def virtual_size(image: Path) -> int:
-    """Bytes that a guest sees of a qcow2 image: offset 24 of its header, big endian (QEMU's docs/interop/qcow2.txt)."""
-    with image.open("rb") as file:
-        header = file.read(32)
-    if header[:4] != b"QFI\xfb" or len(header) < 32:
-        raise GarageError("tool_failed", N_("{path} is not a qcow2 image"), path=str(image))
-    return int.from_bytes(header[24:32], "big")
+            raise translated(error, path) from None
 
 
 def _make_folder(path: Path) -> None:
@@ -149,39 +130,3 @@ def _remove_drafts(path: Path) -> None:
         left.unlink(missing_ok=True)
     for folder in path.parent.glob(".seed-*"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def checked(pattern: re.Pattern[str], text: str) -> str:
-    """`text` as part of a path."""
-    if pattern.fullmatch(text):
-        return text
-    raise ValueError(f"not an id: {text[:80]!r}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _translated(error: OSError | GarageError, path: Path) -> GarageError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) if isinstance(error, OSError) else _says_full(error)
-    if full:
-        return disk_is_full()
-    if isinstance(error, GarageError):
-        return error
-    return GarageError("tool_failed", N_("{path} cannot be written: {reason}"), path=str(path), reason=str(error))
-
-
-def disk_is_full() -> GarageError:
-    return GarageError(
-        "disk_full",
-        N_("the node has no disk space left"),
-        hint=N_("delete machines or images that nobody needs"),
-    )
-
-
-def _says_full(error: GarageError) -> bool:
-    return "No space left on device" in str(error.params.get("reason", ""))

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
+from garage.core.snapshots import not_frozen
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
 from garage.shell.fake_store import Store
@@ -36,6 +37,7 @@ class _Guest:
     stops_at: float | None = None
     memory_mib: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
+    frozen: bool = False
 
 
 @dataclass(slots=True)
@@ -103,6 +105,10 @@ class FakeHypervisor:
         self._guests: dict[str, _Guest] = {}
         self.files: dict[str, set[str]] = {}
         """Of `FakeDisks`: machine id → "disk", "seed"."""
+        self.snapshots: dict[str, dict[str, str]] = {}
+        """Of `FakeSnapshots`: machine id → snapshot → what the disk held."""
+        self.contents: dict[str, str] = {}
+        """Machine id → what its disk holds; tests write it as a guest does."""
         self._listener: Listener = lambda _id: None
 
     @classmethod
@@ -249,6 +255,47 @@ class FakeHypervisor:
             self._guests[machine_id] = guest
             self.files.setdefault(machine_id, set()).update(disk)
 
+    def copy_disk(
+        self,
+        machine_id: str,
+        target: Path,
+        image: Path,  # noqa: ARG002
+        *,
+        frozen: bool,
+        told: Callable[[int], None],
+    ) -> None:
+        for step in range(STEPS):
+            told(step * 100 // STEPS)
+        try:
+            self._stand_still(machine_id, frozen=frozen)
+            told(100)
+            with self._changing("copy", machine_id):
+                self.snapshots.setdefault(machine_id, {})[target.name] = self.contents.get(machine_id, "")
+        except Exception:
+            self.end_copy(machine_id)
+            raise
+        self.end_copy(machine_id)
+
+    def _stand_still(self, machine_id: str, *, frozen: bool) -> None:
+        with self._changing("freeze" if frozen else "mirror", machine_id):
+            guest = self._guest(machine_id)
+            if guest.domain.power is not Power.RUNNING:
+                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="domain is not running")
+            if frozen and self.faults.agent_away:
+                raise not_frozen("the agent is not connected")
+            guest.frozen = frozen
+
+    def end_copy(self, machine_id: str) -> None:
+        self._reach()
+        if (guest := self._guests.get(machine_id)) and guest.frozen:
+            with self._changing("thaw", machine_id):
+                self._guest(machine_id).frozen = False
+
+    def frozen(self, machine_id: str) -> bool:
+        """Its file systems stand still; for tests."""
+        with self._lock:
+            return self._guests[machine_id].frozen
+
     def read_file(self, machine_id: str, path: str) -> bytes:
         """What the guest has there; for tests."""
         with self._lock:
@@ -386,7 +433,9 @@ class FakeHypervisor:
                 key: [guest.domain.power, guest.domain.reason, guest.started_at, guest.stops_at, guest.memory_mib]
                 for key, guest in self._guests.items()
             }
-            self._store.save({"domains": domains, "disks": {key: sorted(have) for key, have in self.files.items()}})
+            self._store.save({"domains": domains, "disks": {key: sorted(have) for key, have in self.files.items()},
+                              "snapshots": self.snapshots, "contents": self.contents,
+                              "frozen": [key for key, guest in self._guests.items() if guest.frozen]})  # fmt: skip
 
     def _refresh(self, store: Store) -> None:
         """Take in what other processes did. Their monotonic clock is this server's, as is ours."""
@@ -395,9 +444,10 @@ class FakeHypervisor:
         if (news := store.news()) is None:
             return
         self.files = {key: set(have) for key, have in news.get("disks", {}).items()}
+        self.snapshots, self.contents = news.get("snapshots", {}), news.get("contents", {})
         before, self._guests = self._guests, {}
         for key, (power, reason, started_at, stops_at, memory_mib) in news.get("domains", {}).items():
             guest = before.get(key) or _Guest()
             guest.domain, guest.started_at, guest.stops_at = Domain(Power(power), Reason(reason)), started_at, stops_at
-            guest.memory_mib = memory_mib
+            guest.memory_mib, guest.frozen = memory_mib, key in news.get("frozen", ())
             self._guests[key] = guest

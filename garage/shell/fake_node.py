@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,70 @@ from garage.shell.fake_time import TICKER
 
 
 @dataclass(slots=True)
+class FakeSnapshots:
+    """`SnapshotFiles` that exist in memory only: what a disk holds is `FakeHypervisor.contents`."""
+
+    hypervisor: FakeHypervisor
+
+    def size(self, machine_id: str, snapshot: str) -> int | None:
+        self.hypervisor.files_of(machine_id)
+        return GIB + 1 if snapshot in self.hypervisor.snapshots.get(machine_id, ()) else None
+
+    def copy(self, machine_id: str, snapshot: str) -> None:
+        self._check(machine_id)
+        with self._doing("snapshot", machine_id) as kept:
+            kept[snapshot] = self.hypervisor.contents.get(machine_id, "")
+
+    def draft(self, machine_id: str, snapshot: str, image_sha256: str) -> Path:  # noqa: ARG002
+        self._check(machine_id)
+        return Path("/nonexistent", f"{snapshot}.part")
+
+    def keep(self, machine_id: str, snapshot: str) -> None:
+        with self._doing("keep", machine_id) as kept:
+            if snapshot not in kept:
+                kept[snapshot] = kept.pop(f"{snapshot}.part")
+
+    def restore(self, machine_id: str, snapshot: str) -> None:
+        if self.hypervisor.faults.disk_full:
+            raise GarageError("disk_full", N_("the node has no disk space left"))
+        with self._doing("restore", machine_id) as kept:
+            if snapshot not in kept:
+                raise GarageError("tool_failed", N_("{path} is not a qcow2 image"), path=snapshot)
+            self.hypervisor.contents[machine_id] = kept[snapshot]
+            self.hypervisor.files.setdefault(machine_id, set()).add("disk")
+
+    def remove(self, machine_id: str, snapshot: str) -> None:
+        with self._doing("remove snapshot", machine_id) as kept:
+            kept.pop(snapshot, None)
+            kept.pop(f"{snapshot}.part", None)
+
+    def remove_all(self, machine_id: str) -> None:
+        with self._doing("remove snapshots", machine_id):
+            self.hypervisor.snapshots.pop(machine_id, None)
+
+    def _check(self, machine_id: str) -> None:
+        if self.hypervisor.faults.disk_full:
+            raise GarageError("disk_full", N_("the node has no disk space left"))
+        if "disk" not in self.hypervisor.files_of(machine_id):
+            raise GarageError("tool_failed", N_("{path} is not a qcow2 image"), path=machine_id)
+
+    @contextlib.contextmanager
+    def _doing(self, what: str, machine_id: str) -> Iterator[dict[str, str]]:
+        with self.hypervisor.changing():
+            self.hypervisor.calls.append((what, machine_id))
+            yield self.hypervisor.snapshots.setdefault(machine_id, {})
+
+
+@dataclass(slots=True)
 class FakeDisks:
     """`Disks` that exist in memory only."""
 
     hypervisor: FakeHypervisor
     home: Path = Path("/nonexistent")
+
+    @property
+    def snapshots(self) -> FakeSnapshots:
+        return FakeSnapshots(self.hypervisor)
 
     def present(self, machine_id: str) -> tuple[bool, bool]:
         have = self.hypervisor.files_of(machine_id)
@@ -50,6 +110,7 @@ class FakeDisks:
         with self.hypervisor.changing():
             self.hypervisor.calls.append(("remove", machine_id))
             self.hypervisor.files.pop(machine_id, None)
+            self.hypervisor.contents.pop(machine_id, None)
 
     def space(self) -> DiskSpace:
         total = self.hypervisor.settings.disk_gib * GIB

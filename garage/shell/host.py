@@ -15,7 +15,7 @@ from garage.core.console import MAX_BYTES
 from garage.core.tiny_guest import Kind, build
 from garage.errors import N_, GarageError
 from garage.shell import console_file, kvm
-from garage.shell.disks import MACHINE_ID, checked
+from garage.shell.disk_files import MACHINE_ID, checked
 from garage.shell.node_shell import NodeShell, quoted, quoted_address
 
 log = logging.getLogger(__name__)

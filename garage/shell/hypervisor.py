@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +15,10 @@ import libvirt
 from garage.core import names
 from garage.core.domain_xml import DomainSpec, render
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
+from garage.core.snapshots import not_frozen
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
-from garage.shell import guest_agent, migration
+from garage.shell import disk_copy, guest_agent, migration
 from garage.shell.deadline import Deadline
 from garage.shell.ways import Ways
 
@@ -226,6 +227,59 @@ class LibvirtHypervisor:
 
         self._call(work, seconds=SLOW_DEADLINE)
 
+    def copy_disk(
+        self, machine_id: str, target: Path, image: Path, *, frozen: bool, told: Callable[[int], None]
+    ) -> None:
+        self._on(machine_id, lambda domain: disk_copy.begin(domain, target, image), seconds=SLOW_DEADLINE)
+        try:
+            self._until_alike(machine_id, told)
+            with self._frozen(machine_id) if frozen else contextlib.nullcontext():
+                told(100)
+                self._until_alike(machine_id, lambda _percent: None)
+                self._on(machine_id, disk_copy.finish)
+        except Exception:
+            with contextlib.suppress(GarageError):  # whoever comes next does it again
+                self.end_copy(machine_id)
+            raise
+
+    def _until_alike(self, machine_id: str, told: Callable[[int], None]) -> None:
+        last = time.monotonic() + disk_copy.LIMIT
+        while (percent := self._ask(machine_id, disk_copy.percent)) < 100:
+            if time.monotonic() >= last:
+                raise GarageError("timeout", N_("copying its disk took more than {seconds} s"), seconds=disk_copy.LIMIT)
+            told(percent)
+            time.sleep(disk_copy.LOOK)
+
+    @contextlib.contextmanager
+    def _frozen(self, machine_id: str) -> Iterator[None]:
+        """What stood still until the end, and no shorter, is whole."""
+        try:
+            still = self._ask(machine_id, guest_agent.freeze)
+        except GarageError as error:
+            if error.code != "hypervisor_error":
+                raise
+            raise not_frozen(str(error.params.get("reason", error))) from None
+        if not still:
+            raise not_frozen("none of them can be")
+        yield
+        if self._ask(machine_id, guest_agent.thaw) < still:
+            raise not_frozen("they did not stay so until the end")
+
+    def end_copy(self, machine_id: str) -> None:
+        self._where_on(machine_id, disk_copy.end)
+        self._where_on(machine_id, _thaw)
+
+    def _where_on(self, machine_id: str, work: Callable[[Any], None]) -> None:
+        """Nothing where it is not on."""
+
+        def look(connection: Any) -> None:
+            domain = self._find(connection, machine_id)
+            with contextlib.suppress(_Missing), _missing_is_gone():
+                if domain and domain.isActive():
+                    work(domain)
+
+        self._call(look)
+
     def console(self, machine_id: str) -> bytes:
         return self._host.console(self._log(machine_id))
 
@@ -263,6 +317,10 @@ class LibvirtHypervisor:
     def _on(self, machine_id: str, work: Callable[[Any], None], *, seconds: float | None = None) -> None:
         name = names.domain(self._instance, machine_id)
         self._call(lambda connection: work(connection.lookupByName(name)), seconds=seconds)
+
+    def _ask(self, machine_id: str, work: Callable[[Any], T]) -> T:
+        name = names.domain(self._instance, machine_id)
+        return self._call(lambda connection: work(connection.lookupByName(name)))
 
     def _call(self, work: Callable[[Any], T], *, ignore: tuple[int, ...] = (), seconds: float | None = None) -> T:
         connection, seconds = self._connected(), seconds or self._seconds
@@ -425,3 +483,8 @@ def _start_events() -> None:
 def _run_events() -> None:
     while True:
         libvirt.virEventRunDefaultImpl()
+
+
+def _thaw(domain: Any) -> None:
+    with contextlib.suppress(libvirt.libvirtError, GarageError):  # no agent, or it hangs: nothing stands still for long
+        guest_agent.thaw(domain)

@@ -18,7 +18,7 @@ from typing import IO
 from garage.core import image_files, qcow2
 from garage.core.outward import Guard
 from garage.errors import N_, GarageError
-from garage.shell.disks import disk_is_full
+from garage.shell.disk_files import disk_is_full
 from garage.shell.images import Manifest, keep, sha256_of
 from garage.shell.outward_fetch import Bounds, fetch
 from garage.shell.sandbox import NOBODY, Limits, run_confined

@@ -18,7 +18,7 @@ from garage.core.hypervisor_types import ImageOrder
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
 from garage.shell import image_fetch, image_serve
-from garage.shell.disks import SHA256, checked, disk_is_full
+from garage.shell.disk_files import SHA256, checked, disk_is_full
 from garage.shell.node_shell import quoted
 from garage.shell.ways import Ways
 

@@ -22,7 +22,7 @@ from typing import IO
 from garage.core import outward
 from garage.core.outward import Guard, Target
 from garage.errors import N_, GarageError
-from garage.shell.disks import disk_is_full
+from garage.shell.disk_files import disk_is_full
 from garage.shell.run import run
 from netd.core.floor import parse_allowed, parse_networks
 from netd.errors import NetdError

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from garage.core.hypervisor_types import DiskSpace
 from garage.errors import N_, GarageError
-from garage.shell.disks import BOOT, MACHINE_ID, SHA256, SeedWriter, checked, disk_is_full, not_here
+from garage.shell.disk_files import MACHINE_ID, SHA256, checked, disk_is_full, not_here
+from garage.shell.disks import BOOT, SeedWriter
 from garage.shell.node_shell import NodeShell, quoted
+from garage.shell.remote_snapshots import RemoteSnapshots
 
 TIMEOUT = 90.0
 """Seconds: of `qemu-img` and a sync on a slow disk."""
@@ -71,6 +73,7 @@ class RemoteDisks:
     ) -> None:
         self._shell, self._home, self._writer, self._monotonic = shell, home, write_seed, monotonic
         self._machines, self._images = home / "machines", home / "images"
+        self.snapshots = RemoteSnapshots(shell, home)
         self._lock = threading.Lock()
         self._known: _Known | None = None
 

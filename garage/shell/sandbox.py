@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from garage.errors import N_, GarageError
-from garage.shell.disks import disk_is_full
+from garage.shell.disk_files import disk_is_full
 
 NOBODY = 65534
 LOOK = 0.5

@@ -14,7 +14,7 @@ from garage.core.seed import AUTHORIZED_KEYS, WARM_UP, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError
 from garage.services.work import BootedAnew, Hold, KeysPushed, Moved, Note, Redone, Started, Step, Warm
-from garage.worker import failpoint, moving
+from garage.worker import failpoint, moving, snapshotting
 from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
 SETTLE_SECONDS = 45.0
@@ -28,6 +28,8 @@ def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> N
         check(tools)
         if isinstance(change, moving.CHANGES) and machine.move is not None:
             moving.apply(tools, hold, machine, machine.move, change)
+        elif isinstance(change, snapshotting.CHANGES):
+            snapshotting.apply(tools, hold, machine, change)
         else:
             _apply_one(tools, hold, machine, change)
     failpoint.step()

@@ -34,6 +34,8 @@ class Tools:
     """The hold on the node is still sure."""
     people_wait: Callable[[], bool]
     """Machines of people start on this node."""
+    snapshot_wanted: Callable[[Wanted, str], bool]
+    """This snapshot of the machine, and the machine as it is, are still wanted."""
 
 
 class Stale(Exception):

@@ -22,7 +22,7 @@ from garage.core.plan import plan, turns
 from garage.core.states import State
 from garage.core.types import NodeFacts
 from garage.errors import GarageError
-from garage.services import draining, silencing, work
+from garage.services import draining, silencing, snapshot_notes, work
 from garage.services.work import Hold, NodeWork
 from garage.worker.adopt import Adopter
 from garage.worker.carrier import BRINGING_UP, Carrier
@@ -101,6 +101,7 @@ class NodeLoop:
             self._kvm,
             self.may_act,
             lambda: self._people_wait,
+            lambda machine, snapshot: snapshot_notes.still_wanted(self._ctx, machine, snapshot),
         )
         self._images = ImageKeeper(self._ctx, backend.images, self._wake) if backend.images else None
         if self._images:

@@ -39,4 +39,5 @@ def _identity(ctx: Context, machine_id: str) -> seed.Identity:
         gateway6=who.gateway6,
         user_data=who.user_data,
         own_mac=who.own_mac,
+        again="" if who.reverted_at is None else f"{who.reverted_at:.3f}",
     )

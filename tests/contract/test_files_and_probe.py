@@ -16,7 +16,8 @@ import pytest
 from garage.core.hypervisor_types import Disks
 from garage.errors import GarageError
 from garage.shell import console_file, kvm
-from garage.shell.disks import LocalDisks, virtual_size
+from garage.shell.disk_files import virtual_size
+from garage.shell.disks import LocalDisks
 from garage.shell.node_shell import NodeShell
 from garage.shell.probe import SshProber
 from garage.shell.remote_disks import RemoteDisks

@@ -22,7 +22,7 @@ class Agent:
         monkeypatch.setattr(libvirt_qemu, "qemuAgentCommand", self._answer)
 
     def _answer(self, _domain: object, question: str, timeout: int, _flags: int) -> str:
-        assert timeout == guest_agent.TIMEOUT
+        assert timeout in (guest_agent.TIMEOUT, guest_agent.FREEZE_TIMEOUT)
         self.asked.append(json.loads(question))
         return self._answers[self.asked[-1]["execute"]]
 
@@ -64,3 +64,17 @@ def test_nonsense_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, answer: str,
     with pytest.raises(GarageError, match="with something else") as raised:
         calls[call]()
     assert raised.value.code == "hypervisor_error"
+
+
+def test_what_thaws_a_guest_is_begun_before_it_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = Agent(monkeypatch, exec='{"return": {"pid": 7}}', fsfreeze_freeze='{"return": 2}')
+    assert guest_agent.freeze(None) == 2
+    assert [asked["execute"] for asked in agent.asked] == ["guest-exec", "guest-fsfreeze-freeze"]
+    assert "fsfreeze --unfreeze" in agent.asked[0]["arguments"]["arg"][1]
+
+
+@pytest.mark.parametrize(("status", "count", "calls"), [("thawed", 0, 1), ("frozen", 2, 2)])
+def test_only_what_stands_still_is_thawed(monkeypatch: pytest.MonkeyPatch, status: str, count: int, calls: int) -> None:
+    agent = Agent(monkeypatch, fsfreeze_status=json.dumps({"return": status}), fsfreeze_thaw='{"return": 2}')
+    assert guest_agent.thaw(None) == count
+    assert len(agent.asked) == calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from garage.core.domain_xml import DomainSpec
 from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
 from garage.core.tiny_guest import Kind, build
 from garage.errors import GarageError
+from garage.shell import disk_copy
 from garage.shell.disks import LocalDisks
 from garage.shell.fake_hypervisor import FakeHypervisor
 from garage.shell.fake_node import FakeDisks
@@ -184,6 +186,58 @@ def test_qemu_cannot_write_the_image(qemu: Subject) -> None:
     assert {path.stat().st_uid for path in image.iterdir()} == {0}, "libvirt gives away what a domain names"
     assert {path.name for path in image.iterdir()} >= {"disk.qcow2", "vmlinuz"}
     assert (qemu.home / "console" / f"{ONE}.log").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.machine
+def test_a_running_guests_disk_is_copied_as_it_is(qemu: Subject) -> None:
+    """This guest has no agent: it cannot be frozen, and is left alone when that is asked for."""
+    hv, disks = qemu.hypervisor, LocalDisks(qemu.home, write_seed)
+    disks.disk_path(ONE).unlink()
+    disks.make_disk(ONE, IMAGE, 1)
+    pattern = ["qemu-io", "-f", "qcow2", "-c"]
+    subprocess.run([*pattern, "write -P 7 8M 3M", str(disks.disk_path(ONE))], check=True, capture_output=True)
+    hv.define(qemu.spec(ONE))
+    hv.start(ONE)
+    image, told = disks.image_path(IMAGE) / "disk.qcow2", list[int]()
+    for frozen in (True, False):
+        draft = disks.snapshots.draft(ONE, "a" * 20, IMAGE)
+        with pytest.raises(GarageError, match="could not be frozen") if frozen else contextlib.nullcontext():
+            hv.copy_disk(ONE, draft, image, frozen=frozen, told=told.append)
+    assert told[-1] == 100
+    disks.snapshots.keep(ONE, "a" * 20)
+    kept = qemu.home / "snapshots" / ONE / f"{'a' * 20}.qcow2"
+    said = subprocess.run([*pattern, "read -P 7 8M 3M", str(kept)], check=True, capture_output=True, text=True).stdout
+    assert "verification failed" not in said
+    assert (image.stat().st_uid, kept.stat().st_uid) == (0, 0)
+    assert hv.look(ONE) == RUNNING
+
+
+@pytest.mark.machine
+def test_a_copy_that_is_called_off_or_left_by_another_process_ends(qemu: Subject) -> None:
+    hv, disks = qemu.hypervisor, LocalDisks(qemu.home, write_seed)
+    assert isinstance(hv, LibvirtHypervisor)
+    disks.disk_path(ONE).unlink()
+    disks.make_disk(ONE, IMAGE, 1)
+    hv.define(qemu.spec(ONE))
+    hv.start(ONE)
+    image = disks.image_path(IMAGE) / "disk.qcow2"
+    draft = disks.snapshots.draft(ONE, "a" * 20, IMAGE)
+    with pytest.raises(InterruptedError):
+        hv.copy_disk(ONE, draft, image, frozen=False, told=_call_off)
+    draft = disks.snapshots.draft(ONE, "a" * 20, IMAGE)
+    left = libvirt.open("qemu:///system")
+    disk_copy.begin(left.lookupByName(qemu.spec(ONE).name), draft, image)
+    for _ in range(2):
+        hv.end_copy(ONE)
+    assert not left.lookupByName(qemu.spec(ONE).name).blockJobInfo(disk_copy.DISK)
+    left.close()
+    hv.destroy(ONE)
+    hv.end_copy(ONE)
+    hv.end_copy(TWO)
+
+
+def _call_off(_percent: int) -> None:
+    raise InterruptedError
 
 
 def test_domains_of_others_are_not_ours(test_driver: Subject) -> None:

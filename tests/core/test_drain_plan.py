@@ -95,3 +95,9 @@ def test_no_node_is_given_more_than_it_has(machines: list[tuple[State, int]], si
         total = Demand(*(sum(getattr(d, key) for d in given) for key in ("vcpus", "memory_mib", "disk_gib")))
         assert shortfall(target, total) is None
     assert all((passage.reason is None) == (passage.way is Way.LIVE) for passage in found)
+
+
+def test_what_is_held_on_its_node_stays_and_says_why() -> None:
+    why = GarageError("in_use", "its snapshots lie there")
+    (found,) = passages([resident(1, held=why)], [room("b")])
+    assert (found.way, found.reason) == (Way.STAYS, why)

@@ -10,6 +10,7 @@ from garage.core import changes as p
 from garage.core.changes import Change, Fault, Fire, Limits, Seen, Show, Wait, Wanted
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.plan import CONSOLE_LOOK, YIELD, plan, turns
+from garage.core.snapshots import Order
 from garage.core.states import TABLE, Event, State
 
 LIMITS = Limits(boot_timeout=300.0, stop_timeout=60.0)
@@ -34,6 +35,11 @@ TOLD: list[Change] = [Show("identity"), p.Probe()]
 AGAIN: dict[str, object] = {"started": False}
 REBUILT: dict[str, object] = {"redo": p.Redo.DISK}
 RESIZED: dict[str, object] = {"redo": p.Redo.SIZE}
+ORDER, UNDO = Order("a" * 20), Order("b" * 20, remove=True)
+ASKED: dict[str, object] = {"orders": (ORDER, UNDO), "has_snapshots": True}
+RETURNS: dict[str, object] = {"redo": p.Redo.REVERT, "revert_to": "a" * 20}
+RETURN: list[Change] = [p.RestoreDisk("a" * 20), p.GrowDisk(), p.MarkRedone()]
+RESTING: dict[str, object] = {"wants_running": False}
 
 S = State
 CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
@@ -54,6 +60,19 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("rebuild, killed again", S.PREPARING, REBUILT, replace(NOTHING, domain=OFF), [Show("disk"), p.RemoveFiles(), p.MarkRedone()]),
     ("rebuild, recorded", S.PREPARING, {}, replace(NOTHING, domain=OFF), [*DISK, *ON, Fire(Event.STARTED)]),
     ("rebuild, failed and started", S.BOOTING, AGAIN | REBUILT, FILES, [Show("disk"), p.RemoveFiles(), p.MarkRedone()]),
+    ("a snapshot of one that runs", S.READY, ASKED, replace(FILES, domain=RUNNING), [p.TakeSnapshot(ORDER, live=True)]),
+    ("keys before that", S.READY, ASKED | {"keys_applied": False}, replace(FILES, domain=RUNNING), [p.PushKeys()]),
+    ("none of one that an admin paused", S.READY, ASKED, replace(FILES, domain=PAUSED), []),
+    ("a stop before that", S.READY, ASKED | RESTING, replace(FILES, domain=RUNNING), [Fire(Event.STOP)]),
+    ("a snapshot of one that is off", S.STOPPED, ASKED | RESTING, replace(FILES, domain=OFF), [p.TakeSnapshot(ORDER, live=False)]),
+    ("a snapshot before it starts", S.BOOTING, AGAIN | ASKED, replace(FILES, domain=OFF), [p.TakeSnapshot(ORDER, live=False)]),
+    ("a snapshot of one that failed", S.FAILED, ASKED, replace(FILES, domain=OFF), [p.TakeSnapshot(ORDER, live=False)]),
+    ("a snapshot goes", S.READY, {"orders": (UNDO,)}, replace(FILES, domain=RUNNING), [p.RemoveSnapshot("b" * 20)]),
+    ("returned at once", S.STOPPED, RETURNS | RESTING, replace(FILES, domain=OFF), RETURN),
+    ("returned after a failed start", S.FAILED, RETURNS, replace(FILES, domain=OFF), RETURN),
+    ("returned before it starts", S.BOOTING, AGAIN | RETURNS, replace(FILES, domain=OFF), RETURN),
+    ("never while it runs", S.STOPPED, RETURNS | RESTING, replace(FILES, domain=RUNNING, age=99.0), [p.Destroy()]),
+    ("they go with it", S.DELETING, {"has_snapshots": True}, NOTHING, [p.RemoveFiles(), p.RemoveSnapshots(), Fire(Event.DELETED)]),
     ("resized, still off", S.STOPPED, RESIZED | {"wants_running": False}, replace(FILES, domain=OFF), []),
     ("resized", S.BOOTING, AGAIN | RESIZED, replace(FILES, domain=OFF), [p.GrowDisk(), p.MarkRedone()]),
     ("resized, recorded", S.BOOTING, AGAIN, replace(FILES, domain=OFF), [p.WriteSeed(), *ON, p.MarkStarted()]),

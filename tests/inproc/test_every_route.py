@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.routing import BaseRoute
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -23,6 +23,7 @@ from garage.api import asyncdoc, published
 from garage.api.app import make_flask
 from garage.core.states import Event
 from garage.db.models import Adoption, Base
+from garage.db.snapshot_models import Snapshot
 from garage.errors import KINDS
 from garage.gateway.app import ROUTES
 from garage.services import (
@@ -39,6 +40,7 @@ from garage.services import (
     renumbering,
     service_accounts,
     sessions,
+    snapshots,
     throughput,
 )
 from garage.services.context import Caller, Context
@@ -92,7 +94,13 @@ class World:
 
     def path(self, path: str, **other: str) -> str:
         """A documented path with alice's things in it."""
-        named = {"user": "carol", "peer": "two", "account": "robot", "token": self.refs["token"]}
+        named = {
+            "user": "carol",
+            "peer": "two",
+            "account": "robot",
+            "token": self.refs["token"],
+            "snapshot": self.refs["snapshot"],
+        }
         ref = self.refs.get(path) or self.refs.get(path.split("/")[1], "?")
         known = {"ref": ref} | named | POOL | other
         filled = path.format_map(known)
@@ -171,7 +179,9 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
     off = machines.create(ctx, alice, NewMachine(name="off", size="tiny"))
     play(ctx, made.id, Event.STARTED, Event.ANSWERED)
-    play(ctx, off.id, Event.STARTED, Event.ANSWERED, Event.STOP, Event.OFF)
+    rests = machines.create(ctx, alice, NewMachine(name="rests", size="tiny"))
+    for each in (off, rests):
+        play(ctx, each.id, Event.STARTED, Event.ANSWERED, Event.STOP, Event.OFF)
     for node in (member(ctx, admin, "one", 1), member(ctx, admin, "two", 2)):
         node.poll()
         node.report()
@@ -183,6 +193,9 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     refs = {
         "machines": made.id,
         **dict.fromkeys(("/machines/{ref}/resize", "/machines/{ref}/rebuild"), off.id),
+        "/machines/{ref}/snapshots": rests.id,
+        "/machines/{ref}/snapshots/{snapshot}/revert": off.id,
+        "snapshot": snapshot(ctx, alice, made.id, off.id),
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
         "tokens": accounts.create_token(ctx, alice, "hers")[0].id,
         "users": "alice",
@@ -200,7 +213,10 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     given = {"site": "origin", "domain": "garage.internal", "ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
     nodes.report(ctx, ctx.config.node, wire.Report(node=ctx.config.node, applied_version=0, **given))
     seen = Adoption(
-        node=ctx.config.node, since=0.0, seen_at=1.0, domains={made.id: ["running", "other"], off.id: ["off", "guest"]}
+        node=ctx.config.node,
+        since=0.0,
+        seen_at=1.0,
+        domains={made.id: ["running", "other"], off.id: ["off", "guest"], rests.id: ["off", "guest"]},
     )
     with ctx.db.write() as session:
         session.add(seen)
@@ -211,6 +227,15 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
 def signed_in(ctx: Context, who: Caller) -> str:
     accounts.sign_in(ctx, who.name, f"password of {who.name}", "192.0.2.7")
     return sessions.listing(ctx, who)[0].id
+
+
+def snapshot(ctx: Context, who: Caller, *refs: str) -> str:
+    """One of each machine, by one name."""
+    for ref in refs:
+        snapshots.create(ctx, who, ref, "before")
+    with ctx.db.write() as session:
+        session.execute(update(Snapshot).values(state="ready", bytes=1 << 20, held_gib=1))
+    return "before"
 
 
 def robot(ctx: Context, owner: Caller) -> str:
@@ -236,6 +261,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("PATCH", "/machines/{ref}"): lambda _: {"name": "uno", "tags": ["course"], "notes": "mine"},
     ("POST", "/machines/{ref}/resize"): lambda _: {"size": "small"},
     ("POST", "/machines/{ref}/rebuild"): lambda _: {"image": "debian-12"},
+    ("POST", "/machines/{ref}/snapshots"): lambda _: {"name": "later"},
     ("POST", "/login"): lambda _: {"name": "alice", "password": "password of alice"},
     ("POST", "/keys"): lambda _: {"name": "desk", "public_key": BOBS_KEY},
     ("POST", "/tokens"): lambda _: {"name": "ci", "days": 3},
@@ -271,6 +297,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     },
     ("PATCH", "/machines/{ref}"): {"name": (None,), "tags": (None, [], ["a"]), "notes": (None, "", *PRINTABLE)},
     ("POST", "/machines/{ref}/rebuild"): {"image": (None,)},
+    ("POST", "/machines/{ref}/snapshots"): {"name": ("",), "crash_consistent": (True, False)},
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
     ("POST", "/login"): {"token_name": PRINTABLE, "code": ("", "7", "True")},

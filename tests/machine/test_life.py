@@ -246,6 +246,35 @@ def test_resized_and_started_again_it_has_the_same_disk_address_and_host_key(gar
     assert (int(vcpus), int(disk) * 512) == (after["vcpus"], after["disk_gib"] << 30)
 
 
+def test_returned_to_a_snapshot_of_when_it_ran_it_has_its_old_files_and_is_still_itself(garage: GarageInside) -> None:
+    before = garage.show("one")
+    garage.ssh("one", "echo old > thing")  # not synced: freezing does it
+    made = json.loads(garage.garage("-o", "json", "machine", "snapshot", "create", "one", "before"))
+    assert (made["state"], made["how"]) == ("ready", "frozen"), made
+    assert 0 < made["bytes"] < made["disk_gib"] << 30, "it lies on the image"
+    garage.ssh("one", "echo new > thing; echo more > other; sync")  # nothing stands still any more
+    garage.garage("machine", "stop", "one")
+    garage.wait_state("one", "stopped")
+    garage.garage("machine", "snapshot", "revert", "one", "before", "--yes")
+    garage.garage("machine", "start", "one")
+    after = garage.wait_state("one", "ready", "failed")
+    assert after["state"] == "ready", after
+    said = garage.ssh("one", "cat thing; ls other 2>&1; cat /etc/ssh/ssh_host_ed25519_key.pub /var/lib/garage/instance")
+    lines = said.split("\n")
+    assert lines[0] == "old"
+    assert "No such file" in lines[1]
+    assert lines[2].split()[1] == after["host_key"].split()[1]
+    assert lines[3].startswith(f"{before['id']} "), "who it is was written anew"
+    same = ("id", "ipv4", "host_key", "size", "disk_gib", "lease_until")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    garage.garage("machine", "snapshot", "delete", "one", "before", "--yes")
+    deadline = time.monotonic() + 60
+    while "before" in garage.garage("machine", "snapshot", "list", "one"):
+        assert time.monotonic() < deadline, garage.logs()
+        time.sleep(0.3)
+    assert not list((garage.home / "snapshots").glob("*/*"))
+
+
 def test_a_guest_that_panics_and_a_qemu_that_is_killed_are_told_and_start_again(garage: GarageInside) -> None:
     crash = "sudo sh -c '(sleep 0.5; echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &'"
     garage.ssh("one", crash)

@@ -8,7 +8,7 @@ from flask import Response
 
 from garage.core.refusal import reason
 from garage.errors import GarageError
-from garage.services import explaining, machines
+from garage.services import explaining, machines, snapshots
 from garage.services.history import last_boot
 from garage.services.views import MachineView
 from web import forms
@@ -31,7 +31,10 @@ def machine_page(ref: str) -> Response:
     who, ref = caller(), forms.reference(ref)
     view = machines.get(ctx(), who, ref)
     why = told(GarageError.from_dict(view.error)) if view.error else None
-    return page("machines/page.html", machine=view, why=why, steps=last_boot(ctx(), who, view.id))
+    kept = snapshots.listing(ctx(), who, view.id)
+    told_of = {each.id: told(GarageError.from_dict(each.error)) for each in kept if each.error}
+    steps = last_boot(ctx(), who, view.id)
+    return page("machines/page.html", machine=view, why=why, steps=steps, snapshots=kept, told_of=told_of)
 
 
 @bp.get("/machines/<ref>/why")

@@ -11,6 +11,7 @@ import click
 from garage.client import keys, lease, output, progress
 from garage.client.commands import machine_again
 from garage.client.commands.explain import explain, labels
+from garage.client.commands.snapshot import snapshot
 from garage.client.commands.ssh import ssh
 from garage.client.errors import ClientError, local_error
 from garage.client.output import Item, local_time, short
@@ -306,4 +307,5 @@ for command in (
     machine_again.resize,
 ):
     machine.add_command(command)
+machine.add_command(snapshot)
 machine.add_command(ssh, "ssh")

@@ -1,0 +1,121 @@
+"""`garage machine snapshot …`: a machine's disk as it was."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from garage.client import output
+from garage.client.api import Api
+from garage.client.errors import ClientError
+from garage.client.output import Item, local_time
+from garage.client.state import Cli, Group, pass_cli
+from garage.client.words import N_, _
+
+STATES = {
+    "making": N_("being made"),
+    "ready": N_("ready"),
+    "failed": N_("failed"),
+    "deleting": N_("being deleted"),
+}
+HOW = {
+    "off": N_("machine off"),
+    "frozen": N_("while it ran"),
+    "crash": N_("as after a power cut"),
+}
+LOOK = 0.5
+"""Seconds between looks whether it is done."""
+
+
+@click.group("snapshot", cls=Group, help=_("A machine's disk as it was: keep it, return to it."))
+def snapshot() -> None:
+    pass
+
+
+@snapshot.command("create", help=_("Keep a machine's disk as it is now; it may run meanwhile."))
+@click.argument("machine")
+@click.argument("name", default="")
+@click.option(
+    "--crash-consistent", is_flag=True, help=_("Without freezing its file systems: the disk is as after a power cut.")
+)
+@click.option("--wait/--no-wait", default=True, help=_("Wait until it is there."))
+@pass_cli
+def create(cli: Cli, machine: str, name: str, crash_consistent: bool, wait: bool) -> None:
+    api = cli.api()
+    made = api.post(f"/machines/{machine}/snapshots", {"name": name, "crash_consistent": crash_consistent})
+    if wait:
+        made = _until(api, machine, made["name"], "making")
+    said = _("{name} ({size})").format(name=made["name"], size=_size(made)) if made["bytes"] else made["name"]
+    output.done(cli, made, said)
+
+
+@snapshot.command("list", help=_("A machine's snapshots, the newest first."))
+@click.argument("machine")
+@pass_cli
+def list_(cli: Cli, machine: str) -> None:
+    columns = (
+        (_("NAME"), lambda item: item["name"]),
+        (_("MADE"), lambda item: local_time(item["made_at"] or item["created_at"])),
+        (_("STATE"), _state),
+        (_("SIZE"), _size),
+        (_("HOW"), lambda item: _(HOW[item["how"]])),
+    )
+    found = cli.api().get(f"/machines/{machine}/snapshots")["items"]
+    empty = _("none; keep its disk as it is now: garage machine snapshot create {name}").format(name=machine)
+    output.show_list(cli, found, columns, empty=empty)
+
+
+@snapshot.command("revert", help=_("Return a machine that is off to a snapshot: what came on its disk since is lost."))
+@click.argument("machine")
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
+@click.option("--wait/--no-wait", default=True, help=_("Wait until it is there."))
+@pass_cli
+def revert(cli: Cli, machine: str, name: str, yes: bool, wait: bool) -> None:
+    if not yes:
+        question = _("Return {machine} to {name}? What came on its disk since is lost.")
+        click.confirm(question.format(machine=machine, name=name), abort=True, err=True)
+    api = cli.api()
+    found = api.post(f"/machines/{machine}/snapshots/{name}/revert")
+    if wait:
+        found = _until(api, machine, name, "reverting")
+    output.done(cli, found, _("{machine} is what it was at {name}; start it: garage machine start {machine}").format(
+        machine=machine, name=name
+    ))  # fmt: skip
+
+
+@snapshot.command("delete", help=_("Delete a snapshot; the others stay."))
+@click.argument("machine")
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
+@pass_cli
+def delete(cli: Cli, machine: str, name: str, yes: bool) -> None:
+    if not yes:
+        click.confirm(
+            _("Delete the snapshot {name} of {machine}?").format(name=name, machine=machine), abort=True, err=True
+        )
+    found = cli.api().delete(f"/machines/{machine}/snapshots/{name}")
+    output.done(cli, found, _("Deleting {name}.").format(name=name))
+
+
+def _until(api: Api, machine: str, name: str, while_: str) -> Item:
+    """Until it is neither being made nor returned to; its own error where that failed."""
+    found: Item
+    while (found := api.get(f"/machines/{machine}/snapshots/{name}"))["state"] == while_ or found.get(while_):
+        time.sleep(LOOK)
+    if found["error"]:
+        raise ClientError({**found["error"], "snapshot": found})
+    return found
+
+
+def _state(item: Item) -> str:
+    state = _("being returned to") if item["reverting"] else _(STATES[item["state"]])
+    return f"{state}: {item['error']['detail']}" if item["error"] else state
+
+
+def _size(item: Item) -> str:
+    size = item["bytes"]
+    if not size:
+        return ""
+    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{max(1, size >> 20)} MiB"
