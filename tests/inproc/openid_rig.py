@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,9 +19,11 @@ import web
 from garage.api.app import make_flask
 from garage.core.openid import OpenId
 from garage.db.models import ApiToken, Base, Session, User
+from garage.gateway.serve import make_server
 from garage.services.context import Context
 from garage.shell.openid import Bounds, HttpProvider
 from tests.inproc.openid_providers import CLIENT, SECRET
+from tests.inproc.served import wait_until
 from tests.inproc.test_pages import Browser
 from web.i18n import translate_error
 
@@ -88,6 +93,20 @@ def _app() -> Flask:
     app = make_flask(nobody, translate=translate_error)
     web.register(app, nobody)
     return app
+
+
+@contextmanager
+def running(app: Any, ctx: Context) -> Iterator[str]:
+    """The address at which an ASGI app is served."""
+    server = make_server(app, replace(ctx.config, listen="127.0.0.1:0"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started, 60)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 def secret(home: Path) -> Path:

@@ -12,16 +12,18 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import httpx
 import pytest
 from joserfc.jwk import RSAKey
 
+from garage.app import make_web
 from garage.core.openid import OpenId
 from garage.services import accounts
 from garage.services.context import Caller, Context
 from garage.shell.openid import Bounds, HttpProvider
 from tests.conftest import Clock
 from tests.inproc.openid_providers import CLIENT, SECRET, Claims, Liar, free_port, lying, make_key
-from tests.inproc.openid_rig import BACK, House, entered, house, refused
+from tests.inproc.openid_rig import BACK, House, entered, house, refused, running
 from web import catalogue
 
 OTHER = "https://other.example"
@@ -318,6 +320,16 @@ def test_without_the_setting_there_is_none(home: House, ctx: Context) -> None:
     assert "openid" not in browser.get("/sign-in").text
     for told in (browser.get("/sign-in/openid"), browser.get(BACK), browser.post("/account/openid")):
         assert told.status_code in (401, 404)
+
+
+def test_the_server_is_put_together_with_it(home: House, liar: Liar) -> None:
+    """The whole of it, as `garage-server web` does it."""
+    with running(make_web(home.ctx), home.ctx) as url, httpx.Client(base_url=url, trust_env=False) as browser:
+        there = browser.get("/sign-in/openid?next=/keys").headers["Location"]
+        back = liar.agree(there).removeprefix(home.ctx.config.outside)
+        told = browser.get(back)
+        assert (told.status_code, told.headers["Location"]) == (303, "/keys")
+        assert browser.get("/keys").status_code == 200
 
 
 def test_guesses_are_counted(home: House, liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
