@@ -88,5 +88,23 @@ PATHS: dict[str, Any] = {
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with the gateway's paths added."""
-    return document | {"paths": document["paths"] | PATHS}
+    """The document with the gateway's paths added, and problems under their own media type, which Flask's part calls plain JSON."""
+    paths = {
+        path: {method: _with_problems(operation) for method, operation in operations.items()}
+        for path, operations in document["paths"].items()
+    }
+    return document | {"paths": paths | PATHS}
+
+
+def _with_problems(operation: dict[str, Any]) -> dict[str, Any]:
+    responses = {
+        status: response | {"content": _PROBLEM["content"]} if _is_problem(response) else response
+        for status, response in operation["responses"].items()
+    }
+    return operation | {"responses": responses}
+
+
+def _is_problem(response: dict[str, Any]) -> bool:
+    """One, or the list of them that Flask's part says a field error would be."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    return str(schema.get("items", schema).get("$ref")).endswith("/Problem")

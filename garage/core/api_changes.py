@@ -116,5 +116,6 @@ def _body(operation: Schema) -> Schema:
 
 
 def _content(part: Schema) -> Schema:
-    found: Schema = part.get("content", {}).get("application/json", {}).get("schema", {})
+    kinds = part.get("content", {})
+    found: Schema = (kinds.get("application/json") or kinds.get("application/problem+json") or {}).get("schema", {})
     return found

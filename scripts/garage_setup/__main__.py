@@ -40,22 +40,13 @@ def _test() -> None:
     test(sys.argv[2:])
 
 
-def _test_overlay() -> None:
-    from garage_setup.testing import test_overlay
+def _long(module: str) -> Callable[[], None]:
+    def run() -> None:
+        from garage_setup.testing import long
 
-    test_overlay(os.environ.get("MINUTES", ""), os.environ.get("SEED", ""))
+        long(module)
 
-
-def _test_burn_in() -> None:
-    from garage_setup.testing import test_burn_in
-
-    test_burn_in(os.environ.get("MINUTES", ""), os.environ.get("SEED", ""))
-
-
-def _test_pools() -> None:
-    from garage_setup.testing import test_pools
-
-    test_pools()
+    return run
 
 
 def _bench() -> None:
@@ -78,7 +69,8 @@ def _node_leave() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "up": _up, "down": _down, "purge": _purge, "lock": _lock, "test": _test, "bench": _bench,
-    "test-overlay": _test_overlay, "test-burn-in": _test_burn_in, "test-pools": _test_pools, "node": _node, "node-leave": _node_leave,
+    "test-overlay": _long("overlay"), "test-burn-in": _long("burn_in"), "test-pools": _long("pools"), "test-api": _long("api"),
+    "node": _node, "node-leave": _node_leave,
 }  # fmt: skip
 
 

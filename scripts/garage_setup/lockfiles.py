@@ -28,14 +28,18 @@ SMALL = {"requirements.txt": "pyproject.toml", "requirements-build.txt": "-"}
 
 
 def lock(checkout: Path = CHECKOUT) -> None:
-    """Write all lock files; versions in the small ones are those of the large one. Until all are made the old ones stay."""
+    """Write all lock files; versions in the small ones are those of the large one. Until all are made the old ones stay.
+
+    What is locked keeps its version while it satisfies pyproject.toml; without requirements-dev.txt all take the newest."""
     uv = checkout / ".venv" / "bin" / "uv"
     if not uv.exists():
         raise SetupError(f"{uv} is not there", hint="run `make test` once; it makes .venv")
-    work = checkout / "build" / "setup" / "lock"
+    work = checkout / "build" / "setup" / "locking"
     if work.exists():
         remove_tree(work)
     work.mkdir(parents=True)
+    if (checkout / ALL).exists():
+        shutil.copy(checkout / ALL, work)  # uv keeps the versions of what it writes over
     _compile(checkout, work / ALL, "pyproject.toml", "--extra", "dev")
     for name, source in SMALL.items():
         _compile(checkout, work / name, source, "--constraint", str(work / ALL))
@@ -62,12 +66,13 @@ def _compile(checkout: Path, target: Path, *arguments: str) -> None:
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
     build = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]["optional-dependencies"]["build"]
     done = subprocess.run(
-        [checkout / ".venv" / "bin" / "uv", *COMPILE, *arguments],
+        [checkout / ".venv" / "bin" / "uv", *COMPILE, "--output-file", target, *arguments],
         cwd=checkout, env=environ, input="\n".join(build), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise SetupError(
             f"{target.name} could not be made; all lock files are as they were", tail=done.stderr, hint=PIP_HINT
         )
-    target.write_text(HEADER + done.stdout)
-    print(f"{target.name}: {done.stdout.count('==')} packages")
+    found = target.read_text()
+    target.write_text(HEADER + found)
+    print(f"{target.name}: {found.count('==')} packages")

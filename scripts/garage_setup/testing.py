@@ -81,24 +81,12 @@ def test(arguments: list[str]) -> None:
     sys.exit(_in_venv("-m", "pytest", "-p", "no:cacheprovider", f"--durations={SLOWEST}", "--durations-min=1", *words))
 
 
-def test_overlay(minutes: str, seed: str) -> None:
-    """A long run of random faults in an overlay of twelve sites; see tests/long/overlay.py."""
+def long(module: str) -> None:
+    """A long run, told in its own first lines: `tests.long.MODULE`. MINUTES and SEED are its arguments where it has them."""
     prepare()
-    words = [*(["--minutes", minutes] if minutes else []), *(["--seed", seed] if seed else [])]
-    sys.exit(_in_venv("-m", "tests.long.overlay", *words))
-
-
-def test_burn_in(minutes: str, seed: str) -> None:
-    """Random faults in a garage of two real servers; see tests/long/burn_in.py."""
-    prepare()
-    words = [*(["--minutes", minutes] if minutes else []), *(["--seed", seed] if seed else [])]
-    sys.exit(_in_venv("-m", "tests.long.burn_in", *words))
-
-
-def test_pools() -> None:
-    """Twenty machines that waited, compared; see tests/long/pools.py."""
-    prepare()
-    sys.exit(_in_venv("-m", "tests.long.pools"))
+    given = {"--minutes": os.environ.get("MINUTES", ""), "--seed": os.environ.get("SEED", "")}
+    words = [word for name, value in given.items() if value for word in (name, value)]
+    sys.exit(_in_venv("-m", f"tests.long.{module}", *words))
 
 
 def bench(name: str) -> None:

@@ -64,7 +64,7 @@ def serving(ctx: Context, *, ssh_port: int = 22, listen: str = "127.0.0.1:0", fl
     wait_until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"{'https' if server.config.is_ssl else 'http'}://127.0.0.1:{port}"
-    with httpx.Client(base_url=url, timeout=10, verify=False) as http:
+    with httpx.Client(base_url=url, timeout=60, verify=False) as http:
         try:
             yield Served(ctx, url, app, http, dialled)
         finally:

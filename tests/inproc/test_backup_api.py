@@ -105,7 +105,7 @@ def test_a_browser_gets_no_backup(served: Served, ctx: Context, admin: Caller) -
         ctx, accounts.reset_link(ctx, admin, admin.name), "a long password", "192.0.2.1"
     )[1]
     for name in ("garage", "__Host-garage"):
-        with httpx.Client(base_url=served.url, cookies={name: cookie}) as http:
+        with httpx.Client(base_url=served.url, cookies={name: cookie}, timeout=60) as http:
             assert http.get("/api/v1/me").status_code == 200 or name != "garage"
             assert http.get("/api/v1/backup").status_code == 401
             assert http.post("/api/v1/restore", content=b"x").status_code == 401

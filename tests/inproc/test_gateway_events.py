@@ -197,7 +197,7 @@ def test_many_listeners_are_cheap(served: Served, ctx: Context, alice: Caller) -
 
 def test_a_user_holds_a_bounded_number_of_streams(served: Served, alice: Caller) -> None:
     headers = served.as_(alice)
-    with httpx.Client(base_url=served.url, limits=httpx.Limits(max_connections=100)) as http:
+    with httpx.Client(base_url=served.url, limits=httpx.Limits(max_connections=100), timeout=60) as http:
         held = [http.stream("GET", "/api/v1/events", headers=headers) for _ in range(65)]
         answers = [one.__enter__() for one in held]
         assert [answer.status_code for answer in answers] == [200] * 64 + [409]

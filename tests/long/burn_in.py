@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import statistics
 import sys
 import time
 from collections import defaultdict
@@ -23,6 +22,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 from tests.leftovers import Run
+from tests.long import times
 from tests.long.garage_on_two import SIZE, GarageOnTwo
 
 WITHIN = 240.0
@@ -149,16 +149,11 @@ class Trial:
         return lambda: void(self.until(used, f"{node} is active", time.monotonic()))
 
     def result(self, seed: int, faults: int) -> dict[str, Any]:
-        times = {name: _times(values) for name, values in sorted(self.took.items())}
-        return {"seed": seed, "faults": faults, "seconds": times, "wrong": self.wrong}
+        return {"seed": seed, "faults": faults, "seconds": times.told(self.took), "wrong": self.wrong}
 
 
 def void(_value: object) -> None:
     """For a function that is wanted for what it does."""
-
-
-def _times(values: list[float]) -> dict[str, float]:
-    return {"n": len(values), "median": round(statistics.median(values), 1), "most": round(max(values), 1)}
 
 
 def run(trial: Trial, minutes: float) -> int:

@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import sys
 import time
 from collections import Counter, defaultdict
@@ -34,6 +33,7 @@ from netd.lab.progress import Progress
 from netd.lab.sites import NETD
 from netd.lab.world import World
 from tests.lableft import Traces
+from tests.long import times
 from tests.long.faults import ROLES, Fault, draw
 
 ROOT = Path(__file__).parents[2]
@@ -158,13 +158,8 @@ class Trial:
             os.kill(pids[int(fault.pick * len(pids)) % len(pids)], signal.SIGKILL)
 
     def result(self, seed: int, faults: int) -> dict[str, Any]:
-        times = {kind: _times(values) for kind, values in sorted(self.took.items())}
         after = {"mib_before": self.before, "mib_after": self.memory()}
-        return {"seed": seed, "faults": faults, "seconds": times, **after, "wrong": self.wrong}
-
-
-def _times(values: list[float]) -> dict[str, float]:
-    return {"n": len(values), "median": round(statistics.median(values), 1), "most": round(max(values), 1)}
+        return {"seed": seed, "faults": faults, "seconds": times.told(self.took), **after, "wrong": self.wrong}
 
 
 def _resident(pid: int) -> int:
