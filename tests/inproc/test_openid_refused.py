@@ -68,6 +68,7 @@ def lies(liar: Liar, now: float) -> Iterator[tuple[str, Claims, Callable[[Claims
         "no audience": {"aud": None},
         "audiences without azp": {"aud": [CLIENT, "another"]},
         "azp of another": {"aud": [CLIENT, "another"], "azp": "another"},
+        "audience of another with our azp": {"aud": "another", "azp": CLIENT},
         "nonce": {"nonce": "another"},
         "no nonce": {"nonce": None},
         "expired": {"exp": int(now) - 3600, "iat": int(now) - 7200},
