@@ -156,6 +156,8 @@ class TakeSnapshot:
     order: Order
     live: bool
     """The machine runs."""
+    patient: bool = False
+    """Where it cannot be frozen it is tried again: its agent starts after its SSH."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ ASK_AGAIN = 10.0
 """Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
 IDENTITY_TIMEOUT = 15.0
 """Seconds from the turn of a machine out of a pool to its SSH; then it boots after all. Usually it takes one."""
+AGENT_START = 120.0
+"""Seconds from ready within which a guest's agent may still be starting; emulated and on a busy node it takes tens of them."""
 YIELD = 1.0
 """Seconds between looks whether the machines that people wait for have started."""
 IMAGE_LOOK = 3.0
@@ -154,10 +156,10 @@ def _revert(machine: Wanted) -> list[Change]:
     return [RestoreDisk(machine.revert_to), GrowDisk(), MarkRedone()]
 
 
-def _snapshot(machine: Wanted, *, live: bool) -> list[Change]:
+def _snapshot(machine: Wanted, *, live: bool, patient: bool = False) -> list[Change]:
     """The first that is to be made or removed; the others when that is recorded."""
     for order in machine.orders:
-        return [RemoveSnapshot(order.id) if order.remove else TakeSnapshot(order, live)]
+        return [RemoveSnapshot(order.id) if order.remove else TakeSnapshot(order, live, patient)]
     return []
 
 
@@ -236,7 +238,9 @@ def _keep(machine: Wanted, seen: Seen) -> list[Change]:
         return _gone_off(domain)
     if domain.power is Power.RUNNING and not machine.keys_applied:
         return [PushKeys()]
-    return _unpause(domain) or (_snapshot(machine, live=True) if domain.power is Power.RUNNING else [])
+    return _unpause(domain) or (
+        _snapshot(machine, live=True, patient=seen.age < AGENT_START) if domain.power is Power.RUNNING else []
+    )
 
 
 def _unpause(domain: Domain) -> list[Change]:

@@ -230,6 +230,8 @@ class LibvirtHypervisor:
     def copy_disk(
         self, machine_id: str, target: Path, image: Path, *, frozen: bool, told: Callable[[int], None]
     ) -> None:
+        if frozen:  # before anything is copied for nothing
+            self._of_agent(machine_id, guest_agent.thaw)
         self._on(machine_id, lambda domain: disk_copy.begin(domain, target, image), seconds=SLOW_DEADLINE)
         try:
             self._until_alike(machine_id, told)
@@ -253,17 +255,19 @@ class LibvirtHypervisor:
     @contextlib.contextmanager
     def _frozen(self, machine_id: str) -> Iterator[None]:
         """What stood still until the end, and no shorter, is whole."""
-        try:
-            still = self._ask(machine_id, guest_agent.freeze)
-        except GarageError as error:
-            if error.code != "hypervisor_error":
-                raise
-            raise not_frozen(str(error.params.get("reason", error))) from None
-        if not still:
+        if not (still := self._of_agent(machine_id, guest_agent.freeze)):
             raise not_frozen("none of them can be")
         yield
         if self._ask(machine_id, guest_agent.thaw) < still:
             raise not_frozen("they did not stay so until the end")
+
+    def _of_agent(self, machine_id: str, work: Callable[[Any], int]) -> int:
+        try:
+            return self._ask(machine_id, work)
+        except GarageError as error:
+            if error.code != "hypervisor_error":
+                raise
+            raise not_frozen(str(error.params.get("reason", error))) from None
 
     def end_copy(self, machine_id: str) -> None:
         self._where_on(machine_id, disk_copy.end)

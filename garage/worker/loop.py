@@ -271,7 +271,9 @@ class NodeLoop:
             return
         before = self._retry.get(machine_id)
         pause = min(BACKOFF_MAX, before.pause * 2) if before else BACKOFF_FIRST
-        for_guest = any(isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity) for change in done.changes)
+        for_guest = any(
+            isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity | p.TakeSnapshot) for change in done.changes
+        )
         self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, for_guest)
         if done.error.code == "hypervisor_away":
             self._look_at = 0.0

@@ -26,8 +26,8 @@ CHANGES = (p.TakeSnapshot, p.RemoveSnapshot, p.RemoveSnapshots, p.RestoreDisk)
 def apply(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> None:
     """Raises Stale, or GarageError."""
     match change:
-        case p.TakeSnapshot(order, live):
-            _take(tools, hold, machine, order, live=live)
+        case p.TakeSnapshot():
+            _take(tools, hold, machine, change)
         case p.RemoveSnapshot(snapshot):
             tools.hypervisor.end_copy(machine.id)
             failpoint.step()
@@ -41,8 +41,9 @@ def apply(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> None:
             _restore(tools, hold, machine, snapshot)
 
 
-def _take(tools: Tools, hold: Hold, machine: Wanted, order: Order, *, live: bool) -> None:
+def _take(tools: Tools, hold: Hold, machine: Wanted, wanted: p.TakeSnapshot) -> None:
     """What an earlier worker had made and not recorded is recorded."""
+    order, live = wanted.order, wanted.live
     tools.hypervisor.end_copy(machine.id)
     failpoint.step()
     files = tools.disks.snapshots
@@ -55,6 +56,8 @@ def _take(tools: Tools, hold: Hold, machine: Wanted, order: Order, *, live: bool
             failpoint.step()
         size = found or files.size(machine.id, order.id) or 0
     except GarageError as error:
+        if wanted.patient and error.code == "unavailable":
+            raise
         _give_up(tools, hold, machine, order, error, live=live)
         return
     write(tools, hold, SnapshotMade(machine.id, order.id, size, how))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from garage.core.plan import AGENT_START
 from garage.core.snapshots import LIMIT, How
 from garage.core.states import Event
 from garage.db.models import Image, Machine, Node
@@ -109,6 +110,7 @@ def test_what_it_says_of_itself_is_written_anew_after_each_return(rig: Rig) -> N
 
 def test_a_guest_that_cannot_be_frozen_gets_none_unless_it_may_be_as_after_a_power_cut(rig: Rig) -> None:
     ref = rig.ready()
+    rig.pass_time(AGENT_START)
     rig.fake.faults = Faults(agent_away=True)
     failed = made(rig, ref)
     assert failed.error is not None
@@ -122,6 +124,18 @@ def test_a_guest_that_cannot_be_frozen_gets_none_unless_it_may_be_as_after_a_pow
     assert not rig.fake.frozen(ref)
     assert rig.audits("snapshot.failed") == ["snapshot.failed"]
     assert made(rig, ref, "crash", crash_consistent=True).how == "crash"
+
+
+def test_an_agent_that_starts_after_ssh_is_waited_for(rig: Rig) -> None:
+    ref = rig.ready()
+    rig.fake.faults = Faults(agent_away=True)
+    snapshots.create(rig.ctx, rig.caller, ref, "before")
+    rig.until_true(lambda: ("mirror", ref) in rig.fake.calls or ("freeze", ref) in rig.fake.calls)
+    rig.settle()
+    assert view(rig, ref).state == "making"
+    rig.fake.faults = Faults()
+    rig.pass_time(30)
+    rig.until_true(lambda: view(rig, ref).state == "ready")
 
 
 def test_who_stops_a_machine_does_not_wait_for_its_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
