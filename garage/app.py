@@ -101,6 +101,7 @@ def worker_command() -> None:
     from garage.worker.adding import Adder
     from garage.worker.importing import Importer
     from garage.worker.main import run
+    from garage.worker.postman import Postman
 
     config = configuration.load()
     stop = threading.Event()
@@ -109,7 +110,15 @@ def worker_command() -> None:
     ctx = make_context(config)
     Adder(ctx, config).start(stop)
     Importer(ctx, config).start(stop)
+    Postman(ctx, config, _in_words).start(stop)
     run(ctx, config, stop)
+
+
+def _in_words(error: dict[str, Any], locale: str) -> str:
+    """An error for people. The pages' catalogue is loaded by a worker that has to tell one, and by no other."""
+    from web.i18n import sentence
+
+    return sentence(error, locale)
 
 
 @main.command("park")

@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "node": (f"{_PACKAGE}.info", "node", _("servers")),
     "site": (f"{_PACKAGE}.site", "site", _("sites of the overlay (admin)")),
     "admin": (f"{_PACKAGE}.admin", "admin", _("pools of machines that wait (admin)")),
+    "news": (f"{_PACKAGE}.news", "news", _("what concerns you")),
+    "channel": (f"{_PACKAGE}.news", "channel", _("e-mail and webhooks for news")),
     "announcement": (f"{_PACKAGE}.announcement", "announcement", _("what stands at the top of every page")),
     "completion": (f"{_PACKAGE}.completion", "completion", _("complete commands in your shell")),
     "audit": (f"{_PACKAGE}.audit", "audit", _("who did what")),

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from garage.core import openid
 from garage.core.openid import OpenId
@@ -78,6 +79,10 @@ class Config:
     """Requests per minute to the API with one token, or in one session; 0: as many as one likes."""
     rate_address: int = 6000
     """The same from one address (an IPv6 /64), but the server's own."""
+    keep_news_days: float = 30.0
+    """Lines of people's inboxes."""
+    smtp: Mapping[str, Any] = field(default_factory=dict)
+    """How e-mail leaves (`core.channels.Smtp`); empty: it does not."""
     quota: Mapping[str, int] = field(
         default_factory=lambda: {"machines": 5, "vcpus": 10, "memory_mib": 16384, "disk_gib": 200}
     )

@@ -31,6 +31,7 @@ from web.pages import (
     machine,
     machine_change,
     machines,
+    news,
     offboarding,
     openid,
     organisation,
@@ -56,6 +57,7 @@ PARTS = (
     machine,
     machine_change,
     machines,
+    news,
     offboarding,
     openid,
     organisation,
@@ -134,6 +136,7 @@ def _for_templates() -> dict[str, Any]:
         "now": fmt.now(),
         "why": lambda machine: i18n.told(GarageError.from_dict(machine.error)),
         "lease_strip": fmt.lease,
+        "unread_news": news.unread,
         "with_query": _with_query,
     }
 

@@ -70,6 +70,13 @@ def told(error: GarageError) -> Told:
     )
 
 
+def sentence(error: dict[str, Any], locale: str) -> str:
+    """An error that was stored (`GarageError.as_dict`), with its hint, in any language."""
+    found = GarageError.from_dict(error)
+    _, text, hint = translate_error(found, locale)
+    return " ".join(part for part in (_sentence(found.text, text), _sentence(found.hint, hint)) if part)
+
+
 NAMES = ("{", "libvirt", "netd")
 """Beginnings that are names, and stay as they are."""
 

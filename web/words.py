@@ -225,6 +225,12 @@ AUDIT: dict[str, str] = {
     "site.relay": N_("decided whether a site may be a hub"),
     "pool.fix": N_("set how many machines wait"),
     "site.configure": N_("changed the overlay's settings"),
+    "channel.add": N_("added a way for news"),
+    "channel.change": N_("chose which news come by a way"),
+    "channel.remove": N_("removed a way for news"),
+    "channel.test": N_("sent a test by a way for news"),
+    "channel.confirm": N_("confirmed an e-mail address"),
+    "channel.mail": N_("asked for a code by e-mail"),
     "announcement.set": N_("announced something"),
     "announcement.clear": N_("announced it no more"),
     "garage.backup": N_("took a backup"),
@@ -241,6 +247,14 @@ SCOPES: dict[str, str] = {
     "read": N_("only to look"),
 }
 """`core.scopes` for people."""
+
+WAYS_OUT: dict[str, str] = {
+    "mail": N_("E-mail"),
+    "slack": N_("Slack, or what takes the same"),
+    "matrix": N_("Matrix"),
+    "json": N_("JSON, signed"),
+}
+"""`core.channels.KINDS` for people."""
 
 KEY_STATES: dict[str, str] = {
     "gone": N_("removed"),

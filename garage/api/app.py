@@ -25,6 +25,7 @@ from garage.api import (
     info,
     machines,
     measurements,
+    news,
     offboarding,
     people,
     placement,
@@ -87,6 +88,7 @@ def make_flask(
         offboarding,
         announcement,
         snapshots,
+        news,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

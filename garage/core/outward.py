@@ -20,6 +20,8 @@ TUNNELS = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "::/96")))
 """IPv6 forms of IPv4 addresses that RFC 6890 does not list: local NAT64 (RFC 8215), IPv4-compatible (deprecated)."""
 ELSEWHERE = N_("give an address of the internet, or import the file itself: garage image import NAME FILE --sha256 HEX")
 
+EXAMPLE = N_("e.g. https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-generic-amd64.qcow2")
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -62,8 +64,16 @@ def _networks(floor: Floor, version: int) -> list[ipaddress.IPv4Network | ipaddr
     return [*map(ipaddress.ip_network, floor.of(version)), *(net for net in TUNNELS if net.version == version)]
 
 
-def parse_url(text: str, *, pointer: str = "") -> Target:
-    """An http or https URL without a password; raises `invalid_field`."""
+def parse_url(text: str, *, pointer: str = "", example: str = EXAMPLE) -> Target:
+    """An http or https URL without a password; raises `invalid_field`, and shows `example` then."""
+    try:
+        return _parsed(text, pointer)
+    except GarageError as error:
+        error.hint = example
+        raise
+
+
+def _parsed(text: str, pointer: str) -> Target:
     parts = _split(text, pointer)
     if parts.scheme not in PORTS:
         raise _bad(N_("the address begins with https:// or http://"), pointer)
@@ -113,5 +123,4 @@ def make_guard(networks: Collection[str], allowed: Collection[Allowed], own: Col
 
 
 def _bad(text: str, pointer: str) -> GarageError:
-    hint = N_("e.g. https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-generic-amd64.qcow2")
-    return GarageError("invalid_field", text, hint=hint, pointer=pointer, limit=URL_MOST)
+    return GarageError("invalid_field", text, pointer=pointer, limit=URL_MOST)

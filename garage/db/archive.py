@@ -40,13 +40,14 @@ LEFT_OUT = frozenset(
         "idempotency",
         "adoption",
         "leftover",
+        "news_outgoing",
         "node_task",
         "worker",
         "alembic_version",
     }
 )
 """Sums (made anew); sign-ins, hints and answers of the last day; who is at work; what a restore itself keeps; and what was to be done on
-servers: what was to be removed may be in use again."""
+servers or sent to people: what was to be removed may be in use again, what was sent is old news."""
 LINE = 64 << 20
 UNPACKED = 8 << 30
 """Bytes; a file that unpacks to more is no backup of ours."""

@@ -8,14 +8,15 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import node_states
-from garage.core.drain import RUNS
+from garage.core.drain import RUNS, Way
 from garage.core.node_states import NodeEvent, NodeState
 from garage.core.states import COUNTED
 from garage.db.models import Machine, Node
 from garage.errors import N_, GarageError
+from garage.services import news
 from garage.services.context import Caller, Context, audit
 from garage.services.drain_views import DrainView, drain_view
-from garage.services.draining import set_state
+from garage.services.draining import passages, set_state
 from garage.services.rights import require_admin
 
 NAMED = 3
@@ -48,13 +49,22 @@ def _say(ctx: Context, caller: Caller, name: str, event: NodeEvent) -> DrainView
     require_admin(caller)
     with ctx.db.write() as session:
         node = _node(session, name)
-        state = node_states.after(NodeState(node.state), event, name=node.name)
+        before = NodeState(node.state)
+        state = node_states.after(before, event, name=node.name)
         if event is NodeEvent.MAINTAIN:
             check_idle(session, node)
         set_state(session, ctx, node, state)
         audit(session, ctx, caller.name, f"node.{event.value}", node.name)
         session.flush()
+        if event is NodeEvent.DRAIN and before is not state:
+            _tell_owners(session, ctx, node)
         return drain_view(session, ctx, node)
+
+
+def _tell_owners(session: Session, ctx: Context, node: Node) -> None:
+    for machine, passage in passages(session, ctx, node):
+        if passage.way is not Way.ENDS:
+            news.of_machine(session, ctx, "machine.moving", machine, node=node.name, way=passage.way.value)
 
 
 def check_idle(session: Session, node: Node) -> None:

@@ -15,7 +15,7 @@ from garage.core.recipe import Recipe, parse_recipe
 from garage.db.image_models import ImageTask
 from garage.db.models import Image, User
 from garage.errors import N_, GarageError
-from garage.services import images
+from garage.services import images, news
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
 
@@ -266,6 +266,7 @@ def done(ctx: Context, task: Task, manifest: dict[str, Any]) -> None:
             image.visibility, image.owner_id, image.project_id = row.visibility, row.owner_id, row.project_id
         images.make_current(session, image)
         row.state, row.step, row.changed_at = "done", "", ctx.clock()
+        news.of_person(session, ctx, "image.done", row.owner_id, image=row.name)
         audit(session, ctx, "garage", "image.register", row.name, project_id=row.project_id, sha256=manifest["sha256"])
 
 
@@ -273,6 +274,7 @@ def failed(ctx: Context, task: Task, error: GarageError) -> None:
     with ctx.db.write() as session:
         row = _held(session, task)
         row.state, row.error, row.changed_at = "failed", error.as_dict(), ctx.clock()
+        news.of_person(session, ctx, "image.failed", row.owner_id, image=row.name, error=row.error)
         audit(session, ctx, "garage", "image.failed", row.name, project_id=row.project_id, code=error.code)
 
 

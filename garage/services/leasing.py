@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 from garage.core.leases import Lease, LeaseRules, Step, step
 from garage.core.states import TABLE, Event, State
 from garage.db.models import Machine
-from garage.services import adopting
+from garage.services import adopting, news
 from garage.services.context import Context, audit, publish_machine
 from garage.services.transitions import fire
 from garage.services.work import SETTLED, Hold, held
@@ -61,11 +61,15 @@ def _step(session: Session, ctx: Context, machine: Machine, now: float, rules: L
     match step(lease, now, rules):
         case Step.WARN:
             machine.lease_warned = True
+            news.of_machine(session, ctx, "lease.soon", machine, until=machine.lease_until)
         case Step.END:
             _end(session, ctx, machine, now)
+            until = max(machine.lease_until, now) + rules.grace
+            news.of_machine(session, ctx, "lease.ended", machine, until=until)
         case Step.DELETE:
             machine.wants_running = False
             fire(session, ctx, machine, Event.DELETE)
+            news.of_machine(session, ctx, "lease.deleted", machine)
             _audit(session, ctx, machine, "machine.delete", reason="lease")
             return True
         case None:

@@ -12,7 +12,7 @@ from garage.core.states import COUNTED, Event, State
 from garage.db.models import ApiToken, Audit, Invitation, Machine, Membership, Project, Session, SshKey, User
 from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import keys, second_factor
+from garage.services import channels, keys, news, second_factor
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin
 from garage.services.transitions import fire
@@ -116,6 +116,7 @@ def _hand_over(
             continue
         if heir is not None and (project.personal_of is None or _has_machines(session, project)):
             _give(session, project, heir)
+            news.of_person(session, ctx, "project.added", heir.id, project=project.name, by=caller.name)
             handed.append(project.name)
         elif heir is None:
             _check_alone(session, project, user)
@@ -170,6 +171,7 @@ def _shut_out(session: OrmSession, user: User) -> None:
         session.execute(delete(table).where(table.user_id == user.id))
     session.execute(delete(Membership).where(Membership.user_id == user.id, Membership.project_id.not_in(own)))
     second_factor.forget(session, user.id)
+    channels.forget_person(session, user.id)
     user.disabled, user.password_hash, user.role = True, "", "member"
     session.flush()
     keys.refresh_projects(session, projects)

@@ -11,7 +11,7 @@ from garage.db.image_models import ImageTask
 from garage.db.models import Image, Machine, Membership, Project, User
 from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import capacity, keys, service_accounts
+from garage.services import capacity, channels, keys, news, service_accounts
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import is_open, project_for, require_admin, require_owner, visible
 from garage.services.views import ProjectView
@@ -112,6 +112,7 @@ def set_member(ctx: Context, caller: Caller, ref: str, user_name: str, role: str
         membership = session.get(Membership, (project.id, user.id))
         if membership is None:
             session.add(Membership(project_id=project.id, user_id=user.id, role=role))
+            _tell(session, ctx, caller, "project.added", project, user)
         else:
             membership.role = role
         _changed(session, ctx, caller, project, "project.member", user, role=role)
@@ -133,8 +134,15 @@ def remove_member(ctx: Context, caller: Caller, ref: str, user_name: str) -> Pro
             text, hint = N_("{user} is not in {project}"), N_("“garage project show {project}” names them")
             raise GarageError("not_found", text, hint=hint, user=user.name, project=project.name)
         session.delete(membership)
+        _tell(session, ctx, caller, "project.removed", project, user)
         _changed(session, ctx, caller, project, "project.member_removed", user)
         return project_view(session, caller, project)
+
+
+def _tell(session: Session, ctx: Context, caller: Caller, kind: str, project: Project, user: User) -> None:
+    """What somebody does themselves is no news to them."""
+    if user.id != caller.user_id:
+        news.of_person(session, ctx, kind, user.id, project=project.name, by=caller.name)
 
 
 def _changed(
@@ -205,6 +213,7 @@ def _close(session: Session, project: Project) -> None:
     for table in (Image, ImageTask):  # what was the project's is again theirs alone who brought it
         of_it = update(table).where(table.project_id == project.id)
         session.execute(of_it.values(project_id=None, visibility="own"))
+    channels.forget_project(session, project.id)
     if session.scalar(select(Machine.id).where(Machine.project_id == project.id)):
         project.name = f"~{project.id}"
     else:

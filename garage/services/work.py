@@ -22,7 +22,7 @@ from garage.core.types import NodeAccess, NodeFacts
 from garage.db.models import Image, KeptDomain, Machine, Node, Project, Setting
 from garage.db.revisions import touch
 from garage.errors import N_, GarageError
-from garage.services import adopting, moving, own_site, snapshot_notes
+from garage.services import adopting, moving, news, own_site, snapshot_notes
 from garage.services.contact import heard, publish_node
 from garage.services.context import Context, audit
 from garage.services.moving import MoveNote
@@ -282,8 +282,10 @@ def _move(session: Session, ctx: Context, node: Node, machine: Machine, note: Mo
     state = fire(session, ctx, machine, note.event, error=error)
     if state is State.FAILED:
         machine.console_tail = note.console
+        news.of_machine(session, ctx, "machine.failed", machine, error=machine.error)
     elif state is State.READY and machine.ready_at is None:
         machine.ready_at = ctx.clock()
+        news.of_machine(session, ctx, "machine.ready", machine)
     elif note.event is Event.POWERED_OFF:
         machine.wants_running = False
     elif state is State.GONE:

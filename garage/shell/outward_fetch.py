@@ -14,8 +14,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +45,19 @@ class Bounds:
     """Until the answer's head is there, with each redirect."""
     silence: float = 30.0
     connect: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is said to a server, beside where."""
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    agent: str = AGENT
+
+
+GET = Ask()
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -86,7 +99,7 @@ def fetch(url: str, file: IO[bytes], guard: Guard, bounds: Bounds, told: Told, *
     end = time.monotonic() + bounds.whole
     target = outward.parse_url(url)
     for _ in range(outward.REDIRECTS + 1):
-        with _asked(target, guard, bounds, resolve) as (answer, watch):
+        with asked(target, guard, bounds, resolve) as (answer, watch):
             if answer.status in MOVED:
                 target = outward.redirected(target, answer.headers.get("Location", ""))
                 continue
@@ -130,10 +143,10 @@ class _Watch:
 
 
 @contextlib.contextmanager
-def _asked(
-    target: Target, guard: Guard, bounds: Bounds, resolve: Resolve
+def asked(
+    target: Target, guard: Guard, bounds: Bounds, resolve: Resolve, ask: Ask = GET
 ) -> Iterator[tuple[http.client.HTTPResponse, _Watch]]:
-    """The answer to a GET, as long as the block lasts."""
+    """The answer to one request, as long as the block lasts."""
     address = outward.pinned(guard, resolve(target.host, target.port), target.port)
     watch: _Watch | None = None
     try:
@@ -142,7 +155,7 @@ def _asked(
             plain.settimeout(bounds.silence)
             watch = _Watch(plain, bounds.answer)
             with _greeted(target, plain, watch) as ready:
-                answer = _get(target, ready, bounds)
+                answer = _say(target, ready, bounds, ask)
                 watch.check()
                 yield answer, watch
                 watch.check()
@@ -164,11 +177,11 @@ def _greeted(target: Target, plain: socket.socket, watch: _Watch) -> socket.sock
     return protected
 
 
-def _get(target: Target, ready: socket.socket, bounds: Bounds) -> http.client.HTTPResponse:
+def _say(target: Target, ready: socket.socket, bounds: Bounds, ask: Ask) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(target.host, target.port, timeout=bounds.silence)
     connection.default_port, connection.sock = outward.PORTS[target.scheme], ready
-    headers = {"Accept-Encoding": "identity", "User-Agent": AGENT, "Connection": "close"}
-    connection.request("GET", target.path, headers=headers)
+    headers = {"Accept-Encoding": "identity", "User-Agent": ask.agent, "Connection": "close", **ask.headers}
+    connection.request(ask.method, target.path, body=ask.body, headers=headers)
     return connection.getresponse()
 
 

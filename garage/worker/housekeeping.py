@@ -1,4 +1,4 @@
-"""What nobody waits for: old events, moves, audit entries and log files are removed once in a while."""
+"""What nobody waits for: old events, moves, news, audit entries and log files are removed once in a while."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from garage.services import events, moving, sealing
+from garage.services import events, moving, news, sealing
 from garage.services.context import Context
 
 EVERY = 3600.0
@@ -25,6 +25,7 @@ class Housekeeper:
             self._next = self._monotonic() + EVERY
             events.prune(self._ctx)
             moving.prune(self._ctx)
+            news.prune(self._ctx)
             if days := self._ctx.config.keep_audit_days:
                 sealing.truncate(self._ctx, days)
             remove_logs(self._ctx.config.home / "log", time.time() - self._ctx.config.keep_logs_days * 86_400)

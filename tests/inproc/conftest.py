@@ -19,6 +19,7 @@ SQLITE_ONLY = frozenset(
         "test_gateway_ssh",  # as test_gateway_events
         "test_machine_cli",  # as test_cli
         "test_machine_pages",  # as test_pages
+        "test_news_shown",  # as test_cli and test_pages; test_news and test_channels run on both
         "test_node_pages",  # as test_pages
         "test_openid_refused",  # what providers say; test_openid runs on both
         "test_overlay_gateway",  # streams of what test_registry has on both

@@ -30,11 +30,13 @@ from garage.services import (
     accounts,
     adding,
     adoption,
+    channels,
     image_tasks,
     images,
     invitations,
     keys,
     machines,
+    news,
     nodes,
     projects,
     renumbering,
@@ -43,6 +45,7 @@ from garage.services import (
     snapshots,
     throughput,
 )
+from garage.services.channels import NewChannel
 from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
@@ -190,6 +193,7 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     assert task is not None
     image_tasks.done(ctx, task, {"sha256": "34" * 32})
     hers = images.get(ctx, alice, "hers").id
+    hook = NewChannel(kind="slack", name="team", url="https://hooks.example.org/T1", project="arms")
     refs = {
         "machines": made.id,
         **dict.fromkeys(("/machines/{ref}/resize", "/machines/{ref}/rebuild"), off.id),
@@ -207,6 +211,8 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         "token": service_accounts.create_token(ctx, alice, "arms", robot(ctx, alice), "ci", days=None)[0].id,
         "measurements": throughput.measure(ctx, admin, "one", "two").id,
         "images": hers,
+        "news": news.listing(ctx, alice).items[0].id,
+        "channels": channels.add(ctx, alice, hook)[0].id,
         "image-tasks": image_tasks.bring(ctx, alice, NewImage("coming", "12" * 32, bytes=10)).id,
         "node-tasks": adding.ask(ctx, admin, "root@192.0.2.8", HOST_KEY, name="node8").name,
     }
@@ -284,6 +290,9 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/image-builds"): lambda _: {"recipe": RECIPE},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
     ("PATCH", "/nodes/{ref}/labels"): lambda _: {"labels": {"gpu": "rtx3090", "room": ""}},
+    ("POST", "/channels"): lambda _: {"kind": "slack", "name": "team", "url": "https://hooks.example.org/T1"},
+    ("PATCH", "/channels/{ref}"): lambda _: {"wanted": ["machine.failed"]},
+    ("POST", "/channels/{ref}/confirm"): lambda _: {"code": "12345678"},
     ("PUT", "/announcement"): lambda _: {"text_en": "Down at noon", "text_ja": "正午に停止", "until": "2100-01-01"},
     ("POST", "/users/{ref}/offboard"): lambda _: {"to": "bob"},
 }
@@ -302,6 +311,11 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
     ("POST", "/login"): {"token_name": PRINTABLE, "code": ("", "7", "True")},
     ("POST", "/users/{ref}/offboard"): {"to": ("",)},
+    ("POST", "/channels"): {
+        **dict.fromkeys(("room", "token", "address", "locale"), ("",)),
+        **{"name": PRINTABLE, "wanted": (None, []), "project": (None,)},
+    },
+    ("PATCH", "/channels/{ref}"): {"wanted": ([],), "locale": (None, "")},
     ("PUT", "/announcement"): {**dict.fromkeys(("text_en", "text_ja"), PRINTABLE), "since": (None,), "until": (None,)},
     ("POST", "/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("POST", "/projects/{ref}/service-accounts/{account}/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
@@ -337,7 +351,7 @@ ONES_OWN = {
     *(("GET", path) for path in ("/me", "/keys", "/tokens", "/projects", "/machines", "/audit")),
     *(("GET", path) for path in ("/sizes", "/images", "/image-tasks", "/nodes", "/status", "/placement")),
     *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects", "/image-imports")),
-    ("GET", "/announcement"),
+    *(("GET", "/announcement"), ("GET", "/news"), ("POST", "/news/read"), ("GET", "/channels"), ("POST", "/channels")),
     *(("GET", "/events"), ("GET", "/sessions"), ("DELETE", "/sessions")),
 }
 """Routes without a reference that any member may use: about the caller, or about the whole. All others are for admins."""

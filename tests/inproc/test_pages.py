@@ -93,8 +93,11 @@ def machine(ctx: Context, alice: Caller) -> Iterator[str]:
     return machines.create(ctx, alice, NewMachine(name="arm-test")).id
 
 
-MEMBER_PAGES = ("/machines", "/images", "/keys", "/projects", "/projects/alice", "/nodes", "/audit", "/account")
-ADMIN_PAGES = ("/users",)
+MEMBER_PAGES = (
+    *("/machines", "/images", "/keys", "/projects", "/projects/alice", "/nodes", "/audit", "/account"),
+    *("/news", "/news/ways", "/projects/alice/ways"),
+)
+ADMIN_PAGES = ("/users", "/announcement")
 
 
 @pytest.mark.parametrize(
