@@ -158,6 +158,7 @@ AUDIT: dict[str, str] = {
     "machine.describe": N_("changed a machine's name, tags or notes"),
     "machine.rebuild": N_("rebuilt a machine"),
     "machine.resize": N_("changed a machine's size"),
+    "machine.transfer": N_("gave a machine to another project"),
     "machine.delete": N_("deleted a machine"),
     "snapshot.create": N_("asked for a snapshot"),
     "snapshot.revert": N_("returned a machine to a snapshot"),

@@ -9,7 +9,7 @@ from flask import Response, current_app
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, locale, mutate
 from garage.errors import GarageError
-from garage.services import describing, machines, remaking
+from garage.services import describing, machines, remaking, transferring
 from garage.services.context import Caller, Context
 from garage.services.filtering import Filter
 from garage.services.views import MachineView
@@ -84,6 +84,13 @@ def resize_machine(header: s.MutationHeader, path: s.Ref, body: s.ResizeIn) -> R
     """Another size from the next start on, of a machine that is off; a disk never shrinks."""
     who, ref, size = caller(), path.ref, body.size
     return mutate(200, lambda ctx: shown(remaking.resize(ctx, who, ref, size)))
+
+
+@api.post("/<ref>/transfer", responses={200: s.MachineOut})
+def transfer_machine(header: s.MutationHeader, path: s.Ref, body: s.TransferIn) -> Response:  # noqa: ARG001
+    """Give a machine that is ready, off or failed to another of your projects; its addresses stay, its name's project changes."""
+    who, ref, project = caller(), path.ref, body.project
+    return mutate(200, lambda ctx: shown(transferring.transfer(ctx, who, ref, project)))
 
 
 @api.delete("/<ref>", responses={202: s.MachineOut})

@@ -170,6 +170,10 @@ class ResizeIn(In):
     size: NameIn
 
 
+class TransferIn(In):
+    project: NameIn = Field(description="Where it goes, by name or id; one of yours.")
+
+
 class LabelsIn(In):
     labels: Labels = Field(description="An empty value removes a label; others stay.", examples=[{"gpu": "rtx3090"}])
 

@@ -30,6 +30,10 @@ MACHINES: dict[str, str] = {
     "Another size from the next start on; the machine must be off. A disk never shrinks.": (
         "次の起動から別の大きさにします。機械は停止している必要があります。ディスクは小さくなりません。"
     ),
+    "Give a machine to another of your projects; its addresses stay, its name and who may log in change.": (
+        "機械を自分の別のプロジェクトに移します。アドレスはそのままで、名前とログインできる人が変わります。"
+    ),
+    "{name} belongs to {project} now; its name is {fqdn}": "{name} を {project} に移しました。名前は {fqdn} です",
     "Start it then, and wait until its SSH answers.": "続けて起動し、SSH が応えるまで待ちます。",
     "A machine's disk as it was: keep it, return to it.": "機械のディスクの状態を残し、あとでそこに戻します。",
     "Keep a machine's disk as it is now; it may run meanwhile.": "機械のディスクを今の状態で残します。動いているままで作れます。",

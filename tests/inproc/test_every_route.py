@@ -197,7 +197,7 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     refs = {
         "machines": made.id,
         **dict.fromkeys(("/machines/{ref}/resize", "/machines/{ref}/rebuild"), off.id),
-        "/machines/{ref}/snapshots": rests.id,
+        **dict.fromkeys(("/machines/{ref}/snapshots", "/machines/{ref}/transfer"), rests.id),
         "/machines/{ref}/snapshots/{snapshot}/revert": off.id,
         "snapshot": snapshot(ctx, alice, made.id, off.id),
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
@@ -267,6 +267,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("PATCH", "/machines/{ref}"): lambda _: {"name": "uno", "tags": ["course"], "notes": "mine"},
     ("POST", "/machines/{ref}/resize"): lambda _: {"size": "small"},
     ("POST", "/machines/{ref}/rebuild"): lambda _: {"image": "debian-12"},
+    ("POST"): lambda world: {"project": world.refs["projects"]},
     ("POST", "/machines/{ref}/snapshots"): lambda _: {"name": "later"},
     ("POST", "/login"): lambda _: {"name": "alice", "password": "password of alice"},
     ("POST", "/keys"): lambda _: {"name": "desk", "public_key": BOBS_KEY},

@@ -10,7 +10,7 @@ import pytest
 
 from garage.core.states import Event
 from garage.errors import KINDS
-from garage.services import machines
+from garage.services import machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.inproc.served import play, serving
@@ -34,6 +34,10 @@ def test_a_machine_is_renamed_tagged_noted_resized_and_rebuilt(shell: Shell, ctx
     assert "b c" in shell("machine", "list", "--tag", "b", "--sort", "name", "--owner", "alice").stdout
     assert json.loads(shell("machine", "list", "--tag", "a", "-o", "json").stdout) == {"items": []}
     assert "small" in shell("machine", "resize", "two", "small").stdout
+    projects.create(ctx, alice, "arms")
+    given = shell("machine", "transfer", "two", "arms")
+    assert given.stdout == "two belongs to arms now; its name is two.arms.home.garage.internal\n"
+    assert shell("machine", "transfer", "two", "legs").returncode == KINDS["not_found"].exit
     refused = shell("machine", "rebuild", "two", stdin="n\n")
     assert refused.returncode == 130
     assert machines.get(ctx, alice, "two").state == "stopped"

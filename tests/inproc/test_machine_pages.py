@@ -91,6 +91,23 @@ def test_a_machine_that_is_off_is_resized(browser: Browser, ctx: Context, alice:
     assert machines.get(ctx, alice, one).size == "small"
 
 
+def test_a_machine_goes_to_another_project_and_its_row_goes_from_pages_of_who_sees_it_no_more(
+    browser: Browser, ctx: Context, admin: Caller, alice: Caller, one: str
+) -> None:
+    assert "Another project" not in browser.get(f"/machines/{one}/change").text
+    projects.create(ctx, alice, "arms")
+    assert "<option>arms</option>" in browser.get(f"/machines/{one}/change").text
+    assert browser.post(f"/machines/{one}/transfer", project="legs").status_code == 404
+    assert browser.post(f"/machines/{one}/transfer", project="arms").status_code == 303
+    assert machines.get(ctx, alice, one).project == "arms"
+    assert one in browser.get(f"/machines/{one}/row").text
+    projects.set_member(ctx, admin, "arms", "root-admin", "owner")
+    projects.remove_member(ctx, admin, "arms", "alice")
+    answer = browser.client.get(f"/machines/{one}/row", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.text) == (200, "")
+    assert browser.get(f"/machines/{one}/row").status_code == 404
+
+
 def test_several_at_once_all_or_none(browser: Browser, ctx: Context, admin: Caller, alice: Caller) -> None:
     projects.set_quota(ctx, admin, "alice", {"machines": 4})
     refused = browser.post("/machines", name="web", size="tiny", image="debian-12", count="5", once="a")
@@ -114,5 +131,10 @@ def test_a_machine_is_found_from_any_page(browser: Browser, ctx: Context, bob: C
 def test_anothers_machine_has_no_page_to_change_it(browser: Browser, ctx: Context, bob: Caller) -> None:
     his = machines.create(ctx, bob, NewMachine(name="his", size="tiny"))
     assert browser.get(f"/machines/{his.id}/change").status_code == 404
-    for action, form in (("describe", {"tags": "a"}), ("resize", {"size": "small"}), ("rebuild", {"sure": "1"})):
+    for action, form in (
+        ("describe", {"tags": "a"}),
+        ("resize", {"size": "small"}),
+        ("rebuild", {"sure": "1"}),
+        ("transfer", {"project": "alice"}),
+    ):
         assert browser.post(f"/machines/{his.id}/{action}", **form).status_code == 404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Response
+from flask import Response, make_response
 
 from garage.core.refusal import reason
 from garage.errors import GarageError
@@ -51,8 +51,13 @@ def machine_why(ref: str) -> Response:
 
 @bp.get("/machines/<ref>/row")
 def machine_row(ref: str) -> Response:
-    view = machines.get(ctx(), caller(), forms.reference(ref))
-    return row(view)
+    """For a page that shows it, nothing of one that the caller may not see any more: its row goes."""
+    try:
+        return row(machines.get(ctx(), caller(), forms.reference(ref)))
+    except GarageError as error:
+        if error.code == "not_found" and live():
+            return make_response("")
+        raise
 
 
 @bp.get("/machines/<ref>/delete")

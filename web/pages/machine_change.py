@@ -1,11 +1,11 @@
-"""A machine that there is: what people call it and write on it, its rebuild, another size; and finding one among thousands."""
+"""A machine that there is: what people call it and write on it, its rebuild, another size or project; and finding one among thousands."""
 
 from __future__ import annotations
 
 from flask import Response
 
 from garage.errors import N_, GarageError
-from garage.services import describing, images, machines, outlook, remaking
+from garage.services import describing, images, machines, outlook, projects, remaking, transferring
 from garage.services.filtering import Filter
 from web import forms
 from web.i18n import told
@@ -34,6 +34,7 @@ def _change(ref: str, error: GarageError | None = None) -> Response:
     values = {
         "sizes": outlook.sizes(ctx()),
         "images": [image for image in images.listing(ctx(), caller()) if image.current],
+        "projects": [each.name for each in projects.listing(ctx(), caller()) if each.name != view.project],
         "used": describing.in_use(ctx(), caller(), 12),
         "error": told(error) if error else None,
     }
@@ -55,6 +56,15 @@ def machine_describe(ref: str) -> Response:
 def machine_resize(ref: str) -> Response:
     try:
         view = remaking.resize(ctx(), caller(), forms.reference(ref), forms.text("size"))
+    except GarageError as error:
+        return _refused(ref, error)
+    return to("machine_page", ref=view.id)
+
+
+@bp.post("/machines/<ref>/transfer")
+def machine_transfer(ref: str) -> Response:
+    try:
+        view = transferring.transfer(ctx(), caller(), forms.reference(ref), forms.text("project"))
     except GarageError as error:
         return _refused(ref, error)
     return to("machine_page", ref=view.id)

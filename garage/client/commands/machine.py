@@ -305,6 +305,7 @@ for command in (
     machine_again.note,
     machine_again.rebuild,
     machine_again.resize,
+    machine_again.transfer,
 ):
     machine.add_command(command)
 machine.add_command(snapshot)

@@ -76,6 +76,18 @@ def resize(cli: Cli, name: str, size: str, start: bool) -> None:
     output.done(cli, found, text.format(name=found["name"], size=found["size"], figures=figures))
 
 
+@click.command(
+    help=_("Give a machine to another of your projects; its addresses stay, its name and who may log in change.")
+)
+@click.argument("name")
+@click.argument("project")
+@pass_cli
+def transfer(cli: Cli, name: str, project: str) -> None:
+    found = cli.api().post(f"/machines/{name}/transfer", {"project": project})
+    text = _("{name} belongs to {project} now; its name is {fqdn}")
+    output.done(cli, found, text.format(name=found["name"], project=found["project"], fqdn=found["fqdn"]))
+
+
 def _until_ready(cli: Cli, api: Api, found: Item, *, wait: bool) -> None:
     from garage.client.commands.machine import finish
 
