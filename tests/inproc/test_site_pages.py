@@ -106,14 +106,14 @@ def test_the_line_names_the_address_by_which_others_reach_this_garage(ctx: Conte
     web.register(app, known)
     page = browser(app, known, admin, admin)
     text = page.post("/sites", name="nagoya", own_name="tsukuba", hours="1", once="one").text
-    assert re.search(r"<code>echo gj1\.[\w.-]+ \| netd join https://garage\.example\.org</code>", text)
+    assert re.search(r"<code[^>]*>echo gj1\.[\w.-]+ \| netd join https://garage\.example\.org</code>", text)
     assert "Nobody can join yet" not in text
 
 
 def test_the_first_invitation_ends_in_one_line(page: Browser, ctx: Context, admin: Caller) -> None:
     answer = page.post("/sites", name="nagoya", own_name="tsukuba", hours="1", once="one")
     assert answer.status_code == 201
-    line = re.search(r"<code>(echo (gj1\.[\w.-]+) \| netd join http://localhost)</code>", answer.text)
+    line = re.search(r"<code[^>]*>(echo (gj1\.[\w.-]+) \| netd join http://localhost)</code>", answer.text)
     assert line
     assert f'data-copy="{line[1]}"' in answer.text
     found = invitations.listing(ctx, admin)
