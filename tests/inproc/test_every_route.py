@@ -267,7 +267,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("PATCH", "/machines/{ref}"): lambda _: {"name": "uno", "tags": ["course"], "notes": "mine"},
     ("POST", "/machines/{ref}/resize"): lambda _: {"size": "small"},
     ("POST", "/machines/{ref}/rebuild"): lambda _: {"image": "debian-12"},
-    ("POST"): lambda world: {"project": world.refs["projects"]},
+    ("POST", "/machines/{ref}/transfer"): lambda world: {"project": world.refs["projects"]},
     ("POST", "/machines/{ref}/snapshots"): lambda _: {"name": "later"},
     ("POST", "/login"): lambda _: {"name": "alice", "password": "password of alice"},
     ("POST", "/keys"): lambda _: {"name": "desk", "public_key": BOBS_KEY},
