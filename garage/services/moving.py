@@ -15,6 +15,7 @@ from garage.core.domain_xml import DomainSpec
 from garage.core.drain import Way
 from garage.core.types import NodeAccess
 from garage.db.models import EventRow, Leftover, Machine, MoveRow, Node, Project
+from garage.errors import N_, GarageError
 from garage.services.context import Context, audit, publish_machine
 
 ARRIVED, STAYED = "arrived", "stayed"
@@ -83,6 +84,18 @@ def begin(session: Session, ctx: Context, machine: Machine, target: Node, way: W
     publish_machine(session, ctx, machine)
     publish_move(session, ctx, row)
     return row
+
+
+def check_stays(machine: Machine) -> None:
+    """Raises `wrong_state` while it is between two nodes."""
+    if machine.moving_to:
+        raise GarageError(
+            "wrong_state",
+            N_("{name} is on its way to {node}"),
+            hint=N_("wait until it has arrived"),
+            name=machine.name,
+            node=machine.moving_to,
+        )
 
 
 def open_moves(session: Session, machine_ids: Iterable[str]) -> dict[str, Move]:

@@ -15,7 +15,7 @@ from garage.core.states import Event, State
 from garage.core.types import Demand
 from garage.db.models import Machine, Size
 from garage.errors import N_, GarageError
-from garage.services import capacity, images, machines, snapshots
+from garage.services import capacity, images, machines, moving, snapshots
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for
 from garage.services.transitions import fire
@@ -28,7 +28,7 @@ def rebuild(ctx: Context, caller: Caller, ref: str, *, image: str | None = None)
     """A new disk from `image` (default: the newest of its image's name), made by the worker; everything on the old one is lost."""
     with ctx.db.write() as session:
         machine = machine_for(session, caller, ref)
-        _check_stays(machine)
+        moving.check_stays(machine)
         machines.check_start(session, ctx, machine)
         found = images.find(session, caller, machine.image.name if image is None else image)
         machines.check_fits(found, machine.size, machine.disk_gib, "/image")
@@ -58,7 +58,7 @@ def resize(ctx: Context, caller: Caller, ref: str, size: str) -> MachineView:
                 name=machine.name,
                 state=machine.state,
             )
-        _check_stays(machine)
+        moving.check_stays(machine)
         disk = max(wanted.disk_gib, machine.disk_gib)
         _check_room(session, ctx, machine, wanted, disk)
         if disk > machine.disk_gib and machine.redo == Redo.NOTHING.value:
@@ -72,17 +72,6 @@ def resize(ctx: Context, caller: Caller, ref: str, size: str) -> MachineView:
         publish_machine(session, ctx, machine)
         session.flush()
         return machines.view_of(session, ctx, machine)
-
-
-def _check_stays(machine: Machine) -> None:
-    if machine.moving_to:
-        raise GarageError(
-            "wrong_state",
-            N_("{name} is on its way to {node}"),
-            hint=N_("wait until it has arrived"),
-            name=machine.name,
-            node=machine.moving_to,
-        )
 
 
 def _check_room(session: Session, ctx: Context, machine: Machine, size: Size, disk: int) -> None:

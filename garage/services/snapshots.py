@@ -23,7 +23,7 @@ from garage.db.models import Image, Machine, User
 from garage.db.revisions import touch
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
-from garage.services import capacity
+from garage.services import capacity, moving
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for
 
@@ -159,14 +159,7 @@ def _check_can_be_made(machine: Machine) -> None:
 
 
 def _check_stays(machine: Machine) -> None:
-    if machine.moving_to:
-        raise GarageError(
-            "wrong_state",
-            N_("{name} is on its way to {node}"),
-            hint=N_("wait until it has arrived"),
-            name=machine.name,
-            node=machine.moving_to,
-        )
+    moving.check_stays(machine)
     if machine.redo == Redo.REVERT.value:
         raise _returning(machine)
     if machine.redo == Redo.DISK.value:

@@ -20,6 +20,7 @@ from typing import Any
 from garage.core.mirror import Mirror
 from garage.core.recipe import Recipe
 from garage.errors import N_, GarageError
+from garage.shell.disk_files import sync
 from garage.shell.initrd import INIT, make_initrd
 from garage.shell.rootfs import FULL, disk_full, installed, make_rootfs, needed_gib
 from garage.shell.run import run
@@ -230,14 +231,6 @@ def keep(out: Path, store: Path, manifest: Manifest) -> None:
     sync(draft)
     draft.rename(store / manifest.sha256)
     sync(store)
-
-
-def sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def sha256_of(path: Path) -> str:

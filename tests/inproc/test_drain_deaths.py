@@ -11,8 +11,8 @@ from garage.core.hypervisor_types import Domain, Power
 from garage.services import drains, machines
 from garage.services.context import Caller, Context
 from garage.shell import fake_hypervisor
-from garage.worker import failpoint
 from tests.conftest import Clock
+from tests.inproc.deaths import Deaths
 from tests.inproc.nodes_rig import Nodes, nodes_rigged
 
 
@@ -20,28 +20,6 @@ from tests.inproc.nodes_rig import Nodes, nodes_rigged
 def two(ctx: Context, clock: Clock, alice: Caller) -> Iterator[Nodes]:
     with nodes_rigged(ctx, clock, alice) as made:
         yield made
-
-
-class Death(BaseException):
-    """Of a worker, in the middle of an effect."""
-
-
-class Deaths:
-    """`failpoint.step` that ends the workers before their N-th step from `order(N)` on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left, self.dead = 0, False
-        monkeypatch.setattr(failpoint, "step", self._step)
-
-    def order(self, number: int) -> None:
-        self.left, self.dead = number, False
-
-    def _step(self) -> None:
-        if self.left and not self.dead:
-            self.left -= 1
-            self.dead = not self.left
-        if self.dead:
-            raise Death
 
 
 @pytest.mark.parametrize(

@@ -188,18 +188,35 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     for node in (member(ctx, admin, "one", 1), member(ctx, admin, "two", 2)):
         node.poll()
         node.report()
+    refs = things(ctx, admin, alice, made.id, off.id, rests.id)
+    given = {"site": "origin", "domain": "garage.internal", "ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
+    nodes.report(ctx, ctx.config.node, wire.Report(node=ctx.config.node, applied_version=0, **given))
+    seen = Adoption(
+        node=ctx.config.node,
+        since=0.0,
+        seen_at=1.0,
+        domains={made.id: ["running", "other"], off.id: ["off", "guest"], rests.id: ["off", "guest"]},
+    )
+    with ctx.db.write() as session:
+        session.add(seen)
+    with serving(ctx) as served:
+        yield World(ctx, make_flask(ctx, strangers=Strangers()).test_client(), served, tokens, refs)
+
+
+def things(ctx: Context, admin: Caller, alice: Caller, made: str, off: str, rests: str) -> dict[str, str]:
+    """`World.refs`: one of everything that is hers, beside her machines: one that is ready and two that are off."""
     image_tasks.bring(ctx, alice, NewImage("hers", "12" * 32, url="https://example.org/disk"))
     task = image_tasks.claim(ctx, "server/1")
     assert task is not None
     image_tasks.done(ctx, task, {"sha256": "34" * 32})
     hers = images.get(ctx, alice, "hers").id
     hook = NewChannel(kind="slack", name="team", url="https://hooks.example.org/T1", project="arms")
-    refs = {
-        "machines": made.id,
-        **dict.fromkeys(("/machines/{ref}/resize", "/machines/{ref}/rebuild"), off.id),
-        **dict.fromkeys(("/machines/{ref}/snapshots", "/machines/{ref}/transfer"), rests.id),
-        "/machines/{ref}/snapshots/{snapshot}/revert": off.id,
-        "snapshot": snapshot(ctx, alice, made.id, off.id),
+    return {
+        "machines": made,
+        **dict.fromkeys(("/machines/{ref}/resize", "/machines/{ref}/rebuild"), off),
+        **dict.fromkeys(("/machines/{ref}/snapshots", "/machines/{ref}/transfer"), rests),
+        "/machines/{ref}/snapshots/{snapshot}/revert": off,
+        "snapshot": snapshot(ctx, alice, made, off),
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
         "tokens": accounts.create_token(ctx, alice, "hers")[0].id,
         "users": "alice",
@@ -216,18 +233,6 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
         "image-tasks": image_tasks.bring(ctx, alice, NewImage("coming", "12" * 32, bytes=10)).id,
         "node-tasks": adding.ask(ctx, admin, "root@192.0.2.8", HOST_KEY, name="node8").name,
     }
-    given = {"site": "origin", "domain": "garage.internal", "ipv4": "10.99.16.0/20", "ipv6": "fd99:1:2::/48"}
-    nodes.report(ctx, ctx.config.node, wire.Report(node=ctx.config.node, applied_version=0, **given))
-    seen = Adoption(
-        node=ctx.config.node,
-        since=0.0,
-        seen_at=1.0,
-        domains={made.id: ["running", "other"], off.id: ["off", "guest"], rests.id: ["off", "guest"]},
-    )
-    with ctx.db.write() as session:
-        session.add(seen)
-    with serving(ctx) as served:
-        yield World(ctx, make_flask(ctx, strangers=Strangers()).test_client(), served, tokens, refs)
 
 
 def signed_in(ctx: Context, who: Caller) -> str:

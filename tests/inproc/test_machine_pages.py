@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,14 +37,19 @@ class Browser:
         return self.client.post(path, data={"csrf": token[1], **form})
 
 
-@pytest.fixture
-def browser(ctx: Context, alice: Caller) -> Iterator[Browser]:
+def browse(ctx: Context, who: Caller) -> Browser:
+    """A browser in which somebody is signed in."""
     catalogue.compile_all()
     app = make_flask(ctx, translate=translate_error)
     web.register(app, ctx)
     client = app.test_client()
-    client.set_cookie("garage", accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.9")[1])
+    client.set_cookie("garage", accounts.sign_in(ctx, who.name, f"password of {who.name}", "192.0.2.9")[1])
     return Browser(client)
+
+
+@pytest.fixture
+def browser(ctx: Context, alice: Caller) -> Browser:
+    return browse(ctx, alice)
 
 
 @pytest.fixture

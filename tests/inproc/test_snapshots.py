@@ -20,9 +20,9 @@ from garage.services.snapshot_notes import SnapshotMade
 from garage.services.snapshots import SnapshotView
 from garage.shell import fake_hypervisor
 from garage.shell.fake_hypervisor import Faults
-from garage.worker import failpoint
 from garage.worker.seeding import seed_files
 from tests.conftest import Clock
+from tests.inproc.deaths import Deaths
 from tests.inproc.rig import Rig, rigged
 from tests.inproc.served import play
 
@@ -342,28 +342,6 @@ def test_of_a_lost_machine_only_the_row_can_go(ctx: Context, alice: Caller) -> N
 
 
 # --- deaths ---------------------------------------------------------------------------------------------------------------
-
-
-class Death(BaseException):
-    """Of a worker, in the middle of an effect."""
-
-
-class Deaths:
-    """`failpoint.step` that ends the worker before its N-th step from `order(N)` on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left, self.dead = 0, False
-        monkeypatch.setattr(failpoint, "step", self._step)
-
-    def order(self, number: int) -> None:
-        self.left, self.dead = number, False
-
-    def _step(self) -> None:
-        if self.left and not self.dead:
-            self.left -= 1
-            self.dead = not self.left
-        if self.dead:
-            raise Death
 
 
 def abandon(rig: Rig) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import web
 from garage.api.app import make_flask
 from garage.core.states import Event
 from garage.db.models import Machine
@@ -20,9 +19,7 @@ from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.inproc.served import play, serving, wait_until
 from tests.inproc.test_cli import Shell
-from tests.inproc.test_machine_pages import Browser
-from web import catalogue
-from web.i18n import translate_error
+from tests.inproc.test_machine_pages import Browser, browse
 
 ERROR = {"code": "disk_full", "text": "the node has no disk space left", "hint": "delete something", "params": {}}
 
@@ -35,12 +32,7 @@ def shell(ctx: Context, alice: Caller, tmp_path: Path) -> Iterator[Shell]:
 
 @pytest.fixture
 def browser(ctx: Context, alice: Caller) -> Browser:
-    catalogue.compile_all()
-    app = make_flask(ctx, translate=translate_error)
-    web.register(app, ctx)
-    client = app.test_client()
-    client.set_cookie("garage", accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.9")[1])
-    return Browser(client)
+    return browse(ctx, alice)
 
 
 @pytest.fixture
