@@ -56,6 +56,12 @@ def too_wide(page: Page, where: str) -> list[str]:
     return [f"{where}: {wide}px too wide"] if wide > 0 else []
 
 
+def hidden_entries(page: Page, where: str) -> list[str]:
+    """Entries of the menu that lie beyond its edge: on a wide page nobody looks for them there."""
+    beyond = page.evaluate("(e => e ? e.scrollWidth - e.clientWidth : 0)(document.querySelector('nav.menu'))")
+    return [f"{where}: {beyond}px of the menu are out of sight"] if beyond > 0 else []
+
+
 def small_targets(page: Page, where: str) -> list[str]:
     """Buttons, links that stand alone, and fields below 44 px on a phone; a box counts with its label, which ticks it too."""
     small = page.evaluate(
@@ -96,7 +102,7 @@ def test_every_page(
 def checked(page: Page, name: str, look_name: str, phone: bool) -> list[str]:
     shoot(page, f"{name}-{look_name}")
     found = look(page, name) + too_wide(page, name)
-    return found + (small_targets(page, name) if phone else [])
+    return found + (small_targets(page, name) if phone else hidden_entries(page, name))
 
 
 def test_pictures_for_the_readme(site: Site, people: tuple[Caller, Caller], open_tab: Opener) -> None:
