@@ -199,10 +199,10 @@ def test_a_one_time_link_and_the_first_key(site: Site, open_tab: Opener) -> None
 
 def test_language_and_theme_switch_at_once(site: Site, alice: Caller, open_tab: Opener) -> None:
     page = open_tab(alice).page
-    page.locator(".top").get_by_role("button", name="JA").click()
+    page.locator(".foot").get_by_role("button", name="日本語").click()
     expect(page.locator("html")).to_have_attribute("lang", "ja")
     expect(page.get_by_role("button", name="起動")).to_be_visible()
-    page.locator(".top").get_by_role("button", name="暗い").click()
+    page.locator(".foot").get_by_role("button", name="暗い").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(18, 21, 19)"
 
