@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from flask import Flask, Response, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import get_locale, gettext
 from werkzeug.exceptions import HTTPException
 
 from garage import __version__
@@ -116,13 +115,16 @@ def _finish(response: Response) -> Response:
 @bp.app_context_processor
 def _for_templates() -> dict[str, Any]:
     """Names that every template knows."""
+    texts = i18n.texts()
     return {
         "fmt": fmt,
         "words": words,
         "word": _word,
         "who": visitor(),
         "csrf": csrf_token,
-        "locale": str(get_locale() or "en"),
+        "locale": texts.locale,
+        "_": texts.gettext,
+        "ngettext": texts.ngettext,
         "theme": entry.theme(),
         "back": entry.back,
         "announcement": announcement.shown,
@@ -146,7 +148,7 @@ def _word(table: dict[str, str], key: str) -> str:
     name, _, figure = key.partition(" ")
     if figure.isdigit():
         return f"{_word(table, name)} {figure} %"
-    return gettext(table[key]) if key in table else key
+    return i18n.gettext(table[key]) if key in table else key
 
 
 def _asset(name: str) -> str:

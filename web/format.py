@@ -8,12 +8,13 @@ from functools import lru_cache
 
 from babel.dates import LOCALTZ, get_timezone
 from flask import request
-from flask_babel import gettext, ngettext
+from flask_babel import ngettext
 from markupsafe import Markup
 
 from garage.core import sshkeys
 from garage.services.history import StepView
 from garage.services.views import MachineView
+from web.i18n import gettext
 from web.session import ctx
 
 ZONE_COOKIE = "garage-zone"
@@ -22,7 +23,7 @@ WARN_SECONDS = 86_400.0
 
 
 def _(text: str, **values: object) -> str:
-    return str(gettext(text, **values))
+    return gettext(text, **values)
 
 
 def now() -> float:

@@ -30,7 +30,10 @@ class Visitor:
 
 
 def ctx() -> Context:
-    return replace(cast(Context, current_app.extensions["garage_web"]), request=tracing.current())
+    """That of this request."""
+    if "ctx" not in g:
+        g.ctx = replace(cast(Context, current_app.extensions["garage_web"]), request=tracing.current())
+    return cast(Context, g.ctx)
 
 
 def visitor() -> Visitor | None:
@@ -103,7 +106,9 @@ def _set(response: Response, name: str, value: str, seconds: int | None) -> None
 
 def csrf_token() -> str:
     """A token for this page's forms: the session (or, signed out, the visit) sealed with the garage's key."""
-    return ctx().vault.lock(_binding().encode()).decode()
+    if "csrf" not in g:
+        g.csrf = ctx().vault.lock(_binding().encode()).decode()
+    return cast(str, g.csrf)
 
 
 def _binding() -> str:
