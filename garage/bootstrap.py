@@ -198,7 +198,7 @@ def build_image(
 ) -> dict[str, Any]:
     """Build (unless it stands), register as current."""
     from garage.core.recipe import base_of, parse_recipe
-    from garage.shell.images import build
+    from garage.shell.images import build, user_data_schema
     from garage.shell.mirrors import server_mirror
 
     text = recipe_path.read_text()
@@ -208,7 +208,8 @@ def build_image(
     work = home / "work"
     work.mkdir(exist_ok=True)
     manifest = build(recipe, store=home / "images", mirror=server_mirror(environ), work=work, progress=progress)
-    view = images.register(ctx, manifest.name, manifest.sha256, manifest.as_dict())
+    schema = user_data_schema(home / "images", manifest.sha256)
+    view = images.register(ctx, manifest.name, manifest.sha256, manifest.as_dict(), schema)
     return {"name": view.name, "sha256": view.sha256}
 
 

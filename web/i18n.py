@@ -104,6 +104,8 @@ class Told:
     hint: str
     field: str
     """The form field at fault, or empty."""
+    others: tuple[str, ...] = ()
+    """What else is wrong with the same field."""
 
 
 def told(error: GarageError) -> Told:
@@ -115,7 +117,8 @@ def told(error: GarageError) -> Told:
         title,
         _sentence(error.text, text),
         _sentence(error.hint, hint),
-        error.pointer.removeprefix("/"),
+        error.pointer.removeprefix("/").partition("/")[0],
+        tuple(told(other).message for other in error.others),
     )
 
 

@@ -32,6 +32,7 @@ from garage.api import (
     renumbering,
     sites,
     snapshots,
+    user_data,
 )
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, check_query, context, invalid, locale
@@ -89,6 +90,7 @@ def make_flask(
         announcement,
         snapshots,
         news,
+        user_data,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

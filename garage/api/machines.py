@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, current_app
@@ -18,8 +19,9 @@ api = blueprint("machines", "machines", "/machines")
 
 
 def shown(view: MachineView) -> dict[str, Any]:
-    """A machine's JSON, the reason of a failure in the caller's language."""
-    body = answer(s.MachineOut, _without_error(view))
+    """A machine's JSON, the reason of a failure and warnings in the caller's language."""
+    body = answer(s.MachineOut, _without_texts(view))
+    body["warnings"] = warned(view.warnings)
     if view.error:
         translate = current_app.extensions["garage_translate"]
         _, detail, hint = translate(GarageError.from_dict(view.error), locale())
@@ -27,8 +29,15 @@ def shown(view: MachineView) -> dict[str, Any]:
     return body
 
 
-def _without_error(view: MachineView) -> dict[str, Any]:
-    return {name: getattr(view, name) for name in s.MachineOut.model_fields if name != "error"}
+def warned(warnings: Sequence[GarageError]) -> list[dict[str, str]]:
+    """In the caller's language."""
+    translate = current_app.extensions["garage_translate"]
+    told = [(warning.pointer, *translate(warning, locale())[1:]) for warning in warnings]
+    return [{"pointer": pointer, "detail": detail, "hint": hint} for pointer, detail, hint in told]
+
+
+def _without_texts(view: MachineView) -> dict[str, Any]:
+    return {name: getattr(view, name) for name in s.MachineOut.model_fields if name not in ("error", "warnings")}
 
 
 @api.get("", responses={200: s.MachineList})

@@ -249,6 +249,14 @@ class FailureOut(BaseModel):
     hint: str = ""
 
 
+class WarningOut(BaseModel):
+    """What will not go well although it is taken."""
+
+    pointer: str = Field(description="The field that it is about, a JSON pointer into the request.")
+    detail: str
+    hint: str = ""
+
+
 class MachineOut(Out):
     id: str
     name: str
@@ -290,6 +298,9 @@ class MachineOut(Out):
     tags: list[str]
     notes: str
     rebuilt_at: Time | None = Field(description="When it last got a new disk.")
+    warnings: list[WarningOut] = Field(
+        [], description="In the answer to its creation: what its image's cloud-init will not take as it was meant."
+    )
 
 
 class MachineList(BaseModel):

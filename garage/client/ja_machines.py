@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 MACHINES: dict[str, str] = {
+    "warning: {detail}": "注意: {detail}",
+    "Whether an image's cloud-init takes this user-data; nothing is made.": (
+        "この user-data をイメージの cloud-init が受け付けるか調べます。機械は作りません。"
+    ),
+    "What the machine would boot (default: debian-12).": "起動するイメージ（既定は debian-12）。",
+    "{file} is taken": "{file} は受け付けられます",
     "complete commands in your shell": "シェルでコマンドを補完する",
     'Print what makes a shell complete “garage”; for bash: eval "$(garage completion bash)".': (
         'シェルが「garage」を補完するための設定を表示します。bash なら: eval "$(garage completion bash)"'

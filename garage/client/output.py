@@ -125,5 +125,7 @@ def show_error(cli: Cli, error: ClientError) -> None:
         click.echo(json.dumps(error.problem, ensure_ascii=False, indent=2), err=True)
         return
     click.echo(f"garage: {error.detail}", err=True)
+    for other in error.problem.get("errors", [])[1:]:  # the first is the detail itself
+        click.echo(f"  {other['detail']}", err=True)
     if error.hint:
         click.echo(f"  → {error.hint}", err=True)

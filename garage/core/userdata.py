@@ -22,6 +22,10 @@ HEADERS = (
 """First lines that cloud-init knows besides #cloud-config (cloud-init's documentation, "User-data formats")."""
 
 
+def is_cloud_config(text: str) -> bool:
+    return text.split("\n", 1)[0].strip() == "#cloud-config"
+
+
 def check_user_data(text: str) -> str:
     """`text` if cloud-init can read it; raises `invalid_field` with the line of a YAML error."""
     if len(text.encode()) > MAX_BYTES:
@@ -29,7 +33,7 @@ def check_user_data(text: str) -> str:
     if "\0" in text:
         raise _bad(N_("user-data holds a NUL character"))
     first = text.split("\n", 1)[0]
-    if first.strip() == "#cloud-config":
+    if is_cloud_config(text):
         _check_yaml(text)
     elif not first.startswith(HEADERS):
         raise _bad(N_("cloud-init does not know user-data that begins with “{first}”"), first=first[:40])

@@ -8,6 +8,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from garage.db.models import Base, Id, Json
 
 
+class CloudSchema(Base):
+    """What a release of cloud-init takes: images whose manifest has its sha256 as `user_data_schema` bring that one along."""
+
+    __tablename__ = "cloud_schema"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
 class ImageTask(Base):
     """An image that somebody wants: brought from elsewhere, or built. A worker carries it out; the row stays as the last word about it."""
 

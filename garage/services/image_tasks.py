@@ -253,8 +253,8 @@ def progress(ctx: Context, task: Task, step: str, done: int, total: int) -> None
         row.step, row.done, row.total, row.changed_at = step, done, total, ctx.clock()
 
 
-def done(ctx: Context, task: Task, manifest: dict[str, Any]) -> None:
-    """The stored image is theirs, and current."""
+def done(ctx: Context, task: Task, manifest: dict[str, Any], schema: str = "") -> None:
+    """The stored image is theirs, and current. `schema`: what its cloud-init takes, as the manifest names it."""
     with ctx.db.write() as session:
         row = _held(session, task)
         image = session.scalars(select(Image).where(Image.sha256 == manifest["sha256"])).first()
@@ -264,6 +264,7 @@ def done(ctx: Context, task: Task, manifest: dict[str, Any]) -> None:
         image.manifest, image.verified_at, image.damaged, image.deleted_at = manifest, ctx.clock(), False, None
         if row.kind == "import":
             image.visibility, image.owner_id, image.project_id = row.visibility, row.owner_id, row.project_id
+        images.learn(session, manifest, schema)
         images.make_current(session, image)
         row.state, row.step, row.changed_at = "done", "", ctx.clock()
         news.of_person(session, ctx, "image.done", row.owner_id, image=row.name)

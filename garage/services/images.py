@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from garage.core.image_files import VISIBILITIES
 from garage.core.states import COUNTED
+from garage.db.image_models import CloudSchema
 from garage.db.models import Image, Machine, Membership, Project, User
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
@@ -18,13 +19,17 @@ from garage.services.context import Caller, Context, audit
 from garage.services.rights import project_for
 from garage.services.views import ImageView
 
+SCHEMA = "user_data_schema"
+"""In a manifest: the sha256 of what its cloud-init takes."""
 OLD = 7 * 86_400.0
 """Seconds after which stored files are compared with their sha256 again."""
 
 
-def register(ctx: Context, name: str, sha256: str, manifest: dict[str, Any]) -> ImageView:
-    """Make the stored image `sha256` the garage's current one of its name; machines of the older one keep it."""
+def register(ctx: Context, name: str, sha256: str, manifest: dict[str, Any], schema: str = "") -> ImageView:
+    """Make the stored image `sha256` the garage's current one of its name; machines of the older one keep it.
+    `schema`: what its cloud-init takes, as the manifest names it."""
     with ctx.db.write() as session:
+        learn(session, manifest, schema)
         image = session.scalars(select(Image).where(Image.sha256 == sha256)).first()
         if image is None:
             image = Image(id=ctx.new_id(), name=name, sha256=sha256, manifest=manifest, created_at=ctx.clock())
@@ -33,6 +38,13 @@ def register(ctx: Context, name: str, sha256: str, manifest: dict[str, Any]) -> 
         image.verified_at, image.damaged, image.deleted_at = ctx.clock(), False, None
         make_current(session, image)
         return _view(session, image)
+
+
+def learn(session: Session, manifest: Mapping[str, Any], schema: str) -> None:
+    """Keep the schema of cloud-init that a manifest names; it is one row for all images with the same release."""
+    sha256 = str(manifest.get(SCHEMA) or "")
+    if sha256 and schema and session.get(CloudSchema, sha256) is None:
+        session.add(CloudSchema(sha256=sha256, text=schema))
 
 
 def make_current(session: Session, image: Image) -> None:
@@ -93,7 +105,7 @@ def usable(ctx: Context, caller: Caller) -> list[ImageView]:
 
 def get(ctx: Context, caller: Caller, ref: str) -> ImageView:
     with ctx.db.read() as session:
-        image = _seen(session, caller, ref)
+        image = seen(session, caller, ref)
         return _view(session, image, _users(session, [image]), caller)
 
 
@@ -199,7 +211,7 @@ def verified(ctx: Context, sha256: str, *, damaged: str = "") -> None:
         image.verified_at, image.damaged = ctx.clock(), bool(damaged)
 
 
-def _seen(session: Session, caller: Caller, ref: str) -> Image:
+def seen(session: Session, caller: Caller, ref: str) -> Image:
     """By id, or the current one of a name."""
     seen = true() if caller.admin else mine(caller)
     query = select(Image).where(seen, Image.deleted_at.is_(None))
@@ -216,7 +228,7 @@ def _seen(session: Session, caller: Caller, ref: str) -> Image:
 
 def _own(session: Session, caller: Caller, ref: str) -> Image:
     """One that the caller may change: who brought it, or an admin."""
-    image = _seen(session, caller, ref)
+    image = seen(session, caller, ref)
     if caller.admin or image.owner_id == caller.user_id:
         return image
     raise GarageError(

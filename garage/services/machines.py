@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -17,11 +17,10 @@ from garage.core.pool import Cold
 from garage.core.refusal import short
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
-from garage.core.userdata import check_user_data
 from garage.db.machine_models import MachineTag
 from garage.db.models import Image, Machine, Node, Project, Size, User
 from garage.errors import N_, GarageError
-from garage.services import addresses, adopting, capacity, images, keys, own_site, placing, pools
+from garage.services import addresses, adopting, capacity, images, keys, own_site, placing, pools, user_data
 from garage.services.context import Caller, Context, audit, audit_each, publish_machine
 from garage.services.filtering import ALL, Filter, chosen
 from garage.services.rights import machine_for, project_for
@@ -80,12 +79,13 @@ def _named(ctx: Context, name: str) -> str:
 
 
 def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]) -> list[MachineView]:
-    user_data = check_user_data(wanted.user_data) if wanted.user_data else None
-    early = late.early(user_data) if user_data else ()
+    given = wanted.user_data or None
+    warnings = user_data.check(ctx, caller, wanted.image, given) if given else ()
+    early = late.early(given) if given else ()
     apart, labelled = labels.check_apart(wanted.apart), labels.check(wanted.node_labels, pointer="/node_labels")
     worn, notes = tags.check(wanted.tags), tags.check_notes(wanted.notes)
     lease_until = ctx.clock() + _lease_seconds(ctx, wanted.lease_days, "/lease_days")
-    own = [_of_its_own(ctx, name, user_data) for name in named]
+    own = [_of_its_own(ctx, name, given) for name in named]
     with ctx.db.write() as session:
         project = project_for(session, caller, wanted.project)
         adopting.check_none(session)
@@ -113,13 +113,13 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
         session.flush()
         session.add_all(MachineTag(tag=tag, machine_id=machine.id) for machine in machines for tag in worn)
         audit_each(session, ctx, caller.name, "machine.create", project.id, said)
-        return _views(session, ctx, machines)
+        return [replace(view, warnings=warnings) for view in _views(session, ctx, machines)]
 
 
-def _of_its_own(ctx: Context, name: str, user_data: str | None) -> dict[str, Any]:
+def _of_its_own(ctx: Context, name: str, given: str | None) -> dict[str, Any]:
     """What no two machines share: name, host key, the user-data as it is locked."""
     private, public = sshkeys.make_host_key(ctx.rng.randbytes(32), name)
-    locked = ctx.vault.lock(user_data.encode()) if user_data else None
+    locked = ctx.vault.lock(given.encode()) if given else None
     return {
         "name": name,
         "host_key_private": ctx.vault.lock(private),

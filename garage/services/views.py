@@ -10,6 +10,7 @@ from garage.config import Config
 from garage.core.names import fqdn
 from garage.core.states import TABLE, Event, State
 from garage.db.models import Machine, Project
+from garage.errors import GarageError
 
 T = TypeVar("T")
 
@@ -74,6 +75,8 @@ class MachineView:
     notes: str = ""
     rebuilt_at: float | None = None
     """When it last got a new disk."""
+    warnings: Sequence[GarageError] = ()
+    """Of its creation alone: what will not go well although it was taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from garage.core.cloud_schema import MAX_BYTES, trimmed
 from garage.core.mirror import Mirror
 from garage.core.recipe import Recipe
 from garage.errors import N_, GarageError
@@ -26,8 +27,11 @@ from garage.shell.rootfs import FULL, disk_full, installed, make_rootfs, needed_
 from garage.shell.run import run
 
 FILES = ("disk.qcow2", "vmlinuz", "initrd.img", "manifest.json")
-BUILDER = 2
+BUILDER = 3
 """Raise it when this code makes other images than before of the same recipes, so that they are built again."""
+SCHEMA = "usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"
+"""In a tree with Debian's cloud-init."""
+KEPT_SCHEMA = "cloud-config.json"
 END_SECONDS = 10.0
 """How long programs of a killed build may take to end."""
 Progress = Callable[[str, float], None]
@@ -58,6 +62,8 @@ class Manifest:
     """Of disk.qcow2; 0: not known."""
     source_sha256: str = ""
     """Of the file that was imported, as it came."""
+    user_data_schema: str = ""
+    """Of KEPT_SCHEMA, what its cloud-init takes; empty where that is not known."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,10 +84,10 @@ def build(recipe: Recipe, *, store: Path, mirror: Mirror, work: Path, progress: 
         out = place / "image"
         out.mkdir(mode=0o755)
         (out / "packages.txt").write_text(installed(root))
-        release = _kernel(recipe, root, place, out)
+        release, schema = _kernel(recipe, root, place, out), _schema(root, out)
         _disk(recipe, root, place, out)
         progress("checksums", 0.95)
-        manifest = _manifest(recipe, release, out)
+        manifest = _manifest(recipe, release, out, schema)
         (out / "manifest.json").write_text(json.dumps(manifest.as_dict(), indent=1))
         keep(out, store, manifest)
     progress("done", 1.0)
@@ -190,6 +196,23 @@ def _kernel(recipe: Recipe, root: Path, place: Path, out: Path) -> str:
     return release
 
 
+def _schema(root: Path, out: Path) -> str:
+    """Copy what cloud-init says of user-data out of the tree; its sha256, or nothing where there is none to be used."""
+    source = root / SCHEMA
+    if source.is_symlink() or not source.is_file() or source.stat().st_size > MAX_BYTES:
+        return ""
+    if not (text := trimmed(source.read_text())):
+        return ""
+    (out / KEPT_SCHEMA).write_text(text)
+    return sha256_of(out / KEPT_SCHEMA)
+
+
+def user_data_schema(store: Path, sha256: str) -> str:
+    """The schema that was kept with a stored image; empty without one."""
+    path = store / sha256 / KEPT_SCHEMA
+    return path.read_text() if path.is_file() else ""
+
+
 def _disk(recipe: Recipe, root: Path, place: Path, out: Path) -> None:
     """mke2fs fills the file system from the tree: no loop device, no mount."""
     raw = place / "disk.raw"
@@ -200,7 +223,7 @@ def _disk(recipe: Recipe, root: Path, place: Path, out: Path) -> None:
     raw.unlink()
 
 
-def _manifest(recipe: Recipe, release: str, out: Path) -> Manifest:
+def _manifest(recipe: Recipe, release: str, out: Path, schema: str) -> Manifest:
     return Manifest(
         name=recipe.name,
         title=recipe.title,
@@ -215,6 +238,7 @@ def _manifest(recipe: Recipe, release: str, out: Path) -> Manifest:
         built_at=time.time(),
         initrd=recipe.initrd,
         bytes=(out / "disk.qcow2").stat().st_size,
+        user_data_schema=schema,
     )
 
 

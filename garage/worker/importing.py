@@ -21,7 +21,7 @@ from garage.services import image_tasks, images
 from garage.services.context import Context
 from garage.services.image_tasks import Task
 from garage.shell.image_import import Order, make_image, upload_path
-from garage.shell.images import build, verify
+from garage.shell.images import build, user_data_schema, verify
 from garage.shell.mirrors import server_mirror
 from garage.shell.node_images import LocalImages
 from garage.shell.outward_fetch import server_guard
@@ -66,7 +66,8 @@ class Importer:
         log.info("%s of image %s", task.kind, task.name)
         try:
             manifest = (self._bring if task.kind == "import" else self._build)(task)
-            image_tasks.done(self._ctx, task, manifest)
+            schema = user_data_schema(self._config.home / "images", manifest["sha256"])
+            image_tasks.done(self._ctx, task, manifest, schema)
         except GarageError as error:
             log.warning("image %s: %s", task.name, error)
             self._failed(task, error)

@@ -32,6 +32,7 @@ SQLITE_ONLY = frozenset(
         "test_site_volumes",  # netd's
         "test_sites_api",  # JSON of what test_registry has on both
         "test_silent",  # of workers that judge; the rows are few
+        "test_user_data_shown",  # as test_cli and test_pages; test_user_data runs on both
         "test_ssh_through_gateway",  # OpenSSH's
     }
 )

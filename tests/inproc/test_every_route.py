@@ -292,6 +292,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/nodes"): lambda _: {"target": "root@192.0.2.7", "host_key": HOST_KEY, "name": "node7"},
     ("PUT", "/pools/{image}/{size}"): lambda _: {"fixed": 2},
     ("PUT", "/images/{ref}/visibility"): lambda _: {"visibility": "all"},
+    ("POST", "/images/{ref}/user-data"): lambda _: {"user_data": "#cloud-config\n{}\n"},
     ("POST", "/image-imports"): lambda _: {"name": "fresh", "sha256": "56" * 32, "bytes": 1000},
     ("POST", "/image-builds"): lambda _: {"recipe": RECIPE},
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},

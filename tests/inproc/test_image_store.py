@@ -33,7 +33,7 @@ def stored(tmp_path: Path) -> images.Manifest:
     out.mkdir()
     for name in ("disk.qcow2", "vmlinuz", "initrd.img"):
         (out / name).write_text(name)
-    manifest = images._manifest(RECIPE, "6.1", out)
+    manifest = images._manifest(RECIPE, "6.1", out, "")
     (out / "manifest.json").write_text(json.dumps(manifest.as_dict()))
     images.keep(out, tmp_path / "store", manifest)
     return manifest

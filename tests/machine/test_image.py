@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from garage.core.cloud_schema import Found, look
 from garage.core.mirror import Mirror
 from garage.core.recipe import parse_recipe
 from garage.errors import GarageError
-from garage.shell.images import Manifest, build, verify
+from garage.shell.images import Manifest, build, user_data_schema, verify
 from tests.machine.conftest import IMAGES
 from tests.machine.guest import Guest, guest
 
@@ -71,6 +73,17 @@ def test_stored_files_are_what_the_manifest_says(image_store: tuple[Path, Manife
     folder = store / manifest.sha256
     assert Manifest(**json.loads((folder / "manifest.json").read_text())) == manifest
     assert all(path.stat().st_mode & 0o004 for path in (folder, *folder.iterdir())), "QEMU's user must read them"
+
+
+def test_the_image_says_what_its_cloud_init_takes(image_store: tuple[Path, Manifest]) -> None:
+    store, manifest = image_store
+    schema = user_data_schema(store, manifest.sha256)
+    assert hashlib.sha256(schema.encode()).hexdigest() == manifest.user_data_schema
+    assert look(USER_DATA, schema) == Found()
+    (wrong,) = look("#cloud-config\nusers: [{name: x, sudoo: y}]\n", schema).wrong
+    assert wrong.pointer == "/user_data/users/0/sudoo"
+    (old,) = look("#cloud-config\napt_update: true\n", schema).doubtful
+    assert old.pointer == "/user_data/apt_update"
 
 
 def test_who_it_is(plain: Guest) -> None:

@@ -92,13 +92,21 @@ def machines_create() -> Response:
         made = _create_once(who)
     except GarageError as error:
         return _not_made(who, error)
+    if not live() and made["warnings"]:  # which the next page would not have
+        usage = projects.get(ctx(), who, who.name).usage
+        return page("machines/list.html", 201, usage=usage, warnings=_told(made), **choices(who), **listed(who))
     if made["several"]:
         return to("machines_list")
     if not live():
         return to("machine_page", ref=made["id"])
     view = machines.get(ctx(), who, made["id"])
     return page(
-        "machines/_made.html", 201, machine=view, usage=projects.get(ctx(), who, who.name).usage, **choices(who)
+        "machines/_made.html",
+        201,
+        machine=view,
+        usage=projects.get(ctx(), who, who.name).usage,
+        warnings=_told(made),
+        **choices(who),
     )
 
 
@@ -118,13 +126,21 @@ def _create_once(who: Caller) -> dict[str, Any]:
     fingerprint = hashlib.sha256(repr((wanted, count)).encode()).hexdigest()
 
     def act(context: Context) -> Answer:
-        if count is None:
-            return Answer(201, {"id": machines.create(context, who, wanted).id, "several": False})
-        made = machines.create_many(context, who, wanted, int(count))
-        return Answer(201, {"id": made[0].id, "several": True})
+        made = (
+            machines.create_many(context, who, wanted, int(count))
+            if count is not None
+            else [machines.create(context, who, wanted)]
+        )
+        warnings = [warning.as_dict() for warning in made[0].warnings]
+        return Answer(201, {"id": made[0].id, "several": count is not None, "warnings": warnings})
 
     answer: dict[str, Any] = once(ctx(), who, f"page-{key}", fingerprint, act).body
     return answer
+
+
+def _told(made: dict[str, Any]) -> list[str]:
+    """What will not go well although it was taken."""
+    return [told(GarageError.from_dict(warning)).message for warning in made["warnings"]]
 
 
 def _not_made(who: Caller, error: GarageError) -> Response:

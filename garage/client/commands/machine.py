@@ -10,10 +10,11 @@ import click
 
 from garage.client import keys, lease, output, progress
 from garage.client.commands import machine_again
+from garage.client.commands import user_data as user_data_file
 from garage.client.commands.explain import explain, labels
 from garage.client.commands.snapshot import snapshot
 from garage.client.commands.ssh import ssh
-from garage.client.errors import ClientError, local_error
+from garage.client.errors import ClientError
 from garage.client.output import Item, local_time, short
 from garage.client.state import DAYS, Cli, Group, pass_cli
 from garage.client.words import N_, _, state_word
@@ -27,8 +28,6 @@ COLD = {
 }
 _SETTLED = ("ready", "failed", "stopped", "lost")
 ORDERS = ("newest", "name", "state", "lease")
-MAX_USER_DATA = 65_536
-"""Bytes, the API's own limit."""
 
 
 @click.group("machine", cls=Group, help=_("Make and use machines."))
@@ -42,9 +41,7 @@ def machine() -> None:
 @click.option("--image", help=_("What it boots; “garage image list” shows them."))
 @click.option("--project", help=_("Whose it is (default: your own project)."))
 @click.option("--days", type=DAYS, help=_("How long the lease lasts."))
-@click.option(
-    "--user-data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=_("cloud-init user-data.")
-)
+@click.option("--user-data", type=user_data_file.FILE, help=_("cloud-init user-data."))
 @click.option("--apart", metavar="WORD", help=_("Not on a node with another machine of the project with this word."))
 @click.option(
     "--label", "wanted_labels", metavar="KEY=VALUE", multiple=True, help=_("A label that its node must have.")
@@ -72,10 +69,11 @@ def create(
         **{"apart": apart, "node_labels": labels(wanted_labels), "count": count, "tags": list(tags)},
     }
     if user_data:
-        wanted["user_data"] = _user_data(user_data)
+        wanted["user_data"] = user_data_file.read(user_data)
     api = cli.api()
     keys.ensure(api)  # before the request, so that the machine knows this computer from its first boot on
     made = api.post("/machines", {key: value for key, value in wanted.items() if value})
+    user_data_file.warn(cli, made["items"][0] if count else made)
     if count:
         _several(cli, made["items"], wait=not no_wait)
         return
@@ -99,13 +97,6 @@ def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
     for item in found if wait else []:
         if item["state"] != "ready":
             finish(cli, item)
-
-
-def _user_data(path: Path) -> str:
-    text = path.read_bytes()[: MAX_USER_DATA + 1]
-    if len(text) > MAX_USER_DATA:
-        raise local_error("too_large", "{path} is larger than {limit} bytes", path=str(path), limit=MAX_USER_DATA)
-    return text.decode("utf-8", "replace")
 
 
 def finish(cli: Cli, found: Item) -> None:
@@ -309,4 +300,5 @@ for command in (
 ):
     machine.add_command(command)
 machine.add_command(snapshot)
+machine.add_command(user_data_file.check_user_data, "check-user-data")
 machine.add_command(ssh, "ssh")
