@@ -13,6 +13,7 @@ from garage import tracing
 from garage.errors import N_, GarageError
 from garage.services import accounts
 from garage.services.context import Caller, Context
+from garage.services.rights import require_reader, require_sites
 from garage.services.vault import digest
 from garage.services.views import UserView
 
@@ -61,6 +62,20 @@ def admin() -> Caller:
     who = caller()
     if not who.admin:
         raise GarageError("forbidden", N_("only an admin may do that"))
+    return who
+
+
+def reader() -> Caller:
+    """The signed-in admin or auditor; raises `forbidden` for everybody else."""
+    who = caller()
+    require_reader(who)
+    return who
+
+
+def sites_reader() -> Caller:
+    """The same, or an operator of any site."""
+    who = caller()
+    require_sites(who)
     return who
 
 

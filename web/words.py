@@ -74,7 +74,7 @@ SIZES: dict[str, str] = {
 }
 """The sizes of a new garage; those that an admin adds keep their own name."""
 
-ROLES: dict[str, str] = {"owner": N_("owner"), "member": N_("member"), "admin": N_("admin")}
+ROLES: dict[str, str] = {"owner": N_("owner"), "member": N_("member"), "admin": N_("admin"), "auditor": N_("auditor")}
 
 RESOURCES: dict[str, str] = {
     "machines": N_("machines"),
@@ -183,6 +183,8 @@ AUDIT: dict[str, str] = {
     "user.offboard": N_("let a user go"),
     "user.create": N_("invited a user"),
     "user.reset_link": N_("made a link for a new password"),
+    "user.grant": N_("gave a role"),
+    "user.revoke": N_("took a role back"),
     "user.disable": N_("disabled a user"),
     "user.enable": N_("enabled a user"),
     "user.set_password": N_("set a password"),

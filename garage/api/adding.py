@@ -178,13 +178,13 @@ def remove_node(header: s.MutationHeader, path: NodeRef) -> Response:  # noqa: A
 
 @api.get("/node-tasks", responses={200: NodeTaskList})
 def list_node_tasks() -> dict[str, Any]:
-    """Servers on their way, and the last that was wanted of each (admin)."""
+    """Servers on their way, and the last that was wanted of each (admin, auditor)."""
     return {"items": [shown(view) for view in adding.listing(context(), caller())]}
 
 
 @api.get("/node-tasks/<ref>", responses={200: NodeTaskOut})
 def get_node_task(path: NodeRef) -> dict[str, Any]:
-    """How far a server is (admin)."""
+    """How far a server is (admin, auditor)."""
     return shown(adding.get(context(), caller(), path.ref))
 
 

@@ -44,7 +44,7 @@ class AdoptionIn(s.In):
 
 @api.get("/adoption", responses={200: AdoptionOut})
 def get_adoption() -> dict[str, Any]:
-    """After a restore: what differs between database and nodes, and what becomes of it (admin)."""
+    """After a restore: what differs between database and nodes, and what becomes of it (admin, auditor)."""
     return _answer(adoption.plan(context(), caller()))
 
 

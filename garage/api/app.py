@@ -30,6 +30,7 @@ from garage.api import (
     people,
     placement,
     renumbering,
+    roles,
     sites,
     snapshots,
     user_data,
@@ -91,6 +92,7 @@ def make_flask(
         snapshots,
         news,
         user_data,
+        roles,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

@@ -36,25 +36,25 @@ def _told(reason: dict[str, Any] | None) -> dict[str, str] | None:
 
 @api.get("/<ref>/drain", responses={200: DrainOut})
 def get_drain(path: s.Ref) -> dict[str, Any]:
-    """What emptying a node would do with each of its machines, or does; and what has moved (admin). Changes nothing."""
+    """What emptying a node would do with each of its machines, or does; and what has moved (admin, auditor, operator). Changes nothing."""
     return shown(drains.preview(context(), caller(), path.ref))
 
 
 @api.post("/<ref>/drain", responses={202: DrainOut})
 def drain_node(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
-    """Empty a node: it takes no machine, and its machines move to others, one at a time (admin)."""
+    """Empty a node: it takes no machine, and its machines move to others, one at a time (admin, operator)."""
     return _act(202, path.ref, drains.drain)
 
 
 @api.post("/<ref>/activate", responses={200: DrainOut})
 def activate_node(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
-    """Let a node take machines again (admin)."""
+    """Let a node take machines again (admin, operator)."""
     return _act(200, path.ref, drains.activate)
 
 
 @api.post("/<ref>/maintenance", responses={200: DrainOut})
 def maintain_node(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
-    """Say that a node on which nothing runs may be switched off (admin)."""
+    """Say that a node on which nothing runs may be switched off (admin, operator)."""
     return _act(200, path.ref, drains.maintain)
 
 

@@ -24,7 +24,7 @@ def list_sizes() -> dict[str, Any]:
 
 @api.get("/pools", responses={200: s.PoolList})
 def list_pools() -> dict[str, Any]:
-    """Machines that wait, by image and size, with how often a request found one (admin)."""
+    """Machines that wait, by image and size, with how often a request found one (admin, auditor)."""
     return items(s.PoolOut, pool_views.listing(context(), caller()))
 
 

@@ -66,7 +66,7 @@ def create_machine(header: s.MutationHeader, body: s.MachineIn) -> Response:  # 
 @api.get("/<ref>", responses={200: s.MachineOut})
 def get_machine(path: s.Ref) -> dict[str, Any]:
     """One machine, by id, NAME or NAME.PROJECT."""
-    return shown(machines.get(context(), caller(), path.ref))
+    return shown(machines.seen(context(), caller(), path.ref))
 
 
 @api.patch("/<ref>", responses={200: s.MachineOut})

@@ -54,7 +54,7 @@ class MeasurementList(BaseModel):
 
 @api.post("/sites/<ref>/measurements", responses={202: MeasurementOut})
 def measure(header: s.MutationHeader, path: SiteRef, body: MeasurementIn) -> Response:  # noqa: ARG001
-    """Measure the throughput of the link to another site, both ways; one that is under way is not begun anew (admin)."""
+    """Measure the throughput of the link to another site, both ways; one that is under way is not begun anew (admin, its operator)."""
     who = caller()
 
     def act(ctx: Context) -> dict[str, Any]:
@@ -66,11 +66,11 @@ def measure(header: s.MutationHeader, path: SiteRef, body: MeasurementIn) -> Res
 
 @api.get("/sites/<ref>/measurements", responses={200: MeasurementList})
 def list_measurements(path: SiteRef, query: MeasurementQuery) -> dict[str, Any]:
-    """A site's latest hundred measurements of throughput, the newest first (admin)."""
+    """A site's latest hundred measurements of throughput, the newest first (admin, auditor, operator)."""
     return items(MeasurementOut, throughput.listing(context(), caller(), path.ref, query.peer))
 
 
 @api.get("/measurements/<ref>", responses={200: MeasurementOut})
 def get_measurement(path: MeasurementRef) -> dict[str, Any]:
-    """One measurement of throughput (admin)."""
+    """One measurement of throughput (admin, auditor, operator)."""
     return answer(MeasurementOut, throughput.get(context(), caller(), path.ref))

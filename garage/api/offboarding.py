@@ -43,5 +43,5 @@ def offboard(header: MutationHeader, path: Ref, body: OffboardIn) -> Response:  
 
 @api.get("/users/<ref>/offboarding", responses={200: OffboardOut})
 def progress(path: Ref) -> dict[str, Any]:
-    """How far a user's keys are removed from machines (admin)."""
+    """How far a user's keys are removed from machines (admin, auditor)."""
     return answer(OffboardOut, offboarding.progress(context(), caller(), path.ref))

@@ -24,7 +24,8 @@ def me() -> dict[str, Any]:
     """Who the token belongs to."""
     who = caller()
     role, project = "admin" if who.admin else "member", projects.own(context(), who)
-    return {"name": who.name, "role": role, "project": project, "scope": who.scope}
+    held = {"auditor": who.auditor, "sites": sorted(who.sites)}
+    return {"name": who.name, "role": role, "project": project, "scope": who.scope, **held}
 
 
 @api.post("/login", responses={201: s.LoginOut}, security=[])
@@ -81,7 +82,7 @@ def delete_token(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: AR
 
 @api.get("/users", responses={200: s.UserList})
 def list_users(query: s.NameQuery) -> dict[str, Any]:
-    """All users, by name (admin)."""
+    """All users, by name (admin, auditor)."""
     return page(s.UserOut, directory.users(context(), caller(), **query.model_dump()))
 
 

@@ -33,7 +33,7 @@ def would_be_placed(query: PlacementQuery) -> dict[str, Any]:
 
 @api.patch("/nodes/<ref>/labels", responses={200: s.NodeOut})
 def label_node(header: s.MutationHeader, path: s.Ref, body: s.LabelsIn) -> Response:  # noqa: ARG001
-    """Set labels of a node; an empty value removes one (admin)."""
+    """Set labels of a node; an empty value removes one (admin, operator)."""
     who = caller()
     return mutate(200, lambda ctx: answer(s.NodeOut, nodes.label(ctx, who, path.ref, body.labels)))
 

@@ -45,7 +45,7 @@ class RenumberingIn(s.In):
 
 @api.get("/renumbering", responses={200: RenumberingOut})
 def get_renumbering() -> dict[str, Any]:
-    """What this garage's site would change to take the prefixes that its registry gave it (admin)."""
+    """What this garage's site would change to take the prefixes that its registry gave it (admin, auditor)."""
     return _answer(renumbering.plan(context(), caller()))
 
 

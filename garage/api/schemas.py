@@ -336,6 +336,11 @@ class LoginOut(BaseModel):
     token: str
 
 
+class GrantOut(Out):
+    role: Literal["auditor", "operator"]
+    site: str = Field("", description="An operator's.")
+
+
 class UserOut(Out):
     id: str
     name: str
@@ -346,6 +351,7 @@ class UserOut(Out):
     second_factor: bool = False
     service_of: str = Field("", description="The project whose service account it is; empty for a person.")
     openid: bool = Field(False, description="Signs in by the OpenID Connect provider.")
+    grants: list[GrantOut] = Field([], description="Roles beside `role`, as lists tell them.")
 
 
 class UserCreated(BaseModel):
@@ -432,6 +438,8 @@ class MeOut(BaseModel):
     role: str
     project: str
     scope: str = Field("all", description="Of the token that you came with.")
+    auditor: bool = False
+    sites: list[str] = Field([], description="Of which you are an operator.")
 
 
 class ForecastOut(Out):

@@ -17,7 +17,7 @@ api = blueprint("sites", "sites")
 
 @api.get("/site-invitations", responses={200: t.SiteInvitationList})
 def list_site_invitations() -> dict[str, Any]:
-    """Invitations, newest first, without their tokens (admin)."""
+    """Invitations, newest first, without their tokens (admin, auditor)."""
     return items(t.SiteInvitationOut, invitations.listing(context(), caller()))
 
 
@@ -46,13 +46,13 @@ def withdraw_site_invitation(header: s.MutationHeader, path: t.InvitationRef) ->
 
 @api.get("/sites", responses={200: t.SiteList})
 def list_sites() -> dict[str, Any]:
-    """All sites with their nodes (admin)."""
+    """All sites with their nodes (admin, auditor, operator)."""
     return items(t.SiteOut, sites.listing(context(), caller()))
 
 
 @api.get("/sites/<ref>", responses={200: t.SiteOut})
 def get_site(path: t.SiteRef) -> dict[str, Any]:
-    """One site (admin)."""
+    """One site (admin, auditor, operator)."""
     return answer(t.SiteOut, sites.get(context(), caller(), path.ref))
 
 
@@ -65,21 +65,21 @@ def remove_site(header: s.MutationHeader, path: t.SiteRef) -> Response:  # noqa:
 
 @api.post("/sites/<ref>/rotate-keys", responses={200: t.SiteOut})
 def rotate_site_keys(header: s.MutationHeader, path: t.SiteRef) -> Response:  # noqa: ARG001
-    """Ask a site's nodes for new keys; links change to them without losing a packet (admin)."""
+    """Ask a site's nodes for new keys; links change to them without losing a packet (admin, its operator)."""
     who = caller()
     return mutate(200, lambda ctx: answer(t.SiteOut, sites.rotate(ctx, who, path.ref)))
 
 
 @api.put("/sites/<ref>/place", responses={200: t.SiteOut})
 def place_site(header: s.MutationHeader, path: t.SiteRef, body: t.SitePlaceIn) -> Response:  # noqa: ARG001
-    """Say where a site is, for the map (admin)."""
+    """Say where a site is, for the map (admin, its operator)."""
     who, at = caller(), (body.latitude, body.longitude)
     return mutate(200, lambda ctx: answer(t.SiteOut, sites.place(ctx, who, path.ref, at)))
 
 
 @api.delete("/sites/<ref>/place", responses={200: t.SiteOut})
 def unplace_site(header: s.MutationHeader, path: t.SiteRef) -> Response:  # noqa: ARG001
-    """Forget where a site is (admin)."""
+    """Forget where a site is (admin, its operator)."""
     who = caller()
     return mutate(200, lambda ctx: answer(t.SiteOut, sites.place(ctx, who, path.ref, None)))
 
@@ -93,19 +93,19 @@ def relay_site(header: s.MutationHeader, path: t.SiteRef, body: t.SiteRelayIn) -
 
 @api.get("/sites/<ref>/links", responses={200: t.LinkList})
 def list_site_links(path: t.SiteRef) -> dict[str, Any]:
-    """The links of a site (admin)."""
+    """The links of a site (admin, auditor, operator)."""
     return items(t.LinkOut, sites.links(context(), caller(), path.ref))
 
 
 @api.get("/sites/<ref>/history/<peer>", responses={200: t.HistoryOut})
 def site_history(path: t.PeerRef, query: t.HistoryQuery) -> dict[str, Any]:
-    """What a site measured to another, minute by minute (admin)."""
+    """What a site measured to another, minute by minute (admin, auditor, operator)."""
     return answer(t.HistoryOut, sites.history(context(), caller(), path.ref, path.peer, query.hours))
 
 
 @api.get("/links", responses={200: t.LinkList})
 def list_links() -> dict[str, Any]:
-    """All links of the overlay (admin)."""
+    """All links of the overlay (admin, auditor, operator)."""
     return items(t.LinkOut, sites.links(context(), caller()))
 
 

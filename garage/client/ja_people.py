@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 AUDIT: dict[str, str] = {
+    "auditor": "監査担当",
+    "operator": "運用者",
+    "{role} of {site}": "{site} の{role}",
+    "{name} is: {roles}.": "{name} の役割: {roles}",
+    "Make a user an auditor, or an operator of a site.": "利用者を監査担当、または拠点の運用者にします。",
+    "Take such a role; it ends at once.": "その役割を外します。すぐに効きます。",
+    "An operator's; this garage's own by default.": "運用者の拠点（省略時はこの garage の拠点）。",
     "the entry was removed": "記録が消されています",
     "the entry was changed, or its seal": "記録またはその封印が書き換えられています",
     "the entry was put in afterwards": "記録があとから差し込まれています",

@@ -63,3 +63,15 @@ class Identity(Base):
     """The ID token's `sub`: the one name that a provider gives to nobody else, ever."""
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"))
     created_at: Mapped[float]
+
+
+class RoleGrant(Base):
+    """A role of the organisation that somebody has beside being a member."""
+
+    __tablename__ = "role_grant"
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """"auditor" or "operator"."""
+    site: Mapped[str] = mapped_column(String(63), primary_key=True)
+    """Of an operator; empty for an auditor, who looks at all of them."""
+    created_at: Mapped[float]

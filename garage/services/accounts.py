@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -15,13 +16,14 @@ from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import names, scopes
 from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, Setting, User
-from garage.db.people_models import Identity, SecondFactor, ServiceAccount
+from garage.db.people_models import Identity, RoleGrant, SecondFactor, ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import keys, second_factor
+from garage.services import grants, keys, second_factor
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import require_admin
+from garage.services.grants import Granted
+from garage.services.rights import require_admin, require_reader
 from garage.services.vault import digest
-from garage.services.views import TokenView, UserView
+from garage.services.views import GrantView, TokenView, UserView
 
 SESSION_SECONDS = 14 * 86_400
 INVITATION_SECONDS = 3 * 86_400
@@ -61,7 +63,7 @@ def sign_in(
         user = still(session, ctx, user_id, stored)
         if second_factor.has(session, user.id):
             _prove_code(session, ctx, user, code)
-        return _caller(user), let_in(session, ctx, user, address, agent)
+        return whole(session, user), let_in(session, ctx, user, address, agent)
 
 
 def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: str, method: str = LOCALLY) -> str:
@@ -86,7 +88,7 @@ def log_in(ctx: Context, name: str, password: str, address: str, token_name: str
     user_id, stored = proved(ctx, name, password, address)
     with ctx.db.write() as session:
         user = still(session, ctx, user_id, stored)
-        if user.id in second_factor.missing(session, ctx, [user]):
+        if user.id in second_factor.missing(session, ctx, grants.of(session, [user])):
             hint = N_("sign in on the page {url} once, it leads you through that")
             text = N_("you need a second factor first")
             raise GarageError("second_factor", text, hint=hint, url=ctx.config.outside)
@@ -204,8 +206,10 @@ def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
         if row is None or row[0].disabled:
             return None
         user, method = row
-        lacks = not second_factor.excused(ctx, user.role, method) and bool(second_factor.missing(session, ctx, [user]))
-        return by_password(user, lacks), replace(user_view(user), lacks_factor=lacks)
+        granted = grants.of_one(session, user)
+        excused = second_factor.excused(ctx, granted.trusted, method)
+        lacks = not excused and bool(second_factor.missing(session, ctx, {user.id: granted}))
+        return by_password(user, granted, lacks), replace(user_view(user), lacks_factor=lacks)
 
 
 def by_token(ctx: Context, token: str) -> Caller | None:
@@ -215,7 +219,7 @@ def by_token(ctx: Context, token: str) -> Caller | None:
         row = session.execute(query).first()
         if row is None or row[0].disabled or (row[1].expires_at is not None and row[1].expires_at <= ctx.clock()):
             return None
-        return caller_of(row[0], row[1].scope)
+        return caller_of(row[0], grants.of_one(session, row[0]), row[1].scope)
 
 
 def sign_out(ctx: Context, cookie: str) -> None:
@@ -268,9 +272,10 @@ def add_user(session: OrmSession, ctx: Context, name: str, role: str) -> User:
 
 
 def list_users(ctx: Context, caller: Caller) -> list[UserView]:
-    require_admin(caller)
+    """All of them (admin or auditor)."""
+    require_reader(caller)
     with ctx.db.read() as session:
-        return user_views(session, session.scalars(select(User).where(still_here()).order_by(User.name)))
+        return user_views(session, session.scalars(select(User).where(still_here()).order_by(User.name)).all())
 
 
 def still_here() -> ColumnElement[bool]:
@@ -279,26 +284,35 @@ def still_here() -> ColumnElement[bool]:
 
 
 def user_views(session: OrmSession, users: Iterable[User]) -> list[UserView]:
-    """With whose service accounts they are, whether they have a second factor, and whether they sign in by OpenID Connect."""
+    """With whose service accounts they are, whether they have a second factor, whether they sign in by OpenID Connect, and their roles."""
     query = select(ServiceAccount.user_id, Project.name).join(Project, Project.id == ServiceAccount.project_id)
     services = dict(session.execute(query).all())
     second = set(session.scalars(select(SecondFactor.user_id)))
     bound = set(session.scalars(select(Identity.user_id)))
-    return [user_view(user, services.get(user.id, ""), user.id in second, user.id in bound) for user in users]
+    roles: dict[str, list[RoleGrant]] = defaultdict(list)
+    for row in session.scalars(select(RoleGrant).order_by(RoleGrant.role, RoleGrant.site)):
+        roles[row.user_id].append(row)
+    return [
+        replace(
+            user_view(user, services.get(user.id, ""), user.id in second, user.id in bound),
+            grants=[GrantView(row.role, row.site) for row in roles[user.id]],
+        )
+        for user in users
+    ]
 
 
 def find(ctx: Context, caller: Caller, name: str) -> UserView:
     """By name; raises `not_found` (admin)."""
     require_admin(caller)
     with ctx.db.read() as session:
-        return user_view(_user(session, name))
+        return user_views(session, [named(session, name)])[0]
 
 
 def reset_link(ctx: Context, caller: Caller, name: str) -> str:
     """A one-time link token for a user who has lost their password; their old one stays valid until it is used."""
     require_admin(caller)
     with ctx.db.write() as session:
-        user = _user(session, name)
+        user = named(session, name)
         if session.get(ServiceAccount, user.id):
             hint = N_("an owner of its project makes tokens for it")
             raise GarageError(
@@ -312,7 +326,7 @@ def set_disabled(ctx: Context, caller: Caller, name: str, disabled: bool) -> Use
     """A disabled user can sign in nowhere; their sessions and tokens end at once, running machines forget their keys."""
     require_admin(caller)
     with ctx.db.write() as session:
-        user = _user(session, name)
+        user = named(session, name)
         if user.id == caller.user_id:
             raise GarageError("in_use", N_("you cannot disable yourself"), hint=N_("ask another admin"))
         user.disabled = disabled
@@ -353,8 +367,8 @@ def accept_invitation(ctx: Context, token: str, password: str, address: str, age
         session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
         audit(session, ctx, user.name, "user.set_password", user.name, address=address)
         if second_factor.has(session, user.id):
-            return _caller(user), ""
-        return _caller(user), open_session(session, ctx, user, address, agent)
+            return whole(session, user), ""
+        return whole(session, user), open_session(session, ctx, user, address, agent)
 
 
 def _check_password(password: str) -> None:
@@ -462,7 +476,8 @@ def delete_token(ctx: Context, caller: Caller, token_id: str) -> None:
         audit(session, ctx, caller.name, "token.delete", row.name, id=row.id)
 
 
-def _user(session: OrmSession, name: str) -> User:
+def named(session: OrmSession, name: str) -> User:
+    """By name; raises `not_found`."""
     if user := session.scalars(select(User).where(User.name == name)).first():
         return user
     raise GarageError(
@@ -470,18 +485,23 @@ def _user(session: OrmSession, name: str) -> User:
     )
 
 
-def _caller(user: User) -> Caller:
-    return caller_of(user, scopes.ALL)
+def whole(session: OrmSession, user: User) -> Caller:
+    """The user, with all their rights."""
+    return caller_of(user, grants.of_one(session, user), scopes.ALL)
 
 
-def by_password(user: User, lacks_factor: bool) -> Caller:
-    """Whoever needs a second factor and has none is no admin until they have one."""
-    return Caller(user.id, user.name, user.role == "admin" and not lacks_factor)
+def by_password(user: User, granted: Granted, lacks_factor: bool) -> Caller:
+    """Whoever needs a second factor and has none is a member and no more until they have one."""
+    return _caller(user, Granted() if lacks_factor else granted, scopes.ALL)
 
 
-def caller_of(user: User, scope: str) -> Caller:
+def caller_of(user: User, granted: Granted, scope: str) -> Caller:
     """The user, with what a credential of this scope leaves them of their rights."""
-    return Caller(user.id, user.name, user.role == "admin" and scopes.keeps_admin(scope), scope)
+    return _caller(user, granted if scopes.keeps_admin(scope) else Granted(), scope)
+
+
+def _caller(user: User, granted: Granted, scope: str) -> Caller:
+    return Caller(user.id, user.name, granted.admin, scope, granted.auditor, granted.sites)
 
 
 def user_view(user: User, service_of: str = "", second: bool = False, openid: bool = False) -> UserView:

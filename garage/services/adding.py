@@ -25,7 +25,7 @@ from garage.services import drains, invitations, own_site, registry
 from garage.services.context import Caller, Context, audit
 from garage.services.draining import set_state
 from garage.services.overlay_state import lock
-from garage.services.rights import require_admin
+from garage.services.rights import require_admin, require_reader
 from garage.services.specs import raise_specs
 from garage.services.vault import digest
 
@@ -186,13 +186,13 @@ def remove(ctx: Context, caller: Caller, name: str) -> TaskView:
 
 def listing(ctx: Context, caller: Caller) -> list[TaskView]:
     """Those that go on, and the last of each that has ended."""
-    require_admin(caller)
+    require_reader(caller)
     with ctx.db.read() as session:
         return [_view(row) for row in session.scalars(select(NodeTask).order_by(NodeTask.name))]
 
 
 def get(ctx: Context, caller: Caller, name: str) -> TaskView:
-    require_admin(caller)
+    require_reader(caller)
     with ctx.db.read() as session:
         if row := session.get(NodeTask, name):
             return _view(row)

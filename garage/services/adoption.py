@@ -16,7 +16,7 @@ from garage.db.models import Adoption, EventRow, KeptDomain, Machine, Node
 from garage.db.revisions import touch
 from garage.errors import N_, GarageError
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import require_admin
+from garage.services.rights import require_admin, require_reader
 from garage.services.transitions import fire
 from garage.services.work import Hold, held
 
@@ -48,7 +48,7 @@ def record(ctx: Context, hold: Hold, domains: Mapping[str, Domain]) -> None:
 
 
 def plan(ctx: Context, caller: Caller) -> Plan:
-    require_admin(caller)
+    require_reader(caller)
     with ctx.db.read() as session:
         return _plan(session)
 

@@ -1,4 +1,4 @@
-"""Reading the audit log: one's own projects' entries, all for an admin."""
+"""Reading the audit log: one's own projects' entries, all for an admin and for an auditor."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def listing(
 def _found(session: Session, caller: Caller, search: Search) -> Select[Audit, str, int, str]:
     query = select(Audit, Project.name.label("project"), AuditSeal.number, AuditSeal.hash)
     query = query.outerjoin(AuditSeal, AuditSeal.entry == Audit.id).outerjoin(Project, Project.id == Audit.project_id)
-    if not caller.admin:
+    if not caller.sees_all:
         query = query.where(or_(visible(caller, Audit.project_id), Audit.actor == caller.name))
     if search.project:
-        query = query.where(Audit.project_id == project_for(session, caller, search.project).id)
+        query = query.where(Audit.project_id == project_for(session, caller, search.project, reading=True).id)
     if search.actor:
         query = query.where(Audit.actor == search.actor)
     if search.action:

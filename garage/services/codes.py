@@ -48,4 +48,4 @@ def finish(ctx: Context, passed: str, code: str, address: str, agent: str) -> tu
         how = second_factor.prove(session, ctx, user, code)
         if how == "recovery":
             audit(session, ctx, user.name, "user.recovered", user.name, address=address)
-        return accounts.caller_of(user, "all"), accounts.let_in(session, ctx, user, address, agent, method)
+        return accounts.whole(session, user), accounts.let_in(session, ctx, user, address, agent, method)

@@ -28,6 +28,22 @@ class Caller:
     admin: bool = False
     scope: str = ALL
     """Of the token that came with the request (`core.scopes`)."""
+    auditor: bool = False
+    sites: frozenset[str] = frozenset()
+    """Of which they are an operator."""
+
+    @property
+    def sees_all(self) -> bool:
+        """What is anybody's, but what is inside machines: an auditor looks, and changes nothing by that."""
+        return self.admin or self.auditor
+
+    @property
+    def sees_sites(self) -> bool:
+        """How sites, links and nodes are: each site's operators see what its neighbours are like."""
+        return self.sees_all or bool(self.sites)
+
+    def operates(self, site: str) -> bool:
+        return self.admin or site in self.sites
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from garage.errors import N_, GarageError
 from garage.services import machines
 from garage.services.capacity import EXISTS
 from garage.services.context import Caller, Context, audit, publish_machine
-from garage.services.rights import machine_for, visible
+from garage.services.rights import machine_for, readable
 from garage.services.specs import raise_specs
 from garage.services.views import MachineView
 
@@ -80,7 +80,7 @@ def write_tags(session: Session, machine: Machine, wanted: Sequence[str]) -> boo
 def in_use(ctx: Context, caller: Caller, limit: int = 50) -> list[tuple[str, int]]:
     """Tags on the caller's machines with how many have each, the most used first."""
     query = select(MachineTag.tag, func.count()).join(Machine, Machine.id == MachineTag.machine_id)
-    query = query.where(EXISTS, visible(caller, Machine.project_id)).group_by(MachineTag.tag)
+    query = query.where(EXISTS, readable(caller, Machine.project_id)).group_by(MachineTag.tag)
     with ctx.db.read() as session:
         rows = session.execute(query.order_by(func.count().desc(), MachineTag.tag).limit(limit))
         return [(tag, number) for tag, number in rows]

@@ -10,15 +10,15 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from garage.db.models import Project, User
 from garage.services import accounts, nodes, projects
 from garage.services.context import Caller, Context
-from garage.services.rights import is_open, require_admin, visible
+from garage.services.rights import is_open, readable, require_reader
 from garage.services.views import NodeView, Page, ProjectView, UserView
 
 Row = TypeVar("Row", User, Project)
 
 
 def users(ctx: Context, caller: Caller, *, search: str = "", cursor: str | None = None, limit: int) -> Page[UserView]:
-    """All users (admin)."""
-    require_admin(caller)
+    """All users (admin or auditor)."""
+    require_reader(caller)
     with ctx.db.read() as session:
         rows, more = _page(session, select(User).where(accounts.still_here()), User.name, search, cursor, limit)
         return Page(accounts.user_views(session, rows), more)
@@ -27,9 +27,9 @@ def users(ctx: Context, caller: Caller, *, search: str = "", cursor: str | None 
 def open_projects(
     ctx: Context, caller: Caller, *, search: str = "", cursor: str | None = None, limit: int
 ) -> Page[ProjectView]:
-    """The caller's projects, all for an admin."""
+    """The caller's projects, all for an admin and for an auditor."""
     with ctx.db.read() as session:
-        query = select(Project).where(visible(caller, Project.id), is_open())
+        query = select(Project).where(readable(caller, Project.id), is_open())
         rows, more = _page(session, query, Project.name, search, cursor, limit)
         return Page([projects.project_view(session, caller, project) for project in rows], more)
 

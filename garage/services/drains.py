@@ -1,4 +1,4 @@
-"""What an admin says of a node: empty it, work on it, take it back."""
+"""What an admin or an operator of the site says of a node: empty it, work on it, take it back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from garage.core.node_states import NodeEvent, NodeState
 from garage.core.states import COUNTED
 from garage.db.models import Machine, Node
 from garage.errors import N_, GarageError
-from garage.services import news
+from garage.services import news, own_site
 from garage.services.context import Caller, Context, audit
 from garage.services.drain_views import DrainView, drain_view
 from garage.services.draining import passages, set_state
-from garage.services.rights import require_admin
 
 NAMED = 3
 """Machines that a refusal names."""
@@ -25,8 +24,8 @@ NAMED = 3
 
 def preview(ctx: Context, caller: Caller, name: str) -> DrainView:
     """What a drain of the node would do, or does at this moment. Changes nothing."""
-    require_admin(caller)
     with ctx.db.read() as session:
+        own_site.require_sight_here(session, ctx, caller)
         return drain_view(session, ctx, _node(session, name))
 
 
@@ -46,8 +45,8 @@ def maintain(ctx: Context, caller: Caller, name: str) -> DrainView:
 
 
 def _say(ctx: Context, caller: Caller, name: str, event: NodeEvent) -> DrainView:
-    require_admin(caller)
     with ctx.db.write() as session:
+        own_site.require_operator_here(session, ctx, caller)
         node = _node(session, name)
         before = NodeState(node.state)
         state = node_states.after(before, event, name=node.name)

@@ -75,7 +75,7 @@ class Wish:
 
 def explain(ctx: Context, caller: Caller, ref: str) -> Explanation:
     with ctx.db.read() as session:
-        machine = machine_for(session, caller, ref)
+        machine = machine_for(session, caller, ref, reading=True)
         now = None
         if machine.state in COUNTED:
             size = Size(

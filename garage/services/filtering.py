@@ -12,7 +12,7 @@ from garage.db.machine_models import MachineTag
 from garage.db.models import Image, Machine, User
 from garage.services.capacity import EXISTS
 from garage.services.context import Caller
-from garage.services.rights import project_for, visible
+from garage.services.rights import project_for, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ def chosen(session: Session, caller: Caller, wanted: Filter) -> Select[Machine]:
     if wanted.state:
         query = query.where(Machine.state == wanted.state)
     if wanted.project:
-        query = query.where(Machine.project_id == project_for(session, caller, wanted.project).id)
+        query = query.where(Machine.project_id == project_for(session, caller, wanted.project, reading=True).id)
     else:
-        query = query.where(visible(caller, Machine.project_id))
+        query = query.where(readable(caller, Machine.project_id))
     if wanted.owner:
         query = query.where(Machine.created_by.in_(select(User.id).where(User.name == wanted.owner)))
     if wanted.tag:

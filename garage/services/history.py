@@ -27,7 +27,7 @@ class StepView:
 def last_boot(ctx: Context, caller: Caller, ref: str) -> list[StepView]:
     """The steps of the machine's last start, oldest first; empty when its events are pruned already."""
     with ctx.db.read() as session:
-        machine = machine_for(session, caller, ref)
+        machine = machine_for(session, caller, ref, reading=True)
         query = select(EventRow).where(EventRow.kind == "machine", EventRow.subject == machine.id)
         rows = session.scalars(query.order_by(EventRow.id.desc()).limit(RECENT))
         return boot_steps([(row.data["state"], row.data["step"], row.at) for row in reversed(list(rows))])

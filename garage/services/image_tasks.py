@@ -154,7 +154,7 @@ def _want(
 
 
 def listing(ctx: Context, caller: Caller) -> list[TaskView]:
-    """The caller's, an admin's: everybody's; those that have ended are there until the next of the name."""
+    """The caller's, an admin's and an auditor's: everybody's; those that have ended are there until the next of the name."""
     with ctx.db.read() as session:
         rows = session.scalars(select(ImageTask).where(_theirs(caller)).order_by(ImageTask.id.desc()).limit(100))
         return [_view(session, row) for row in rows]
@@ -162,7 +162,7 @@ def listing(ctx: Context, caller: Caller) -> list[TaskView]:
 
 def get(ctx: Context, caller: Caller, ref: str) -> TaskView:
     with ctx.db.read() as session:
-        return _view(session, _found(session, caller, ref))
+        return _view(session, _found(session, caller, ref, reading=True))
 
 
 def cancel(ctx: Context, caller: Caller, ref: str) -> None:
@@ -175,16 +175,16 @@ def cancel(ctx: Context, caller: Caller, ref: str) -> None:
 
 
 def _theirs(caller: Caller) -> Any:
-    return true() if caller.admin else ImageTask.owner_id == caller.user_id
+    return true() if caller.sees_all else ImageTask.owner_id == caller.user_id
 
 
-def _found(session: Session, caller: Caller, ref: str) -> ImageTask:
+def _found(session: Session, caller: Caller, ref: str, *, reading: bool = False) -> ImageTask:
     """By id, or the caller's own by name."""
     row = session.get(ImageTask, ref)
     if row is None:
         named = select(ImageTask).where(ImageTask.name == ref, ImageTask.owner_id == caller.user_id)
         row = session.scalars(named.order_by(ImageTask.id.desc()).limit(1)).first()
-    if row is not None and (caller.admin or row.owner_id == caller.user_id):
+    if row is not None and (caller.admin or (reading and caller.auditor) or row.owner_id == caller.user_id):
         return row
     hint = N_("“garage image tasks” shows yours")
     raise GarageError("not_found", N_("no image {name} is on its way"), hint=hint, name=ref[:64])

@@ -20,7 +20,7 @@ from garage.services import own_site
 from garage.services.allotting import add_site
 from garage.services.context import Caller, Context, audit
 from garage.services.overlay_state import lock
-from garage.services.rights import require_admin
+from garage.services.rights import require_admin, require_reader
 from garage.services.vault import digest
 
 PREFIX = "gj1"
@@ -139,7 +139,7 @@ def line(token: str, url: str) -> str:
 
 def listing(ctx: Context, caller: Caller) -> list[InvitationView]:
     """Newest first; those that ended a month ago are left out."""
-    require_admin(caller)
+    require_reader(caller)
     with ctx.db.read() as session:
         query = select(SiteInvitation).where(SiteInvitation.expires_at > ctx.clock() - MAX_SECONDS)
         return [view(row, ctx.clock()) for row in session.scalars(query.order_by(SiteInvitation.id.desc()))]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from garage.core.states import State
 from garage.db.models import ApiToken, EventRow, Machine, Membership, Node, Session, User
-from garage.services import second_factor
+from garage.services import grants, second_factor
 from garage.services.accounts import by_password, caller_of
 from garage.services.context import Caller, Context
 from garage.services.events import EventView, event_view
@@ -91,12 +91,14 @@ def _sights(session: OrmSession, ctx: Context, credentials: Collection[Credentia
             if not user.disabled and (expires_at is None or expires_at > ctx.clock()):
                 found[Credential(kind, hashed)] = user, said  # type: ignore[arg-type]
     projects = _projects(session, {user.id for user, _ in found.values()})
-    lack = second_factor.missing(session, ctx, [user for user, _ in found.values()])
+    granted = grants.of(session, {user.id: user for user, _ in found.values()}.values())
+    lack = second_factor.missing(session, ctx, granted)
 
     def caller(credential: Credential, user: User, said: str) -> Caller:
+        has = granted[user.id]
         if credential.kind == "token":
-            return caller_of(user, said)
-        return by_password(user, user.id in lack and not second_factor.excused(ctx, user.role, said))
+            return caller_of(user, has, said)
+        return by_password(user, has, user.id in lack and not second_factor.excused(ctx, has.trusted, said))
 
     return {credential: _sight(caller(credential, *held), projects) for credential, held in found.items()}
 

@@ -18,7 +18,7 @@ from garage.core.refusal import short
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.db.machine_models import MachineTag
-from garage.db.models import Image, Machine, Node, Project, Size, User
+from garage.db.models import Image, Machine, Membership, Node, Project, Size, User
 from garage.errors import N_, GarageError
 from garage.services import addresses, adopting, capacity, images, keys, own_site, placing, pools, user_data
 from garage.services.context import Caller, Context, audit, audit_each, publish_machine
@@ -203,10 +203,28 @@ def listing(
         query = chosen(session, caller, wanted).options(selectinload(Machine.project), selectinload(Machine.image))
         rows = list(session.scalars(ordered(query, sort, cursor).limit(limit + 1)))
         more = cursor_after(rows[limit - 1], sort) if len(rows) > limit else None
-        return Page(_views(session, ctx, rows[:limit]), more)
+        return Page(_as_seen(session, caller, _views(session, ctx, rows[:limit])), more)
+
+
+def seen(ctx: Context, caller: Caller, ref: str) -> MachineView:
+    """What lists tell of it: `get` for its project's members, less for an auditor."""
+    with ctx.db.read() as session:
+        return _as_seen(session, caller, [view_of(session, ctx, machine_for(session, caller, ref, reading=True))])[0]
+
+
+def _as_seen(session: Session, caller: Caller, views: list[MachineView]) -> list[MachineView]:
+    """An auditor sees of others' machines what is known about them, and neither what is inside nor anything to press."""
+    if caller.admin or not caller.auditor:
+        return views
+    own = select(Project.name).join(Membership, Membership.project_id == Project.id)
+    mine = set(session.scalars(own.where(Membership.user_id == caller.user_id)))
+    return [
+        view if view.project in mine else replace(view, watched=True, actions=[], console_tail="") for view in views
+    ]
 
 
 def get(ctx: Context, caller: Caller, ref: str) -> MachineView:
+    """For whoever may act on it, and log in to it."""
     with ctx.db.read() as session:
         return view_of(session, ctx, machine_for(session, caller, ref))
 

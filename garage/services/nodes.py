@@ -17,7 +17,6 @@ from garage.errors import N_, GarageError
 from garage.services import adopting, capacity, copies, naming, own_site
 from garage.services.contact import heard
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import require_admin
 from garage.services.vault import digest
 from garage.services.views import CopyView, NodeView
 from netd import wire
@@ -145,10 +144,10 @@ def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
 
 
 def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]) -> NodeView:
-    """Set labels of a node; an empty value removes one. Machines that are there stay, whatever they asked for (admin)."""
-    require_admin(caller)
+    """Set labels of a node; an empty value removes one. Machines that are there stay, whatever they asked for (admin or operator)."""
     wanted = labels.check(changes, removing=True)
     with ctx.db.write() as session:
+        own_site.require_operator_here(session, ctx, caller)
         node = session.get(Node, name)
         if node is None:
             raise GarageError(
@@ -161,8 +160,9 @@ def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]
 
 
 def get(ctx: Context, caller: Caller, name: str) -> NodeView:
-    """For admins. Raises `not_found`."""
-    require_admin(caller)
+    """For admins, auditors and operators. Raises `not_found`."""
+    with ctx.db.read() as session:
+        own_site.require_sight_here(session, ctx, caller)
     if found := [view for view in listing(ctx, caller) if view.name == name]:
         return found[0]
     hint = N_("“garage node list” shows them")

@@ -12,9 +12,9 @@ from garage.core.states import COUNTED, Event, State
 from garage.db.models import ApiToken, Audit, Invitation, Machine, Membership, Project, Session, SshKey, User
 from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import channels, keys, news, second_factor
+from garage.services import channels, grants, keys, news, second_factor
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import require_admin
+from garage.services.rights import require_admin, require_reader
 from garage.services.transitions import fire
 
 ACTION = "user.offboard"
@@ -63,8 +63,8 @@ def offboard(ctx: Context, caller: Caller, name: str, *, to: str = "") -> Offboa
 
 
 def progress(ctx: Context, caller: Caller, name: str) -> OffboardView:
-    """The last time that somebody was offboarded, with how far their keys are by now (admin)."""
-    require_admin(caller)
+    """The last time that somebody was offboarded, with how far their keys are by now (admin or auditor)."""
+    require_reader(caller)
     with ctx.db.read() as session:
         query = select(Audit.detail).where(Audit.action == ACTION, Audit.subject == name).order_by(Audit.id.desc())
         said = session.scalars(query.limit(1)).first()
@@ -171,6 +171,7 @@ def _shut_out(session: OrmSession, user: User) -> None:
         session.execute(delete(table).where(table.user_id == user.id))
     session.execute(delete(Membership).where(Membership.user_id == user.id, Membership.project_id.not_in(own)))
     second_factor.forget(session, user.id)
+    grants.forget(session, user.id)
     channels.forget_person(session, user.id)
     user.disabled, user.password_hash, user.role = True, "", "member"
     session.flush()

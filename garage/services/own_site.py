@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from garage.core.renumber import Prefixes
 from garage.db.models import Setting
 from garage.db.overlay_models import Site
-from garage.services import invitations
-from garage.services.context import Context, audit
+from garage.services import grants, invitations
+from garage.services.context import Caller, Context, audit
+from garage.services.rights import require_operator
 from garage.services.specs import raise_specs
 
 SITE, DOMAIN = "site", "domain"
@@ -82,6 +83,22 @@ def own(ctx: Context) -> OwnSite:
         return current(session, ctx)
 
 
+def require_operator_here(session: Session, ctx: Context, caller: Caller) -> None:
+    """Of this garage's own site: all its nodes are there."""
+    require_operator(caller, current(session, ctx).name)
+
+
+def require_sight_here(session: Session, ctx: Context, caller: Caller) -> None:
+    """The same of what an auditor sees, too."""
+    if not caller.sees_all:
+        require_operator_here(session, ctx, caller)
+
+
+def operates(ctx: Context, caller: Caller) -> bool:
+    """The same as a question."""
+    return caller.admin or (bool(caller.sites) and caller.operates(own(ctx).name))
+
+
 def rename(session: Session, ctx: Context, actor: str, site: str, domain: str) -> bool:
     """Take a new name: all nodes get specs with it. Machines keep addresses and keys; False when it is the name already."""
     before = current(session, ctx)
@@ -89,6 +106,7 @@ def rename(session: Session, ctx: Context, actor: str, site: str, domain: str) -
         return False
     for key, value in ((SITE, site), (DOMAIN, domain)):
         session.merge(Setting(key=key, value=value))
+    grants.rename_site(session, before.name, site)
     raise_specs(session)
     audit(session, ctx, actor, "site.rename", site, before=before.site_domain, after=f"{site}.{domain}")
     return True

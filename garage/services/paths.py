@@ -10,7 +10,7 @@ from garage.core import samples
 from garage.core.samples import Sample
 from garage.db.overlay_models import PathHour, Site
 from garage.services.context import Caller, Context
-from garage.services.rights import require_admin
+from garage.services.rights import require_sites
 
 
 def recent(
@@ -18,7 +18,7 @@ def recent(
 ) -> dict[tuple[str, str], list[Sample]]:
     """By (site, peer), both among `names`: a sample a minute of the last `hours` (1 to 24), the present one included. Ways of which
     nothing is known are left out."""
-    require_admin(caller)
+    require_sites(caller)
     last = int(ctx.clock() // 3600)
     first = last - max(1, min(hours, 24)) + 1
     found: dict[tuple[str, str], dict[int, bytes]] = {}

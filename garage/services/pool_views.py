@@ -14,7 +14,7 @@ from garage.db.models import Image, Machine, Node, PoolSize, Size
 from garage.errors import N_, GarageError
 from garage.services import demand, pools
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import require_admin
+from garage.services.rights import require_admin, require_reader
 
 COUNTED = 7 * pool.DAY
 """How far back hits are counted, in seconds."""
@@ -40,7 +40,7 @@ class PoolView:
 
 def listing(ctx: Context, caller: Caller) -> list[PoolView]:
     """Kinds that wait, are wanted or were asked for; the busiest first."""
-    require_admin(caller)
+    require_reader(caller)
     with ctx.db.read() as session:
         wanted = _wanted(session, ctx)
         views = [

@@ -13,16 +13,16 @@ from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
 from garage.services import capacity, channels, keys, news, service_accounts
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import is_open, project_for, require_admin, require_owner, visible
+from garage.services.rights import is_open, project_for, readable, require_admin, require_owner
 from garage.services.views import ProjectView
 
 QUOTA_LIMITS = {"machines": 10_000, "vcpus": 100_000, "memory_mib": 1 << 30, "disk_gib": 1 << 20}
 
 
 def listing(ctx: Context, caller: Caller) -> list[ProjectView]:
-    """The caller's projects (all for an admin), the personal one first."""
+    """The caller's projects (all for an admin and for an auditor), the personal one first."""
     with ctx.db.read() as session:
-        rows = session.scalars(select(Project).where(visible(caller, Project.id), is_open()).order_by(Project.name))
+        rows = session.scalars(select(Project).where(readable(caller, Project.id), is_open()).order_by(Project.name))
         return sorted(
             (project_view(session, caller, project) for project in rows),
             key=lambda view: (view.name != caller.name, view.name),
@@ -31,7 +31,7 @@ def listing(ctx: Context, caller: Caller) -> list[ProjectView]:
 
 def get(ctx: Context, caller: Caller, ref: str) -> ProjectView:
     with ctx.db.read() as session:
-        return project_view(session, caller, project_for(session, caller, ref))
+        return project_view(session, caller, project_for(session, caller, ref, reading=True))
 
 
 def own(ctx: Context, caller: Caller) -> str:
@@ -236,7 +236,7 @@ def project_view(session: Session, caller: Caller, project: Project) -> ProjectV
         .where(Membership.project_id == project.id)
         .order_by(User.name)
     ).all()
-    role = next((row.role for row in rows if row.id == caller.user_id), "admin")
+    role = next((row.role for row in rows if row.id == caller.user_id), "admin" if caller.admin else "auditor")
     members = [{"name": row.name, "role": row.role} for row in rows]
     return ProjectView(
         project.id, project.name, project.personal_of is not None, role, capacity.usage(session, project), members

@@ -14,7 +14,7 @@ from garage.core import endpoints
 from garage.db.models import EventRow
 from garage.db.overlay_models import Counter, Measurement, NodeKey, PathHour, Site, SiteInvitation, SiteNode
 from garage.errors import N_, GarageError
-from garage.services import invitations, overlay_specs
+from garage.services import grants, invitations, overlay_specs
 from garage.services.allotting import add_site
 from garage.services.context import Context, audit
 from garage.services.invitations import own_invitation
@@ -248,6 +248,7 @@ def drop(session: Session, ctx: Context, site: Site, nodes: list[SiteNode], *, w
     session.flush()
     if whole:
         session.execute(delete(PathHour).where((PathHour.site_id == site.id) | (PathHour.peer_id == site.id)))
+        grants.forget_site(session, site.name)
         session.delete(site)
         session.flush()
     if rewire(session, ctx, changes):

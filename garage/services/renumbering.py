@@ -13,7 +13,7 @@ from garage.db.models import Machine, Project
 from garage.errors import N_, GarageError
 from garage.services import own_site
 from garage.services.context import Caller, Context, audit, publish_machine
-from garage.services.rights import require_admin
+from garage.services.rights import require_admin, require_reader
 from garage.services.specs import raise_specs
 from garage.services.transitions import fire
 
@@ -32,7 +32,7 @@ class Renumbering:
 
 
 def plan(ctx: Context, caller: Caller) -> Renumbering:
-    require_admin(caller)
+    require_reader(caller)
     with ctx.db.read() as session:
         return _plan(session, ctx)
 

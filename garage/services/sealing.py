@@ -15,7 +15,7 @@ from garage.core import chain
 from garage.db.models import Audit
 from garage.db.people_models import AuditSeal
 from garage.services.context import Caller, Context, audit
-from garage.services.rights import require_admin
+from garage.services.rights import require_reader
 
 BATCH = 500
 """Entries per transaction: others want to write, too."""
@@ -79,9 +79,9 @@ def _entry(row: Audit | Row[Any]) -> chain.Entry:
 
 
 def verify(ctx: Context, caller: Caller, *, number: int = 0, hash_: str = "") -> Proof:
-    """Look through the whole log (admin). `number` and `hash_` are a head that was noted earlier: with it, an end that was cut off or a
-    chain that was made anew is found, too, which no look at the database alone can tell."""
-    require_admin(caller)
+    """Look through the whole log (admin, auditor). `number` and `hash_` are a head that was noted earlier: with it, an end that was cut off
+    or a chain that was made anew is found, too, which no look at the database alone can tell."""
+    require_reader(caller)
     with ctx.db.read() as session:
         walk = _Walk(session, ctx)
         found = [walk.find((number, hash_)), _added(session)]

@@ -6,7 +6,7 @@ import base64
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from garage.db.models import User
 from garage.db.people_models import RecoveryCode, SecondFactor
 from garage.errors import N_, GarageError
 from garage.services.context import Caller, Context, audit
+from garage.services.grants import Granted
 from garage.services.rights import require_admin
 from garage.services.vault import digest
 
@@ -42,18 +43,16 @@ class Offer:
     sealed: str
 
 
-def required(ctx: Context, role: str) -> bool:
-    """Whether somebody of that role needs one, by the setting `second_factor`."""
-    return ctx.config.second_factor == "all" or (ctx.config.second_factor == "admins" and role == "admin")
+def required(ctx: Context, trusted: bool) -> bool:
+    """Whether somebody needs one, by the setting `second_factor`: "admins" means all who are `trusted` with more than their own."""
+    return ctx.config.second_factor == "all" or (ctx.config.second_factor == "admins" and trusted)
 
 
-def excused(ctx: Context, role: str, method: str) -> bool:
+def excused(ctx: Context, trusted: bool, method: str) -> bool:
     """Whether whoever opened a session that way needs none of ours: the OpenID Connect provider answers for members, and by its
-    setting `second_factor` for admins, too."""
+    setting `second_factor` for admins, auditors and operators, too."""
     settings = ctx.config.openid
-    return (
-        method == openid.METHOD and settings is not None and (role != "admin" or settings.second_factor == "provider")
-    )
+    return method == openid.METHOD and settings is not None and (not trusted or settings.second_factor == "provider")
 
 
 def has(session: OrmSession, user_id: str) -> bool:
@@ -204,9 +203,9 @@ def _wrong() -> GarageError:
     return GarageError("wrong_credentials", N_("the code is wrong, or was used already"), hint=hint, pointer="/code")
 
 
-def missing(session: OrmSession, ctx: Context, users: Sequence[User]) -> frozenset[str]:
+def missing(session: OrmSession, ctx: Context, users: Mapping[str, Granted]) -> frozenset[str]:
     """The ids of those who need a second factor and have none yet."""
-    need = [user.id for user in users if required(ctx, user.role)]
+    need = [user_id for user_id, granted in users.items() if required(ctx, granted.trusted)]
     if not need:
         return frozenset()
     have = set(session.scalars(select(SecondFactor.user_id).where(SecondFactor.user_id.in_(need))))

@@ -32,7 +32,7 @@ MAX_PER_PROJECT = 20
 def listing(ctx: Context, caller: Caller, ref: str) -> list[ServiceView]:
     """A project's, with their tokens, for its members."""
     with ctx.db.read() as session:
-        project = project_for(session, caller, ref)
+        project = project_for(session, caller, ref, reading=True)
         return [_view(session, user) for user in names(session, project)]
 
 

@@ -15,26 +15,26 @@ from garage.services import registry
 from garage.services.context import Caller, Context, audit
 from garage.services.overlay_links import of_nodes
 from garage.services.overlay_state import BFD_MS, LIMITS, lock, mark_dirty, raise_versions
-from garage.services.rights import require_admin
+from garage.services.rights import require_admin, require_operator, require_sites
 from garage.services.site_views import History, LinkView, SiteView, link_views, site_views
 
 
 def listing(ctx: Context, caller: Caller) -> list[SiteView]:
     """All sites by name, with their nodes."""
-    require_admin(caller)
+    require_sites(caller)
     with ctx.db.read() as session:
         return site_views(session, ctx, list(session.scalars(select(Site).order_by(Site.name))))
 
 
 def get(ctx: Context, caller: Caller, name: str) -> SiteView:
-    require_admin(caller)
+    require_sites(caller)
     with ctx.db.read() as session:
         return site_views(session, ctx, [_site(session, name)])[0]
 
 
 def links(ctx: Context, caller: Caller, name: str | None = None) -> list[LinkView]:
     """All links, or those of a site."""
-    require_admin(caller)
+    require_sites(caller)
     with ctx.db.read() as session:
         if name is None:
             rows = list(session.scalars(select(Link).order_by(Link.number)))
@@ -46,7 +46,7 @@ def links(ctx: Context, caller: Caller, name: str | None = None) -> list[LinkVie
 
 def history(ctx: Context, caller: Caller, name: str, peer: str, hours: int = 24) -> History:
     """What `name` measured to `peer` in the last `hours` (at most 24), the present one included."""
-    require_admin(caller)
+    require_sites(caller)
     last = int(ctx.clock() // 3600)
     first = last - max(1, min(hours, 24)) + 1
     with ctx.db.read() as session:
@@ -72,7 +72,7 @@ def remove(ctx: Context, caller: Caller, name: str) -> None:
 
 def rotate(ctx: Context, caller: Caller, name: str) -> SiteView:
     """Ask the site's nodes for new keys; links change to them one beside the other, without a lost packet."""
-    require_admin(caller)
+    require_operator(caller, name)
     with ctx.db.write() as session:
         lock(session)
         site = _site(session, name)
@@ -87,7 +87,7 @@ def rotate(ctx: Context, caller: Caller, name: str) -> SiteView:
 
 def place(ctx: Context, caller: Caller, name: str, at: tuple[float, float] | None) -> SiteView:
     """Where the site stands on the map, (latitude, longitude) in degrees; None: nobody knows."""
-    require_admin(caller)
+    require_operator(caller, name)
     if at and not (-90 <= at[0] <= 90 and -180 <= at[1] <= 180):
         raise GarageError(
             "invalid_field",

@@ -6,7 +6,7 @@ They lie beside the machine, on its node, and go with it. While there are any it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -25,7 +25,7 @@ from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
 from garage.services import capacity, moving
 from garage.services.context import Caller, Context, audit, publish_machine
-from garage.services.rights import machine_for
+from garage.services.rights import acts_in, machine_for
 
 OFF = (State.STOPPED.value, State.FAILED.value)
 
@@ -82,15 +82,22 @@ def create(ctx: Context, caller: Caller, ref: str, name: str = "", *, crash_cons
 def listing(ctx: Context, caller: Caller, ref: str) -> list[SnapshotView]:
     """Of one machine, the newest first."""
     with ctx.db.read() as session:
-        machine = machine_for(session, caller, ref)
+        machine = machine_for(session, caller, ref, reading=True)
         query = select(Snapshot).where(Snapshot.machine_id == machine.id).order_by(Snapshot.id.desc())
-        return _views(session, machine, session.scalars(query).all())
+        return _as_seen(session, caller, machine, _views(session, machine, session.scalars(query).all()))
 
 
 def get(ctx: Context, caller: Caller, ref: str, name: str) -> SnapshotView:
     with ctx.db.read() as session:
-        machine = machine_for(session, caller, ref)
-        return _views(session, machine, [_find(session, machine, name)])[0]
+        machine = machine_for(session, caller, ref, reading=True)
+        return _as_seen(session, caller, machine, _views(session, machine, [_find(session, machine, name)]))[0]
+
+
+def _as_seen(session: Session, caller: Caller, machine: Machine, views: list[SnapshotView]) -> list[SnapshotView]:
+    """An auditor has nothing to press."""
+    if acts_in(session, caller, machine.project_id):
+        return views
+    return [replace(view, actions=[]) for view in views]
 
 
 def revert(ctx: Context, caller: Caller, ref: str, name: str) -> SnapshotView:

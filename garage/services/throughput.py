@@ -15,7 +15,7 @@ from garage.services.context import Caller, Context, audit
 from garage.services.measurements import active, add, advance_now, names, over, rows_of, sites_of
 from garage.services.overlay_links import of_nodes
 from garage.services.overlay_state import MEASURE_DAYS, MEASURE_MBIT, MEASURE_SECONDS, lock, setting
-from garage.services.rights import require_admin
+from garage.services.rights import require_operator, require_sites
 
 SHOWN = 100
 
@@ -48,7 +48,7 @@ def measure(
 ) -> MeasurementView:
     """Order the best link between two sites to be measured, as soon as both are free; one that is under way already is not begun anew.
     Raises `not_found`, `wrong_state` (no link is up), `invalid_field` (more than the settings allow)."""
-    require_admin(caller)
+    require_operator(caller, name)
     with ctx.db.write() as session:
         lock(session)
         number, client, server = _link_between(session, name, peer)
@@ -63,7 +63,7 @@ def measure(
 
 
 def get(ctx: Context, caller: Caller, measurement_id: str) -> MeasurementView:
-    require_admin(caller)
+    require_sites(caller)
     with ctx.db.read() as session:
         row = session.get(Measurement, measurement_id)
         if row is None:
@@ -74,7 +74,7 @@ def get(ctx: Context, caller: Caller, measurement_id: str) -> MeasurementView:
 
 def listing(ctx: Context, caller: Caller, name: str, peer: str | None = None) -> list[MeasurementView]:
     """Of a site, or between two, the newest first; at most `SHOWN`."""
-    require_admin(caller)
+    require_sites(caller)
     with ctx.db.read() as session:
         query = select(Measurement).order_by(Measurement.id.desc()).limit(SHOWN)
         for site in (name, peer) if peer else (name,):

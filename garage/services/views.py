@@ -77,6 +77,8 @@ class MachineView:
     """When it last got a new disk."""
     warnings: Sequence[GarageError] = ()
     """Of its creation alone: what will not go well although it was taken."""
+    watched: bool = False
+    """Seen by an auditor, who is not in its project: without its console and what may be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,14 @@ class ProjectView:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantView:
+    """A role beside being a member; `site` is an operator's."""
+
+    role: str
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserView:
     id: str
     name: str
@@ -115,6 +125,8 @@ class UserView:
     """They need one and have none: said of who is signed in."""
     openid: bool = False
     """They sign in by OpenID Connect, perhaps beside a password: said in lists."""
+    grants: Sequence[GrantView] = ()
+    """Said in lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ SQLITE_ONLY = frozenset(
         "test_offboarding_shown",  # as test_cli and test_pages; test_offboarding runs on both
         "test_pages",  # renders what the services say; those run on both
         "test_pool_pages",  # as test_pages
+        "test_roles_shown",  # as test_cli and test_pages
+        "test_roles_of_routes",  # as test_every_route; test_roles runs on both
         "test_registry_load",  # measures, and over TLS
         "test_second_factor_shown",  # as test_cli and test_pages; test_second_factor runs on both
         "test_site_pages",  # as test_pages

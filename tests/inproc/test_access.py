@@ -129,7 +129,8 @@ def test_a_service_account_works_in_its_project_alone(
     view, secret = service_accounts.create_token(ctx, alice, "arms", "robot", "ci", days=7, scope="machines")
     assert view.expires_at is not None
     me = api.get("/api/v1/me", headers=bearer(secret)).json
-    assert me == {"name": "robot", "role": "member", "project": "arms", "scope": "machines"}
+    roles = {"role": "member", "auditor": False, "sites": []}
+    assert me == {"name": "robot", "project": "arms", "scope": "machines", **roles}
     made = api.post("/api/v1/machines", json={"name": "one", "size": "tiny"}, headers=bearer(secret))
     assert made.status_code == 201
     assert made.json["project"] == "arms"

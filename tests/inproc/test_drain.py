@@ -178,7 +178,7 @@ def test_owners_are_told_and_only_admins_may(two: Nodes, admin: Caller) -> None:
     told = [(event.kind, event.subject) for event in events.after(two.ctx, two.caller, before)]
     assert told == [("node", source), ("machine", ref)]
     for act in (drains.preview, drains.drain, drains.activate, drains.maintain):
-        with pytest.raises(GarageError, match="only an admin"):
+        with pytest.raises(GarageError, match="only an operator of home"):
             act(two.ctx, two.caller, source)
         with pytest.raises(GarageError, match="no node nowhere"):
             act(two.ctx, admin, "nowhere")

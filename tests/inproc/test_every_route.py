@@ -1,6 +1,6 @@
 """Every field, path, query and right of every route of `/api/v1`: a refusal is 4xx problem+json with code and hint, and changes nothing.
 
-Routes come from the OpenAPI document. One that has no line in the tables below fails these tests.
+Routes come from the OpenAPI document. One that has no line in the tables below, and in those of `route_roles`, fails these tests.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
 from netd import wire
 from tests.conftest import ALICE_KEY
+from tests.inproc import route_roles
 from tests.inproc.overlay_nodes import member
 from tests.inproc.served import Served, play, serving
 
@@ -99,6 +100,7 @@ class World:
         """A documented path with alice's things in it."""
         named = {
             "user": "carol",
+            "role": "auditor",
             "peer": "two",
             "account": "robot",
             "token": self.refs["token"],
@@ -301,6 +303,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("PATCH", "/channels/{ref}"): lambda _: {"wanted": ["machine.failed"]},
     ("POST", "/channels/{ref}/confirm"): lambda _: {"code": "12345678"},
     ("PUT", "/announcement"): lambda _: {"text_en": "Down at noon", "text_ja": "正午に停止", "until": "2100-01-01"},
+    ("POST", "/users/{ref}/grants"): lambda _: {"role": "auditor"},
     ("POST", "/users/{ref}/offboard"): lambda _: {"to": "bob"},
 }
 """A body that is taken, for every route that has one; in this order: no machine is made before nodes are adopted, and
@@ -317,6 +320,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
     ("POST", "/login"): {"token_name": PRINTABLE, "code": ("", "7", "True")},
+    ("POST", "/users/{ref}/grants"): {"site": (None, "")},
     ("POST", "/users/{ref}/offboard"): {"to": ("",)},
     ("POST", "/channels"): {
         **dict.fromkeys(("room", "token", "address", "locale"), ("",)),
@@ -395,6 +399,9 @@ def test_the_document_and_the_tables_have_every_route() -> None:
     }
     assert with_json == set(BODIES)
     assert set(FINE) | ONES_OWN <= set(OPERATIONS)
+    roles = *route_roles.GROUPS, ONES_OWN, {("POST", "/login")}
+    assert set().union(*roles) == set(OPERATIONS), "who may do what: a line in route_roles"
+    assert sum(map(len, roles)) == len(OPERATIONS), "a line alone"
 
 
 def test_the_document_that_is_checked_in_is_of_these_routes() -> None:

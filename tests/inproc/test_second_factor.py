@@ -10,7 +10,7 @@ import pytest
 from garage.api.app import make_flask
 from garage.db.models import User
 from garage.errors import GarageError
-from garage.services import accounts, codes, live, second_factor
+from garage.services import accounts, codes, grants, live, second_factor
 from garage.services.context import Caller, Context
 from garage.services.live import Credential
 from garage.services.vault import digest
@@ -194,7 +194,7 @@ def test_who_needs_one_is_a_setting(
     strict = replace(ctx, config=replace(ctx.config, second_factor=setting))
     with ctx.db.read() as session:
         users = {user.name: user for user in session.query(User)}
-        missing = second_factor.missing(session, strict, list(users.values()))
+        missing = second_factor.missing(session, strict, grants.of(session, users.values()))
     assert (users["root-admin"].id in missing, users["alice"].id in missing) == (bool(admins), bool(members))
 
 

@@ -21,7 +21,7 @@ def factor() -> Response:
 def _shown(error: GarageError | None = None, sealed: str = "") -> Response:
     who = caller()
     left = second_factor.codes_left(ctx(), who)
-    values: dict[str, Any] = {"left": left}
+    values: dict[str, Any] = {"left": left, "of_all": ctx().config.second_factor == "all"}
     if left is None:
         try:
             offer = second_factor.offered(ctx(), who, sealed) if sealed else second_factor.offer(ctx(), who)

@@ -29,7 +29,7 @@ ACTIONS: dict[str, Callable[..., MachineView]] = {
 def machine_page(ref: str) -> Response:
     """By id, NAME or NAME.PROJECT. A machine that is gone keeps its page, which says so."""
     who, ref = caller(), forms.reference(ref)
-    view = machines.get(ctx(), who, ref)
+    view = machines.seen(ctx(), who, ref)
     why = told(GarageError.from_dict(view.error)) if view.error else None
     kept = snapshots.listing(ctx(), who, view.id)
     told_of = {each.id: told(GarageError.from_dict(each.error)) for each in kept if each.error}
@@ -53,7 +53,7 @@ def machine_why(ref: str) -> Response:
 def machine_row(ref: str) -> Response:
     """For a page that shows it, nothing of one that the caller may not see any more: its row goes."""
     try:
-        return row(machines.get(ctx(), caller(), forms.reference(ref)))
+        return row(machines.seen(ctx(), caller(), forms.reference(ref)))
     except GarageError as error:
         if error.code == "not_found" and live():
             return make_response("")

@@ -1,25 +1,42 @@
-"""The whole: users (admins), nodes, help."""
+"""The whole: users (admins, auditors), nodes, help."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import Response, request, url_for
 
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
-from garage.services import accounts, adding, adoption, drains, nodes, pool_views, second_factor, silencing
+from garage.services import (
+    accounts,
+    adding,
+    adoption,
+    drains,
+    nodes,
+    own_site,
+    pool_views,
+    roles,
+    second_factor,
+    silencing,
+)
 from garage.services.context import Caller, Context
 from web import forms
 from web.i18n import told
 from web.node_words import coming
 from web.pages.base import bp, page, refused, to
-from web.session import admin, caller, ctx
+from web.session import admin, caller, ctx, reader
 
 
 @bp.get("/users")
 def users_list() -> Response:
-    return page("users.html", users=accounts.list_users(ctx(), admin()))
+    return page("users.html", **everybody(reader()))
+
+
+def everybody(who: Caller) -> dict[str, Any]:
+    """What the page of users shows."""
+    return {"users": accounts.list_users(ctx(), who), "role_sites": roles.sites(ctx()) if who.admin else []}
 
 
 @bp.post("/users")
@@ -29,7 +46,7 @@ def user_invite() -> Response:
     try:
         user, token = accounts.create_user(ctx(), who, forms.text("name"), role=forms.text("role", default="member"))
     except GarageError as error:
-        return refused("users.html", error, users=accounts.list_users(ctx(), who))
+        return refused("users.html", error, **everybody(who))
     return _link_page(user.name, token, 201)
 
 
@@ -41,7 +58,7 @@ def user_link(name: str) -> Response:
 
 def _link_page(name: str, token: str, status: int) -> Response:
     link = request.host_url.rstrip("/") + url_for("web.welcome", token=token)
-    return page("users.html", status, users=accounts.list_users(ctx(), admin()), link=link, link_for=name)
+    return page("users.html", status, link=link, link_for=name, **everybody(admin()))
 
 
 @bp.post("/users/<name>/<any(disable, enable):action>")
@@ -59,21 +76,25 @@ def user_reset_factor(name: str) -> Response:
 @bp.get("/nodes")
 def nodes_list() -> Response:
     who = caller()
-    pools = pool_views.listing(ctx(), who) if who.admin and ctx().config.pool_ram_share else None
-    ours = who.admin and silencing.fault_is_ours(ctx())
-    servers = coming(adding.listing(ctx(), who)) if who.admin else []
-    plan = adoption.plan(ctx(), who) if who.admin else None
+    pools = pool_views.listing(ctx(), who) if who.sees_all and ctx().config.pool_ram_share else None
+    keeps = own_site.operates(ctx(), who)
+    ours = (keeps or who.sees_all) and silencing.fault_is_ours(ctx())
+    servers = coming(adding.listing(ctx(), who)) if who.sees_all else []
+    plan = adoption.plan(ctx(), who) if who.sees_all else None
     found = nodes.listing(ctx(), who)
-    return page("nodes.html", nodes=found, pools=pools, ours=ours, servers=servers, adoption=plan)
+    return page("nodes.html", nodes=found, pools=pools, ours=ours, servers=servers, adoption=plan, keeps=keeps)
 
 
 @bp.get("/nodes/<name>")
 def node_page(name: str) -> Response:
     """What emptying it would do, or how far that is."""
-    who, name = admin(), forms.reference(name)
+    who, name = caller(), forms.reference(name)
     drain = drains.preview(ctx(), who, name)
     node = next(node for node in nodes.listing(ctx(), who) if node.name == name)
-    return page("node.html", drain=drain, node=node, told=lambda reason: told(GarageError.from_dict(reason)))
+    keeps = own_site.operates(ctx(), who)
+    return page(
+        "node.html", drain=drain, node=node, keeps=keeps, told=lambda reason: told(GarageError.from_dict(reason))
+    )
 
 
 SAYINGS: dict[str, Callable[[Context, Caller, str], object]] = {
@@ -86,7 +107,7 @@ SAYINGS: dict[str, Callable[[Context, Caller, str], object]] = {
 @bp.post("/nodes/<name>/<any(drain, activate, maintenance):what>")
 def node_say(name: str, what: str) -> Response:
     name = forms.reference(name)
-    SAYINGS[what](ctx(), admin(), name)
+    SAYINGS[what](ctx(), caller(), name)
     return to("node_page", name=name)
 
 

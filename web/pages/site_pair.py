@@ -14,7 +14,7 @@ from web.format import zone
 from web.i18n import told
 from web.pages.base import bp, to
 from web.pages.site_base import site_view
-from web.session import admin, ctx
+from web.session import ctx, sites_reader
 
 SPANS = (1, 6, 24)
 """Hours that may be looked at."""
@@ -24,13 +24,13 @@ MEASUREMENTS = 5
 
 @bp.get("/sites/<ref>/to/<peer>")
 def site_pair(ref: str, peer: str) -> Response:
-    return _page(admin(), forms.reference(ref), forms.reference(peer))
+    return _page(sites_reader(), forms.reference(ref), forms.reference(peer))
 
 
 @bp.post("/sites/<ref>/to/<peer>/measure")
 def site_measure(ref: str, peer: str) -> Response:
     """Order a measurement; its figures come to the page by themselves."""
-    who, ref, peer = admin(), forms.reference(ref), forms.reference(peer)
+    who, ref, peer = sites_reader(), forms.reference(ref), forms.reference(peer)
     try:
         throughput.measure(ctx(), who, ref, peer)
     except GarageError as error:

@@ -18,7 +18,7 @@ from web import forms, overlay_view, sitemap
 from web.i18n import told
 from web.pages.base import bp, to
 from web.pages.site_base import site_view
-from web.session import admin, ctx
+from web.session import admin, ctx, reader, sites_reader
 
 ROWS = 50
 GRID = 40
@@ -33,14 +33,14 @@ PLAIN = 400
 
 @bp.get("/sites")
 def sites_list() -> Response:
-    who = admin()
+    who = sites_reader()
     view = forms.query("view", pattern="grid")
     return site_view("sites/grid.html" if view else "sites/list.html", **(_grid(who) if view else overview(who)))
 
 
 def overview(who: Caller) -> dict[str, Any]:
     """Map, list and invitations. A site of one has neither of the first two."""
-    found, asked = sites.listing(ctx(), who), invitations.listing(ctx(), who)
+    found, asked = sites.listing(ctx(), who), invitations.listing(ctx(), who) if who.sees_all else []
     search, after = forms.query("search", limit=43), forms.query("after", limit=40, pattern=r"[01]\.[a-z0-9-]+")
     shown, cursor = overlay_view.rows(found, search, after, ROWS)
     return {
@@ -52,7 +52,7 @@ def overview(who: Caller) -> dict[str, Any]:
         "hours": HOURS,
         "asks_own_name": not any(site.own for site in found) and own_site.own(ctx()).name == LONE,
         "volume_of": overlay_view.volume,
-        "renumbering": renumbering.plan(ctx(), who),
+        "renumbering": renumbering.plan(ctx(), who) if who.sees_all else None,
         "own_name": next((site.name for site in found if site.own), ""),
         "once": secrets.token_urlsafe(12),
     }
@@ -145,7 +145,7 @@ NAME_HINT = N_("name it after its place, e.g. tsukuba")
 @bp.get("/site-invitations/<ref>")
 def invitation_state(ref: str) -> Response:
     """How far the invited site is, for the notice that shows its line."""
-    who, ref = admin(), forms.reference(ref)
+    who, ref = reader(), forms.reference(ref)
     item = _invitation(who, ref)
     joined = next((site for site in sites.listing(ctx(), who) if site.name == item.site), None)
     return site_view("sites/_joined.html", item=item, joined=joined)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from garage.client import keys, output
+from garage.client.commands import roles
 from garage.client.commands.offboard import offboard
 from garage.client.commands.service import SCOPE, service
 from garage.client.errors import local_error
@@ -202,6 +203,8 @@ def user() -> None:
 
 
 user.add_command(offboard)
+user.add_command(roles.grant)
+user.add_command(roles.revoke)
 
 
 @user.command("list", help=_("All users."))
@@ -209,7 +212,7 @@ user.add_command(offboard)
 def user_list(cli: Cli) -> None:
     columns = (
         (_("NAME"), lambda item: item["name"]),
-        (_("ROLE"), lambda item: _(item["role"])),
+        (_("ROLE"), roles.told),
         (_("STATE"), _user_state),
         (_("SINCE"), lambda item: local_time(item["created_at"])),
     )

@@ -1,0 +1,63 @@
+"""Roles of the organisation, as rows say them: who is an auditor, who operates which sites."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from garage.db.models import User
+from garage.db.people_models import RoleGrant
+
+ADMIN, AUDITOR, OPERATOR = "admin", "auditor", "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What somebody may beyond a member."""
+
+    admin: bool = False
+    auditor: bool = False
+    sites: frozenset[str] = frozenset()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether more than their own is at stake when somebody signs in as them."""
+        return self.admin or self.auditor or bool(self.sites)
+
+
+def of(session: Session, users: Iterable[User]) -> dict[str, Granted]:
+    """By user id."""
+    admins = {user.id: user.role == ADMIN for user in users}
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    query = select(RoleGrant.user_id, RoleGrant.role, RoleGrant.site).where(RoleGrant.user_id.in_(admins))
+    for user_id, role, site in session.execute(query):
+        found[user_id].add((role, site))
+    return {user_id: _granted(admin, found[user_id]) for user_id, admin in admins.items()}
+
+
+def of_one(session: Session, user: User) -> Granted:
+    return of(session, [user])[user.id]
+
+
+def _granted(admin: bool, rows: set[tuple[str, str]]) -> Granted:
+    sites = frozenset(site for role, site in rows if role == OPERATOR)
+    return Granted(admin, any(role == AUDITOR for role, _ in rows), sites)
+
+
+def forget(session: Session, user_id: str) -> None:
+    session.execute(delete(RoleGrant).where(RoleGrant.user_id == user_id))
+
+
+def forget_site(session: Session, site: str) -> None:
+    """Whoever gets the name later has operators of their own."""
+    session.execute(delete(RoleGrant).where(RoleGrant.site == site))
+
+
+def rename_site(session: Session, before: str, after: str) -> None:
+    if before != after:
+        forget_site(session, after)
+        session.execute(update(RoleGrant).where(RoleGrant.site == before).values(site=after))
