@@ -21,7 +21,8 @@ api = blueprint("machines", "machines", "/machines")
 def shown(view: MachineView) -> dict[str, Any]:
     """A machine's JSON, the reason of a failure and warnings in the caller's language."""
     body = answer(s.MachineOut, _without_texts(view))
-    body["warnings"] = warned(view.warnings)
+    if view.warnings:
+        body["warnings"] = warned(view.warnings)
     if view.error:
         translate = current_app.extensions["garage_translate"]
         _, detail, hint = translate(GarageError.from_dict(view.error), locale())

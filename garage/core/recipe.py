@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from garage.core.venvs import wrong_requirements
 from garage.errors import N_, GarageError
 
 CMDLINE = "root=LABEL=root rw console=ttyS0 net.ifnames=0"
@@ -44,6 +45,8 @@ class Recipe:
     removed: tuple[str, ...] = ()
     """Paths (globs) that are deleted."""
     files: Mapping[str, str] = field(default_factory=dict)
+    venvs: Mapping[str, str] = field(default_factory=dict)
+    """Python environments by their folder: requirements, each pinned and with the sha256 of its wheel (`core.venvs`)."""
 
     @property
     def hash(self) -> str:
@@ -132,7 +135,14 @@ def _check(recipe: Recipe) -> None:
     for package in recipe.packages:
         if not PACKAGE.fullmatch(package):
             raise _bad("packages", f"“{package[:40]}” is no package")
-    for path in (*recipe.files, *recipe.removed):
+    _check_paths(recipe)
+
+
+def _check_paths(recipe: Recipe) -> None:
+    for path, requirements in recipe.venvs.items():
+        if reason := wrong_requirements(requirements):
+            raise _bad("venvs", f"{path[:60]}: {reason}")
+    for path in (*recipe.files, *recipe.removed, *recipe.venvs):
         if not PATH.fullmatch(path.replace("*", "x")) or ".." in path:
             raise _bad("files", f"“{path[:60]}” is no absolute path")
 

@@ -14,6 +14,7 @@ from garage.core.recipe import APT_LEFTOVER, Recipe, mmdebstrap_argv
 from garage.core.seed import LOGIN
 from garage.errors import N_, GarageError
 from garage.shell.run import run
+from garage.shell.venvs import make_venvs
 
 BOOTSTRAP_SECONDS = 1800.0
 UNREACHABLE = (
@@ -35,6 +36,7 @@ def make_rootfs(recipe: Recipe, mirror: Mirror, work: Path) -> Path:
     run(unpack, timeout=300)
     (work / "root.tar").unlink()
     _apply(recipe, root)
+    make_venvs(recipe, root, work)
     return root
 
 

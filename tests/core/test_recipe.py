@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from garage.core.recipe import Recipe, base_of, mmdebstrap_argv, parse_recipe, recipe_of
+from garage.core.recipe import SUITES, Recipe, base_of, mmdebstrap_argv, parse_recipe, recipe_of
+from garage.core.venvs import GUESTS, download_argv
 from garage.errors import GarageError
 
 IMAGES = Path(__file__).parents[2] / "images"
+HASH = f"--hash=sha256:{'0' * 64}"
 SMALL = """
 name = "small"
 title = "Small"
@@ -56,6 +59,13 @@ def test_the_default_image_holds_nobodys_keys() -> None:
         ('removed = ["etc/motd"]', "files"),
         ('removed = ["/etc/../../root"]', "files"),
         ('[files]\n"relative" = ""', "files"),
+        ('[venvs]\n"/opt/x" = 5', "venvs"),
+        ('[venvs]\n"/opt/x" = ""', "venvs"),
+        ('[venvs]\n"/opt/x" = "mcap==1.6.0"', "venvs"),
+        (f'[venvs]\n"/opt/x" = "mcap>=1 {HASH}"', "venvs"),
+        (f'[venvs]\n"/opt/x" = "--index-url https://example.org {HASH}"', "venvs"),
+        (f'[venvs]\n"/opt/x" = "mcap @ https://example.org/x.whl {HASH}"', "venvs"),
+        (f'[venvs]\n"../x" = "mcap==1.6.0 {HASH}"', "files"),
         ("= broken", "file"),
     ],
 )
@@ -165,3 +175,15 @@ def test_a_base_that_is_none_is_told(wrong: str) -> None:
 def read_both(text: str) -> Recipe:
     base_of(text)
     return parse_recipe(text, SMALL if "without" in text else "")
+
+
+def test_wheels_are_those_of_the_guests_python_and_glibc() -> None:
+    recipe = parse_recipe(SMALL + f'[venvs]\n"/opt/x" = """\n# why\nmcap==1.6.0 \\\\\n    {HASH}\n"""\n')
+    assert recipe.hash != parse_recipe(SMALL).hash
+    argv = download_argv(["pip"], recipe.suite, recipe.architecture, "in", "out")
+    platforms = [value for word, value in pairwise(argv) if word == "--platform"]
+    assert (platforms[0], platforms[-1]) == ("manylinux_2_36_x86_64", "linux_x86_64")
+    assert "manylinux2014_x86_64" in platforms
+    assert ("--python-version", "3.11") in pairwise(argv)
+    assert {"--require-hashes", "--no-deps"} <= set(argv)
+    assert set(GUESTS) == set(SUITES)
