@@ -36,6 +36,7 @@ from web.pages import (
     organisation,
     projects,
     roles,
+    saving,
     services,
     site_page,
     site_pair,
@@ -67,6 +68,7 @@ PARTS = (
     site_page,
     site_pair,
     sites,
+    saving,
     snapshots,
 )
 """Imported for their routes."""

@@ -19,6 +19,8 @@ STEPS: dict[str, str] = {
     "check": N_("comparing its sha256"),
     "unpack": N_("decompressing"),
     "convert": N_("converting"),
+    "copy": N_("copying its disk"),
+    "strip": N_("taking its identity off"),
     "packages": N_("installing packages"),
     "disk": N_("making the disk"),
     "checksums": N_("comparing checksums"),

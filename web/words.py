@@ -209,6 +209,7 @@ AUDIT: dict[str, str] = {
     "image.register": N_("registered an image"),
     "image.delete": N_("deleted an image"),
     "image.import": N_("asked for an image from elsewhere"),
+    "image.save": N_("asked for an image of a machine"),
     "image.build": N_("asked for an image to be built"),
     "image.cancel": N_("called an image off"),
     "image.failed": N_("could not get an image"),

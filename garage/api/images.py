@@ -46,9 +46,9 @@ class ImageTaskOut(s.Out):
     """An image on its way."""
 
     id: str
-    kind: str = Field(description="import, build")
+    kind: str = Field(description="import, build, save")
     name: str
-    url: str = Field(description="Empty: the file is uploaded.")
+    url: str = Field(description="Of an import; empty: the file is uploaded.")
     format: str
     boot: str
     visibility: str

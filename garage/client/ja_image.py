@@ -28,6 +28,17 @@ IMAGES: dict[str, str] = {
     "checksums": "チェックサム",
     "comparing its sha256": "sha256 を確かめています",
     "converting": "変換しています",
+    "copying its disk": "ディスクを写しています",
+    "taking its identity off": "固有の情報を取り除いています",
+    "Make an image of a machine that is stopped, without anything by which it or its people are known.": (
+        "停止中の機械からイメージを作ります。機械や利用者を特定する情報は含みません。"
+    ),
+    "Of this one of its snapshots; then it need not be stopped.": (
+        "ディスクの代わりに、このスナップショットから作ります（停止は不要です）。"
+    ),
+    "Whose members may use it, with --for project; by default the machine's.": (
+        "--for project のとき、メンバーが使えるプロジェクト。省くと機械のプロジェクト。"
+    ),
     "damaged": "破損",
     "decompressing": "展開しています",
     "did not come": "失敗しました",

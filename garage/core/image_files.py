@@ -9,6 +9,8 @@ from garage.errors import N_, GarageError
 
 MOST_GIB = 32
 """Of a file as it comes, and of the disk within it."""
+MOST_SAVED_GIB = 64
+"""Of a machine's disk of which an image is made: as much as a recipe may say."""
 FORMATS = ("qcow2", "raw")
 BOOTS = ("bios", "uefi")
 VISIBILITIES = ("own", "project", "all")

@@ -93,18 +93,19 @@ class _Raw:
         return 1 << self.cluster_bits
 
 
-def parse(head: bytes, file_bytes: int, *, most_gib: int) -> Header:
+def parse(head: bytes, file_bytes: int, *, most_gib: int, overlay: bool = False) -> Header:
     """The header of a file of `file_bytes` bytes that begins with `head`; raises `image_refused`, never anything else.
 
-    `most_gib`: GiB that the disk within may have.
+    `most_gib`: GiB that the disk within may have. `overlay`: it lies on another, as a machine's disk does; whoever opens it has to say on
+    which, since what the header names is not to be believed.
     """
     raw = _read(head)
-    _features(raw)
+    _features(raw, overlay)
     _shape(raw, most_gib)
     _l1_table(raw, file_bytes)
     _refcounts(raw, file_bytes)
     for kind in _extensions(raw, head):
-        if why := _EXTENSIONS.get(kind):
+        if (why := _EXTENSIONS.get(kind)) and not (overlay and why == "backing_file"):
             raise refused(why)
     return Header(raw.version, raw.size, raw.cluster_bits, COMPRESSIONS[raw.compression])
 
@@ -142,11 +143,11 @@ def _compression(head: bytes) -> int:
     return kind
 
 
-def _features(raw: _Raw) -> None:
+def _features(raw: _Raw, overlay: bool) -> None:
     """What would make QEMU look elsewhere, or what it would have to know."""
     known = DIRTY | CORRUPT | DATA_FILE | COMPRESSION | EXTENDED_L2
     found = {
-        "backing_file": bool(raw.backing_offset or raw.backing_length),
+        "backing_file": bool(raw.backing_offset or raw.backing_length) and not overlay,
         "encrypted": raw.crypt,
         "data_file": raw.incompatible & DATA_FILE,
         "corrupt": raw.incompatible & CORRUPT,

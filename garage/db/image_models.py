@@ -17,17 +17,22 @@ class CloudSchema(Base):
 
 
 class ImageTask(Base):
-    """An image that somebody wants: brought from elsewhere, or built. A worker carries it out; the row stays as the last word about it."""
+    """An image that somebody wants: brought from elsewhere, built, or made of a machine; or a machine's disk, to be fetched. A worker
+    carries it out; the row stays as the last word about it."""
 
     __tablename__ = "image_task"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    """ "import" or "build"."""
+    """ "import", "build", "save" or "disk"."""
     name: Mapped[str] = mapped_column(String(64))
     node: Mapped[str] = mapped_column(String(32))
     """Whose server has the images and takes uploads: a worker of that server does it."""
     url: Mapped[str] = mapped_column(String(2000), default="")
     """Empty: the file is uploaded."""
+    machine: Mapped[str] = mapped_column(String(20), default="", index=True)
+    """The id of the one that is saved, or whose disk it is."""
+    snapshot: Mapped[str] = mapped_column(String(20), default="")
+    """The id of its snapshot; empty: the disk itself."""
     recipe: Mapped[str] = mapped_column(Text, default="")
     sha256: Mapped[str] = mapped_column(String(64), default="")
     """Of the file as it comes."""

@@ -79,6 +79,8 @@ class Task:
     boot: str
     total: int
     worker: str
+    machine: str
+    snapshot: str
 
 
 def bring(ctx: Context, caller: Caller, wanted: NewImage) -> TaskView:
@@ -97,11 +99,11 @@ def bring(ctx: Context, caller: Caller, wanted: NewImage) -> TaskView:
     state = "waiting" if url else "uploading"
     with ctx.db.write() as session:
         project_id = images.scope(session, caller, name, wanted.visibility, wanted.project)
-        row = _want(session, ctx, caller, "import", name, state, wanted.visibility, project_id)
+        row = want(session, ctx, caller, "import", name, state, wanted.visibility, project_id)
         row.url, row.sha256, row.total = url, sha256, total
         row.format, row.boot = wanted.format, wanted.boot
         audit(session, ctx, caller.name, "image.import", name, project_id=project_id, sha256=sha256, url=url)
-        return _view(session, row)
+        return view_of(session, row)
 
 
 def build(ctx: Context, caller: Caller, recipe: str, base: str = "") -> TaskView:
@@ -111,10 +113,10 @@ def build(ctx: Context, caller: Caller, recipe: str, base: str = "") -> TaskView
     parsed = _parsed(recipe, base)
     name = parsed.name
     with ctx.db.write() as session:
-        row = _want(session, ctx, caller, "build", name, "waiting", "all", None)
+        row = want(session, ctx, caller, "build", name, "waiting", "all", None)
         row.recipe = json.dumps(asdict(parsed))
         audit(session, ctx, caller.name, "image.build", name)
-        return _view(session, row)
+        return view_of(session, row)
 
 
 def _parsed(text: str, base: str) -> Recipe:
@@ -125,7 +127,7 @@ def _parsed(text: str, base: str) -> Recipe:
         raise
 
 
-def _want(
+def want(
     session: Session,
     ctx: Context,
     caller: Caller,
@@ -146,6 +148,7 @@ def _want(
     row = ImageTask(
         id=ctx.new_id(), kind=kind, name=name, node=ctx.config.node, state=state, visibility=visibility, project_id=project_id,
         owner_id=caller.user_id, step="", done=0, total=0, url="", recipe="", sha256="", format="", boot="", worker="",
+        machine="", snapshot="",
         asked_at=now, changed_at=now,
     )  # fmt: skip
     session.add(row)
@@ -157,12 +160,12 @@ def listing(ctx: Context, caller: Caller) -> list[TaskView]:
     """The caller's, an admin's and an auditor's: everybody's; those that have ended are there until the next of the name."""
     with ctx.db.read() as session:
         rows = session.scalars(select(ImageTask).where(_theirs(caller)).order_by(ImageTask.id.desc()).limit(100))
-        return [_view(session, row) for row in rows]
+        return [view_of(session, row) for row in rows]
 
 
 def get(ctx: Context, caller: Caller, ref: str) -> TaskView:
     with ctx.db.read() as session:
-        return _view(session, _found(session, caller, ref, reading=True))
+        return view_of(session, _found(session, caller, ref, reading=True))
 
 
 def cancel(ctx: Context, caller: Caller, ref: str) -> None:
@@ -190,7 +193,7 @@ def _found(session: Session, caller: Caller, ref: str, *, reading: bool = False)
     raise GarageError("not_found", N_("no image {name} is on its way"), hint=hint, name=ref[:64])
 
 
-def _view(session: Session, row: ImageTask) -> TaskView:
+def view_of(session: Session, row: ImageTask) -> TaskView:
     same = {name: getattr(row, name) for name in TaskView.__dataclass_fields__ if name != "owner"}
     return TaskView(owner=session.get_one(User, row.owner_id).name, **same)
 
@@ -238,7 +241,7 @@ def claim(ctx: Context, worker: str, *, ended: Callable[[str], bool] = lambda _:
         return Task(**{name: getattr(row, name) for name in Task.__dataclass_fields__})
 
 
-def _held(session: Session, task: Task) -> ImageTask:
+def held(session: Session, task: Task) -> ImageTask:
     """Its row, if this worker still has it; raises `version_conflict`."""
     row = session.get(ImageTask, task.id)
     if row is None or row.state != "running" or row.worker != task.worker:
@@ -249,20 +252,20 @@ def _held(session: Session, task: Task) -> ImageTask:
 def progress(ctx: Context, task: Task, step: str, done: int, total: int) -> None:
     """Also a sign of life; raises `version_conflict` when it was cancelled."""
     with ctx.db.write() as session:
-        row = _held(session, task)
+        row = held(session, task)
         row.step, row.done, row.total, row.changed_at = step, done, total, ctx.clock()
 
 
 def done(ctx: Context, task: Task, manifest: dict[str, Any], schema: str = "") -> None:
     """The stored image is theirs, and current. `schema`: what its cloud-init takes, as the manifest names it."""
     with ctx.db.write() as session:
-        row = _held(session, task)
+        row = held(session, task)
         image = session.scalars(select(Image).where(Image.sha256 == manifest["sha256"])).first()
         if image is None:
             image = Image(id=ctx.new_id(), name=row.name, sha256=manifest["sha256"], created_at=ctx.clock())
             session.add(image)
         image.manifest, image.verified_at, image.damaged, image.deleted_at = manifest, ctx.clock(), False, None
-        if row.kind == "import":
+        if row.kind != "build":
             image.visibility, image.owner_id, image.project_id = row.visibility, row.owner_id, row.project_id
         images.learn(session, manifest, schema)
         images.make_current(session, image)
@@ -273,7 +276,7 @@ def done(ctx: Context, task: Task, manifest: dict[str, Any], schema: str = "") -
 
 def failed(ctx: Context, task: Task, error: GarageError) -> None:
     with ctx.db.write() as session:
-        row = _held(session, task)
+        row = held(session, task)
         row.state, row.error, row.changed_at = "failed", error.as_dict(), ctx.clock()
         news.of_person(session, ctx, "image.failed", row.owner_id, image=row.name, error=row.error)
         audit(session, ctx, "garage", "image.failed", row.name, project_id=row.project_id, code=error.code)

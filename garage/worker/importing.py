@@ -1,4 +1,4 @@
-"""Brings and builds images that people want, one at a time; looks at stored ones now and then; removes what nobody uses any more."""
+"""Brings, builds and saves images that people want, one at a time; looks at stored ones now and then; removes what nobody uses any more."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from garage.config import Config
 from garage.core.recipe import recipe_of
 from garage.errors import N_, GarageError
-from garage.services import image_tasks, images
+from garage.services import image_tasks, images, saving
 from garage.services.context import Context
 from garage.services.image_tasks import Task
+from garage.services.saving import Place
+from garage.shell.disk_sources import Source, on_node, on_this_server, path_of
 from garage.shell.image_import import Order, make_image, upload_path
+from garage.shell.image_save import SaveOrder, save_image
 from garage.shell.images import build, user_data_schema, verify
 from garage.shell.mirrors import server_mirror
 from garage.shell.node_images import LocalImages
 from garage.shell.outward_fetch import server_guard
+from garage.shell.ways import Ways
 from garage.worker.signs import saying
 
 log = logging.getLogger(__name__)
@@ -65,7 +69,7 @@ class Importer:
             return False
         log.info("%s of image %s", task.kind, task.name)
         try:
-            manifest = (self._bring if task.kind == "import" else self._build)(task)
+            manifest = {"import": self._bring, "build": self._build, "save": self._save}[task.kind](task)
             schema = user_data_schema(self._config.home / "images", manifest["sha256"])
             image_tasks.done(self._ctx, task, manifest, schema)
         except GarageError as error:
@@ -95,6 +99,35 @@ class Importer:
             reserve = self._config.disk_reserve_mib << 20
             made = make_image(order, home=self._config.home, guard=guard, told=self._teller(task), reserve=reserve)
             return made.as_dict()
+
+    def _save(self, task: Task) -> dict[str, Any]:
+        with self._alive(task), self._ways() as ways:
+            place = saving.place_of(self._ctx, task)
+            source = self._source(place, ways)
+            order = SaveOrder(task.id, task.name, source, place.image, lambda: self._still(task, place))
+            reserve = self._config.disk_reserve_mib << 20
+            return save_image(order, home=self._config.home, told=self._teller(task), reserve=reserve).as_dict()
+
+    def _still(self, task: Task, place: Place) -> None:
+        """Raises where the machine has been started meanwhile."""
+        if saving.place_of(self._ctx, task) != place:
+            raise GarageError(
+                "wrong_state",
+                N_("the machine was started while its disk was copied"),
+                hint=N_("stop it, and ask again"),
+            )
+
+    def _source(self, place: Place, ways: Ways) -> Source:
+        path = path_of(self._config.home, place.machine, place.snapshot)
+        return on_node(place.node, ways, path) if place.node.address else on_this_server(path)
+
+    @contextlib.contextmanager
+    def _ways(self) -> Iterator[Ways]:
+        ways = Ways(self._config.home)
+        try:
+            yield ways
+        finally:
+            ways.close()
 
     def _build(self, task: Task) -> dict[str, Any]:
         tell, home = self._teller(task), self._config.home

@@ -42,7 +42,10 @@ NEITHER: set[Operation] = {
     *(("PATCH", path) for path in ("/channels/{ref}", "/machines/{ref}")),
     *(("POST", f"/machines/{{ref}}/{act}") for act in ("start", "stop", "reboot", "rebuild", "resize", "renew")),
     *(("POST", f"/machines/{{ref}}/{act}") for act in ("transfer", "snapshots", "snapshots/{snapshot}/revert")),
-    *(("POST", path) for path in ("/adoption", "/renumbering", "/restore", "/image-builds", "/site-invitations")),
+    *(
+        ("POST", path)
+        for path in ("/adoption", "/image-saves", "/renumbering", "/restore", "/image-builds", "/site-invitations")
+    ),
     *(("POST", path) for path in ("/channels/{ref}/confirm", "/channels/{ref}/test", "/news/{ref}/read")),
     *(("POST", path) for path in ("/nodes", "/node-host-keys", "/node-logins", "/users", "/users/{ref}/grants")),
     *(("POST", f"/users/{{ref}}/{act}") for act in ("disable", "enable", "offboard", "reset-link")),

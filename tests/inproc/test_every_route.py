@@ -297,6 +297,11 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/images/{ref}/user-data"): lambda _: {"user_data": "#cloud-config\n{}\n"},
     ("POST", "/image-imports"): lambda _: {"name": "fresh", "sha256": "56" * 32, "bytes": 1000},
     ("POST", "/image-builds"): lambda _: {"recipe": RECIPE},
+    ("POST", "/image-saves"): lambda world: {
+        "machine": world.refs["/machines/{ref}/resize"],
+        "name": "kept",
+        "snapshot": "before",
+    },
     ("POST", "/sites/{ref}/measurements"): lambda _: {"peer": "two", "seconds": 2},
     ("PATCH", "/nodes/{ref}/labels"): lambda _: {"labels": {"gpu": "rtx3090", "room": ""}},
     ("POST", "/channels"): lambda _: {"kind": "slack", "name": "team", "url": "https://hooks.example.org/T1"},
@@ -339,6 +344,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("PUT", "/images/{ref}/visibility"): {"project": (None,)},
     ("POST", "/image-builds"): {"base": (None, *HOSTILE_TEXT)},
     ("POST", "/image-imports"): {"name": ("7",), "url": (None, ""), "project": (None,)},
+    ("POST", "/image-saves"): {"name": ("7",), "snapshot": (None, ""), "project": (None,)},
     ("POST", "/node-logins"): {"target": ("True",), "password": (*PRINTABLE, "\u202e")},
     ("POST", "/nodes"): {"target": ("True",), "name": (None,), "own_name": (None,)},
     ("PUT", "/overlay"): {

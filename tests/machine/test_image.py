@@ -16,10 +16,16 @@ import pytest
 from garage.core.cloud_schema import Found, look
 from garage.core.mirror import Mirror
 from garage.core.recipe import parse_recipe
+from garage.db.models import Machine
 from garage.errors import GarageError
-from garage.shell.images import Manifest, build, user_data_schema, verify
+from garage.services import image_tasks, images, machines, saving
+from garage.services.machines import NewMachine
+from garage.services.saving import NewSave
+from garage.shell.images import Manifest, build, load, user_data_schema, verify
+from garage.worker.importing import Importer
 from tests.machine.conftest import IMAGES
 from tests.machine.guest import Guest, guest
+from tests.realms import open_garage
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 
@@ -213,3 +219,58 @@ def _agent(one: Guest, command: str) -> dict[str, list[dict[str, object]]]:
         with channel.makefile() as lines:
             answer: dict[str, list[dict[str, object]]] = json.loads(lines.readline())["return"]
             return answer
+
+
+LEFT = """set -e
+echo mine >/home/debian/work; echo "ssh-ed25519 AAAA of-a-colleague" >>/home/debian/.ssh/authorized_keys
+echo secret >/home/debian/.bash_history; sudo sh -c 'echo "ssh-ed25519 AAAA of-root" >/root/.ssh/authorized_keys'
+test -n "$(ls /var/lib/cloud/instances)"; cat /etc/machine-id; sudo systemd-run --on-active=2 --no-block -q poweroff
+"""
+LOOKED = """cat /home/debian/work /etc/machine-id; hostname; ls -A /var/lib/cloud/instances 2>/dev/null
+sudo sh -c 'cat /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /home/debian/.bash_history 2>/dev/null; true'
+sudo grep -rl -e of-a-[c]olleague -e 'vm[7]' /var/log /etc /var/lib
+true
+"""
+
+
+def test_a_machine_saved_as_an_image_leaves_what_was_done_and_takes_who_it_was(
+    told: Guest, image_store: tuple[Path, Manifest], tmp_path: Path
+) -> None:
+    """The last test of `told`, which goes off for it. The image stands alone: where it boots the one below is not."""
+    store, base = image_store
+    old = told.says(LEFT).splitlines()[-1]
+    told.process.wait(timeout=120)
+    for folder in (tmp_path, *tmp_path.parents[:-1]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / base.sha256).symlink_to(store / base.sha256)
+    sha256 = saved(tmp_path, base, told.folder / "disk.qcow2")
+    (tmp_path / "images" / base.sha256).unlink()
+    verify(tmp_path / "images", sha256)
+    made = load(tmp_path / "images" / sha256)
+    assert (made.initrd, made.boot, made.kernel_sha256, made.name) == ("garage", "kernel", base.kernel_sha256, "mine")
+    with guest(tmp_path / "images", made, name="vm8") as again:
+        again.wait_for_banner()
+        said = again.says(LOOKED).splitlines()
+    assert said[:1] + said[2:] == ["mine", "vm8"], "the file, and nothing of who it was"
+    assert len(said[1]) == 32
+    assert said[1] != old
+
+
+def saved(home: Path, base: Manifest, disk: Path) -> str:
+    """As a member asks for it and a worker does it, of a machine with this disk; the image's sha256."""
+    ctx, who = open_garage(home, "tsav")
+    images.register(ctx, "debian-12", base.sha256, base.as_dict())
+    made = machines.create(ctx, who, NewMachine(name="one", size="small"))
+    (home / "machines" / made.id).mkdir(parents=True)
+    disk.rename(home / "machines" / made.id / "disk.qcow2")
+    with ctx.db.write() as session:
+        row = session.get_one(Machine, made.id)
+        row.state, row.wants_running = "stopped", False
+    task = saving.save(ctx, who, "one", NewSave("mine"))
+    assert Importer(ctx, ctx.config).turn()
+    assert image_tasks.get(ctx, who, task.id).error is None
+    assert list((home / "work").iterdir()) == []
+    sha256 = images.get(ctx, who, "mine").sha256
+    ctx.db.close()
+    return sha256

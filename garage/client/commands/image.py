@@ -31,6 +31,8 @@ STEPS: dict[str, str] = {
     "check": N_("comparing its sha256"),
     "unpack": N_("decompressing"),
     "convert": N_("converting"),
+    "copy": N_("copying its disk"),
+    "strip": N_("taking its identity off"),
     "packages": N_("installing packages"),
     "disk": N_("making the disk"),
     "checksums": N_("checksums"),
@@ -168,6 +170,28 @@ def image_build(cli: Cli, recipe: Path, wait: bool) -> None:
     api = cli.api()
     text = recipe.read_text("utf-8", "replace")
     task = api.post("/image-builds", {"recipe": text, "base": _base(recipe, text)})
+    if wait:
+        with _bar(cli) as told:
+            task = _watched(api, task, told)
+    output.done(cli, task, _ended(task))
+
+
+@image.command(
+    "save", help=_("Make an image of a machine that is stopped, without anything by which it or its people are known.")
+)
+@click.argument("machine")
+@click.argument("name")
+@click.option("--snapshot", metavar="SNAPSHOT", help=_("Of this one of its snapshots; then it need not be stopped."))
+@click.option("--for", "visibility", type=FOR, default="own", show_default=True, help=_("Who may use it."))
+@click.option("--project", help=_("Whose members may use it, with --for project; by default the machine's."))
+@click.option("--wait/--no-wait", default=True, help=_("Show how far it is, until it has ended."))
+@pass_cli
+def image_save(
+    cli: Cli, machine: str, name: str, snapshot: str | None, visibility: str, project: str | None, wait: bool
+) -> None:
+    api = cli.api()
+    body = {"machine": machine, "name": name, "snapshot": snapshot, "visibility": visibility, "project": project}
+    task = api.post("/image-saves", body)
     if wait:
         with _bar(cli) as told:
             task = _watched(api, task, told)
