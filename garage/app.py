@@ -89,9 +89,11 @@ def migrate_command() -> None:
 def web_command() -> None:
     """Serve API, pages and streams."""
     from garage.gateway.serve import serve
+    from garage.services.limiting import follow_settings
 
     config = configuration.load()
     ctx = make_context(config)
+    follow_settings(ctx)
     serve(ctx, make_web(ctx), config)
 
 

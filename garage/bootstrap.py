@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import tomllib
@@ -40,6 +41,8 @@ USER = "garage"
 """The unprivileged user of the web process; where it does not exist (tests) everything stays the caller's."""
 WEB_KEYS = ("secret.key", "controller.key", "tls.key", "tls.crt")
 """What the web process reads of `keys/`; the worker's keys to other servers are root's alone."""
+BARE = re.compile(r"[A-Za-z0-9_-]+")
+"""Keys that TOML takes without quotes."""
 INSTANCE_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -81,12 +84,20 @@ def _settings(home: Path, listen: str | None) -> None:
     values = tomllib.loads(path.read_text()) if path.exists() else _draw()
     if listen:
         values["listen"] = listen
-    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items() if not isinstance(value, dict))
-    for table, entries in values.items():
-        if isinstance(entries, dict):
-            text += f"\n[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in entries.items())
+    text = _toml(values)
     if not path.exists() or path.read_text() != text:
         _write(path, text.encode(), 0o644)
+
+
+def _toml(values: Mapping[str, Any], table: str = "") -> str:
+    """What stands in no table, or in this one, before those below it."""
+    named = {key if BARE.fullmatch(key) else json.dumps(key): value for key, value in values.items()}
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in named.items() if not isinstance(value, dict))
+    for key, entries in named.items():
+        if isinstance(entries, dict):
+            name = f"{table}.{key}" if table else key
+            text += f"\n[{name}]\n" + _toml(entries, name)
+    return text
 
 
 def _draw() -> dict[str, Any]:

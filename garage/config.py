@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from garage.core import openid
+from garage.core import machine_limits, openid
 from garage.core.openid import OpenId
 from garage.errors import N_, GarageError
 
@@ -81,6 +81,8 @@ class Config:
     """The same from one address (an IPv6 /64), but the server's own."""
     keep_news_days: float = 30.0
     """Lines of people's inboxes."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """How much one machine may take of what its node shares (`core.machine_limits`), where the built-in figures shall not hold."""
     smtp: Mapping[str, Any] = field(default_factory=dict)
     """How e-mail leaves (`core.channels.Smtp`); empty: it does not."""
     quota: Mapping[str, int] = field(
@@ -127,6 +129,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
             values[key] = value
     _check_policy(values, str(home / "garage.toml"))
     _check_factor(values, str(home / "garage.toml"))
+    machine_limits.check_settings(values.get("limits", {}), str(home / "garage.toml"))
     if (table := values.get("openid")) is not None:
         values["openid"] = openid.read(table, str(home / "garage.toml"))
     try:

@@ -58,6 +58,8 @@ class Daemon:
         self._named: dict[str, str] = {}
         """What the last report said of the site's name."""
         self._stop = self._idle = False
+        self._fresh = True
+        """Nothing has been fetched yet."""
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; what is being applied is finished first."""
@@ -105,7 +107,9 @@ class Daemon:
     def _fetch(self) -> bytes | None:
         self._idle = True
         try:
-            return self._controller.fetch(self._after(), WAIT)
+            found = self._controller.fetch(self._after(), WAIT)
+            self._fresh = False
+            return found
         finally:
             self._idle = False
 
@@ -113,7 +117,8 @@ class Daemon:
         """A refused version is not asked for again at once."""
         if self._refusal and time.monotonic() - self._refused_at < RETRY_REFUSED:
             return max(self.node.version, self._refusal.version)
-        return self.node.version
+        # what an older netd said that it knew is what the spec in force was made of: the first one is asked for anew
+        return max(0, self.node.version - 1) if self._fresh else self.node.version
 
     def _take(self, sealed: bytes) -> None:
         try:

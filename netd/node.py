@@ -118,7 +118,7 @@ class Node:
 
     def _desired(self, spec: NodeSpec, floor: Floor) -> Desired:
         left = site(self.spec) - site(spec) if self.spec else frozenset()
-        return Desired(spec, floor, self.overlay_of(spec, floor), left)
+        return Desired(spec, floor, self.overlay_of(spec, floor), left, kernel.tracked())
 
     def preview(self, sealed: bytes | None) -> list[Change]:
         """What `take` (or `refresh`) would do; changes nothing."""

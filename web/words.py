@@ -159,6 +159,7 @@ AUDIT: dict[str, str] = {
     "machine.rebuild": N_("rebuilt a machine"),
     "machine.resize": N_("changed a machine's size"),
     "machine.transfer": N_("gave a machine to another project"),
+    "machine.limit": N_("set a machine's limits"),
     "machine.delete": N_("deleted a machine"),
     "snapshot.create": N_("asked for a snapshot"),
     "snapshot.revert": N_("returned a machine to a snapshot"),

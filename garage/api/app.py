@@ -23,6 +23,7 @@ from garage.api import (
     drains,
     images,
     info,
+    limits,
     machines,
     measurements,
     news,
@@ -95,6 +96,7 @@ def make_flask(
         news,
         user_data,
         roles,
+        limits,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

@@ -257,6 +257,15 @@ class WarningOut(BaseModel):
     hint: str = ""
 
 
+class LimitsOut(Out):
+    """0: no limit."""
+
+    disk_iops: int = Field(description="Reads and writes per second.")
+    disk_mb: int = Field(description="10⁶ bytes per second.")
+    net_mbit: int = Field(description="10⁶ bits per second, each way.")
+    connections: int = Field(description="Open at the same time.")
+
+
 class MachineOut(Out):
     id: str
     name: str
@@ -300,6 +309,10 @@ class MachineOut(Out):
     rebuilt_at: Time | None = Field(description="When it last got a new disk.")
     warnings: list[WarningOut] = Field(
         [], description="In the answer to its creation: what its image's cloud-init will not take as it was meant."
+    )
+    limits: LimitsOut = Field(description="What it may take of what its node shares.")
+    limits_own: list[str] = Field(
+        description="Those that an admin set for this machine alone; the others are as its size has them."
     )
 
 

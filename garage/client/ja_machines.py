@@ -40,6 +40,21 @@ MACHINES: dict[str, str] = {
         "機械を自分の別のプロジェクトに移します。アドレスはそのままで、名前とログインできる人が変わります。"
     ),
     "{name} belongs to {project} now; its name is {fqdn}": "{name} を {project} に移しました。名前は {fqdn} です",
+    "Set what a machine may take of what its node shares (admin), also while it runs: 0 is no limit, “default” as its size has it.": (
+        "サーバーを共有する機械が使える量の上限を決めます（管理者）。動作中でもすぐ効きます。0 は上限なし、default は大きさごとの値です。"
+    ),
+    "Reads and writes per second.": "1 秒あたりの読み書きの回数。",
+    "MB per second, read and written.": "1 秒あたりの読み書きの量（MB）。",
+    "Mbit per second, each way.": "上りと下りそれぞれの速さ（Mbit/s）。",
+    "Open at the same time.": "同時に開ける接続の数。",
+    "{value} is neither a number nor “default”": "{value} は数でも default でもありません",
+    "{} connections": "接続 {} 本",
+    "any IOPS": "IOPS の上限なし",
+    "any MB/s": "MB/s の上限なし",
+    "any Mbit/s": "Mbit/s の上限なし",
+    "any number of connections": "接続数の上限なし",
+    "(set)": "（個別に設定）",
+    "limits": "上限",
     "Start it then, and wait until its SSH answers.": "続けて起動し、SSH が応えるまで待ちます。",
     "A machine's disk as it was: keep it, return to it.": "機械のディスクの状態を残し、あとでそこに戻します。",
     "Keep a machine's disk as it is now; it may run meanwhile.": "機械のディスクを今の状態で残します。動いているままで作れます。",

@@ -89,6 +89,11 @@ class Wanted:
     orders: tuple[Order, ...] = ()
     """Snapshots that are to be made or removed, the oldest first."""
     has_snapshots: bool = False
+    disk_iops: int = 0
+    disk_mb: int = 0
+    """What its disk may do (`core.machine_limits`)."""
+    disk_limited: bool = True
+    """Its domain knows that, by all that is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +260,11 @@ class PushKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitDisk:
+    """Have the running domain follow what its disk may do now, and record it."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarkStarted:
     """Record that this boot's domain was started."""
 
@@ -338,6 +348,7 @@ Change = (
     | Undefine
     | RemoveFiles
     | PushKeys
+    | LimitDisk
     | MarkStarted
     | Prepared
     | StartPaused

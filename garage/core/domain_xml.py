@@ -21,6 +21,8 @@ from garage.core import names
 NAMESPACE = uuid.UUID("5b2cb1a1-6a67-4fa4-9d7e-6b1f0f2a7d11")
 OVMF = Path("/usr/share/OVMF")
 """UEFI for QEMU, as Debian's and Ubuntu's package ovmf has it; without Secure Boot, which would refuse most images."""
+DISK = "vda"
+"""The machine's own disk, as libvirt and its guest name it."""
 TB_CACHE_MIB = 256
 """Translated code per TCG guest; QEMU alone would take up to 1 GiB beside the guest's RAM."""
 
@@ -49,6 +51,9 @@ class DomainSpec:
     console_log: Path
     boot: str = "kernel"
     """ "kernel": directly; "bios" or "uefi": what starts the loader on its disk."""
+    disk_iops: int = 0
+    disk_mb: int = 0
+    """What its disks may do together (`core.machine_limits`); 0: anything."""
 
     @property
     def nvram(self) -> Path:
@@ -140,7 +145,21 @@ def _disk(devices: ET.Element, spec: DomainSpec) -> None:
     _add(below, "format", type="qcow2")
     _add(_add(below, "source", file=str(spec.image_disk)), "seclabel", model="dac", relabel="no")
     _add(below, "backingStore")
-    _add(disk, "target", dev="vda", bus="virtio")
+    _add(disk, "target", dev=DISK, bus="virtio")
+    tune(disk, spec)
+
+
+def tune(disk: ET.Element, spec: DomainSpec) -> None:
+    """All disks of one name share what the machine may do."""
+    if spec.disk_iops or spec.disk_mb:
+        limits = _add(disk, "iotune")
+        for key, value in io_limits(spec.disk_iops, spec.disk_mb).items():
+            _add(limits, key, str(value))
+
+
+def io_limits(iops: int, megabytes: int) -> dict[str, int | str]:
+    """As libvirt names them in `<iotune>` and virDomainSetBlockIoTune; 0: no limit."""
+    return {"total_bytes_sec": megabytes * 1_000_000, "total_iops_sec": iops, "group_name": "machine"}
 
 
 def _seed(devices: ET.Element, spec: DomainSpec) -> None:

@@ -105,6 +105,10 @@ class Hypervisor(Protocol):
 
     def undefine(self, machine_id: str) -> None: ...
 
+    def limit_disk(self, machine_id: str, iops: int, megabytes: int) -> None:
+        """What the disk of a machine that is on may do from now on, in operations and 10⁶ bytes per second; 0: anything. Its definition
+        stays as it is."""
+
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         """Replace a file in the running guest, by its agent; the folder must be there."""
 

@@ -17,6 +17,7 @@ from garage.core.changes import (
     Fire,
     GiveIdentity,
     GrowDisk,
+    LimitDisk,
     Limits,
     MakeDisk,
     MarkRedone,
@@ -236,6 +237,8 @@ def _keep(machine: Wanted, seen: Seen) -> list[Change]:
         return [Fire(Event.STOP)]
     if domain is None or not domain.active or domain.crashed:
         return _gone_off(domain)
+    if not machine.disk_limited:
+        return [LimitDisk()]
     if domain.power is Power.RUNNING and not machine.keys_applied:
         return [PushKeys()]
     return _unpause(domain) or (

@@ -349,6 +349,10 @@ class Machine(Base):
     """What somebody wrote down about it."""
     redo: Mapped[str] = mapped_column(String(8), default="")
     """`core.changes.Redo`: what its worker has to do to its disk before it starts the next time."""
+    limits: Mapped[Json] = mapped_column(default=dict)
+    """An admin's word on what it may take of what its node shares (`core.machine_limits`): name → figure; empty: as its size has it."""
+    disk_limits: Mapped[str] = mapped_column(String(24), default="")
+    """`MachineLimits.disk` that its domain has, or will have from its next start on; empty: not known."""
     rebuilt_at: Mapped[float | None]
     """When it last got a new disk."""
     revert_to: Mapped[str] = mapped_column(Id, default="")

@@ -21,15 +21,16 @@ MAX_REPORT = 1024 * 1024
 
 
 async def spec(request: Request) -> Response:
-    """`?after=N&wait=SECONDS`: 200 with the signed spec newer than N, or 204 when there was none for so long."""
+    """`?after=N&wait=SECONDS&knows=limits`: 200 with the signed spec newer than N, or 204 when there was none for so long."""
     held = parts(request)
     name = await _node(held.ctx, request)
     after, wait = _number(request, "after", 0, 1 << 62), _number(request, "wait", 0, 3600)
-    sealed = await run_in_threadpool(nodes.sealed_spec, held.ctx, name, after)
+    limits = wire.LIMITS in request.query_params.get("knows", "").split(",")
+    sealed = await run_in_threadpool(nodes.sealed_spec, held.ctx, name, after, limits=limits)
     if sealed is None and wait:
         await held.hub.newer_spec(name, after, min(float(wait), MAX_WAIT))
         if await _node(held.ctx, request) == name:
-            sealed = await run_in_threadpool(nodes.sealed_spec, held.ctx, name, after)
+            sealed = await run_in_threadpool(nodes.sealed_spec, held.ctx, name, after, limits=limits)
     if sealed is None:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
     asked = await run_in_threadpool(nodes.asked_by, held.ctx, name, after)

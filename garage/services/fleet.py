@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from garage.core import ipam, names
+from garage.core import ipam, machine_limits, names
 from garage.core.states import State
 from garage.core.types import NodeFacts, SizeSpec
 from garage.db.models import Image, Machine, Node, Project, Size
@@ -120,7 +120,7 @@ def _machine(
         **{"size": size.name, "vcpus": size.vcpus, "memory_mib": size.memory_mib, "disk_gib": size.disk_gib},
         **{"ipv4": ipv4, "ipv6": ipv6, "mac": names.mac(instance, number), "tap": names.tap(instance, number)},
         **{"spec_version": node.spec_version, "host_key_public": "", "authorized_keys": []},
-        "node_labels": {},
+        **{"node_labels": {}, "disk_limits": machine_limits.of(ctx.config.limits, size.name, {}).disk},
     }
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from garage.core import labels, late, names, sshkeys, tags
+from garage.core import labels, late, machine_limits, names, sshkeys, tags
 from garage.core.node_states import NodeState
 from garage.core.placement import shortfall
 from garage.core.pool import Cold
@@ -177,6 +177,7 @@ def _new(
             vcpus=size.vcpus,
             memory_mib=size.memory_mib,
             disk_gib=size.disk_gib,
+            disk_limits=machine_limits.of(ctx.config.limits, size.name, {}).disk,
             cold_reason=cold.value,
             cold_detail=detail,
             **owned,

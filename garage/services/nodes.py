@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from garage.core import ipam, labels, names
+from garage.core import ipam, labels, machine_limits, names
 from garage.core.placement import Room
 from garage.core.renumber import Prefixes
 from garage.core.silence import SILENT_AFTER, silence
@@ -33,14 +33,14 @@ def authenticate(ctx: Context, token: str) -> str | None:
         return session.scalar(select(Node.name).where(Node.token_hash == digest(token), Node.token_hash != ""))
 
 
-def sealed_spec(ctx: Context, node: str, after: int) -> bytes | None:
+def sealed_spec(ctx: Context, node: str, after: int, *, limits: bool = False) -> bytes | None:
     """The node's whole spec, signed, when it is newer than version `after`; None when there is no news, and while the node waits to be
-    adopted: what runs there keeps its network until then."""
+    adopted: what runs there keeps its network until then. `limits`: its netd understands those of machines."""
     with ctx.db.read() as session:
         row = session.get_one(Node, node)
         if row.spec_version <= after or adopting.waits(session, node):
             return None
-        return wire.seal(build_spec(session, ctx, row), ctx.controller_key)
+        return wire.seal(build_spec(session, ctx, row, limits=limits), ctx.controller_key)
 
 
 def asked_by(ctx: Context, node: str, after: int) -> list[str]:
@@ -50,7 +50,7 @@ def asked_by(ctx: Context, node: str, after: int) -> list[str]:
         return list(session.scalars(query.distinct().order_by(Machine.request).limit(REQUESTS_TOLD)))
 
 
-def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
+def build_spec(session: Session, ctx: Context, node: Node, *, limits: bool = False) -> wire.NodeSpec:
     """What the node's network should be, derived from the machines' rows."""
     query = select(Machine, Project.name).outerjoin(Project, Project.id == Machine.project_id)
     here = or_(Machine.node == node.name, Machine.moving_to == node.name)
@@ -62,7 +62,8 @@ def build_spec(session: Session, ctx: Context, node: Node) -> wire.NodeSpec:
         bridge=_bridge(ctx, own_site.prefixes(session, ctx)),
         domain=own_site.current(session, ctx).site_domain,
         machines=tuple(
-            _machine_net(machine, project or names.SPARES, node.name) for machine, project in session.execute(query)
+            _machine_net(machine, project or names.SPARES, node.name, _limits(ctx, machine) if limits else {})
+            for machine, project in session.execute(query)
         ),
         peers=tuple(session.scalars(select(Node.name).where(Node.name != node.name).order_by(Node.name))),
         elsewhere=naming.elsewhere(session, node),
@@ -81,7 +82,12 @@ def _bridge(ctx: Context, prefixes: Prefixes) -> wire.Bridge:
     )
 
 
-def _machine_net(machine: Machine, project: str, node: str) -> wire.MachineNet:
+def _limits(ctx: Context, machine: Machine) -> dict[str, int]:
+    found = machine_limits.of(ctx.config.limits, machine.size, machine.limits)
+    return {"net_mbit": found.net_mbit, "connections": found.connections}
+
+
+def _machine_net(machine: Machine, project: str, node: str, limits: Mapping[str, int]) -> wire.MachineNet:
     return wire.MachineNet(
         id=machine.id,
         tap=machine.tap,
@@ -91,6 +97,7 @@ def _machine_net(machine: Machine, project: str, node: str) -> wire.MachineNet:
         name=machine.name,
         project=project,
         arriving=machine.node != node,
+        **limits,
     )
 
 

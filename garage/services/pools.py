@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from garage.core import pool
+from garage.core import machine_limits, pool
 from garage.core.pool import Cold, Kind, Share, Spare, Want
 from garage.core.states import Event, State
 from garage.db.models import Image, Machine, Node, NodeLoad, Size
@@ -178,6 +178,7 @@ def make(session: Session, ctx: Context, node_name: str, kind: Kind) -> Machine:
         vcpus=size.vcpus,
         memory_mib=size.memory_mib,
         disk_gib=size.disk_gib,
+        disk_limits=machine_limits.of(ctx.config.limits, size.name, {}).disk,
         host_key_public="",
         host_key_private=b"",
         authorized_keys=[],

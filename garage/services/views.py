@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from garage.config import Config
+from garage.core import machine_limits
+from garage.core.machine_limits import MachineLimits
 from garage.core.names import fqdn
 from garage.core.states import TABLE, Event, State
 from garage.db.models import Machine, Project
@@ -71,6 +73,7 @@ class MachineView:
     console_tail: str
     actions: list[str]
     """What may be done now: of "start", "stop", "reboot", "rebuild", "resize", "renew", "delete"."""
+    limits: MachineLimits
     tags: Sequence[str] = ()
     notes: str = ""
     rebuilt_at: float | None = None
@@ -79,6 +82,8 @@ class MachineView:
     """Of its creation alone: what will not go well although it was taken."""
     watched: bool = False
     """Seen by an auditor, who is not in its project: without its console and what may be done."""
+    limits_own: Sequence[str] = ()
+    """Names of those that an admin set for this machine alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +281,8 @@ def machine_view(
         deletes_at=ended + config.lease_grace_hours * 3600,
         actions=actions(machine),
         tags=tags,
+        limits=machine_limits.of(config.limits, machine.size, machine.limits),
+        limits_own=sorted(machine.limits),
     )
 
 

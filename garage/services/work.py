@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from garage.core import ipam
+from garage.core import ipam, machine_limits
 from garage.core.changes import Move, Redo, Wanted
 from garage.core.names import SPARES, fqdn
 from garage.core.node_states import NodeState
@@ -115,6 +115,15 @@ class KeysPushed:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskLimited:
+    """The running domain's disk may do this from now on."""
+
+    machine: str
+    iops: int
+    megabytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Redone:
     """What was to be done to the disk is done, as it was wanted in the state that began at `since`; stale if more is wanted by now."""
 
@@ -130,7 +139,9 @@ class Cleaned:
     machine: str
 
 
-Note = Step | Started | Warm | BootedAnew | KeysPushed | Moved | Redone | Cleaned | MoveNote | SnapshotNote
+Note = (
+    Step | Started | Warm | BootedAnew | KeysPushed | DiskLimited | Moved | Redone | Cleaned | MoveNote | SnapshotNote
+)
 
 
 def nodes(ctx: Context) -> list[NodeAccess]:
@@ -162,7 +173,7 @@ def load(ctx: Context, node: str) -> NodeWork:
         found = list(session.execute(query))
         moves = moving.open_moves(session, [row[0].id for row in found if row[0].moving_to])
         wanted = {
-            machine.id: _wanted(machine, project, sha256, manifest, moves.get(machine.id))
+            machine.id: _wanted(ctx, machine, project, sha256, manifest, moves.get(machine.id))
             for machine, project, sha256, manifest in found
         }
         orders = snapshot_notes.of_node(session, node)
@@ -184,7 +195,10 @@ def load(ctx: Context, node: str) -> NodeWork:
         )
 
 
-def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[str, Any], move: Move | None) -> Wanted:
+def _wanted(
+    ctx: Context, machine: Machine, project: str | None, sha256: str, manifest: dict[str, Any], move: Move | None
+) -> Wanted:
+    limits = machine_limits.of(ctx.config.limits, machine.size, machine.limits)
     return Wanted(
         id=machine.id,
         name=machine.name,
@@ -212,6 +226,9 @@ def _wanted(machine: Machine, project: str | None, sha256: str, manifest: dict[s
         redo=Redo(machine.redo),
         revert_to=machine.revert_to,
         move=move,
+        disk_iops=limits.disk_iops,
+        disk_mb=limits.disk_mb,
+        disk_limited=machine.disk_limits == limits.disk,
     )
 
 
@@ -264,14 +281,21 @@ def _note_of(session: Session, ctx: Context, node: Node, machine: Machine, note:
         case KeysPushed():
             machine.keys_applied = tuple(machine.authorized_keys) == note.keys
             return machine.keys_applied
+        case DiskLimited():
+            machine.disk_limits = machine_limits.MachineLimits(note.iops, note.megabytes).disk
         case Redone():
-            if (machine.redo, machine.state_since) != (note.redo.value, note.since):
-                return False
-            if note.redo is Redo.REVERT:
-                snapshot_notes.returned(session, ctx, machine)
-            machine.redo = Redo.NOTHING.value
+            return _redone(session, ctx, machine, note)
         case Moved():
             return _move(session, ctx, node, machine, note)
+    return True
+
+
+def _redone(session: Session, ctx: Context, machine: Machine, note: Redone) -> bool:
+    if (machine.redo, machine.state_since) != (note.redo.value, note.since):
+        return False
+    if note.redo is Redo.REVERT:
+        snapshot_notes.returned(session, ctx, machine)
+    machine.redo = Redo.NOTHING.value
     return True
 
 

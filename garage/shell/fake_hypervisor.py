@@ -38,6 +38,8 @@ class _Guest:
     memory_mib: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
     frozen: bool = False
+    disk_limit: tuple[int, int] = (0, 0)
+    """(operations, 10⁶ bytes) per second of the guest that runs, or will."""
 
 
 @dataclass(slots=True)
@@ -146,7 +148,10 @@ class FakeHypervisor:
 
     def define(self, spec: DomainSpec) -> None:
         with self._changing("define", spec.machine_id):
-            self._guests.setdefault(spec.machine_id, _Guest()).memory_mib = spec.memory_mib
+            guest = self._guests.setdefault(spec.machine_id, _Guest())
+            guest.memory_mib = spec.memory_mib
+            if not self._now(guest).active:
+                guest.disk_limit = (spec.disk_iops, spec.disk_mb)
 
     def start(self, machine_id: str, *, paused: bool = False) -> None:
         self._sleep(self.settings.start)
@@ -190,6 +195,17 @@ class FakeHypervisor:
             guest = self._guests.get(machine_id)
             if guest and not self._now(guest).active:
                 del self._guests[machine_id]
+
+    def limit_disk(self, machine_id: str, iops: int, megabytes: int) -> None:
+        with self._changing("limit_disk", machine_id):
+            guest = self._guest(machine_id)
+            if self._now(guest).active:
+                guest.disk_limit = (iops, megabytes)
+
+    def disk_limit(self, machine_id: str) -> tuple[int, int]:
+        """(operations, 10⁶ bytes) per second that its guest is held to, for tests."""
+        with self._lock:
+            return self._guest(machine_id).disk_limit
 
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         with self._changing("write_file", machine_id):

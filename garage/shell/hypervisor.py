@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from garage.core import names
-from garage.core.domain_xml import DomainSpec, render
+from garage.core.domain_xml import DISK, DomainSpec, io_limits, render
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
 from garage.core.snapshots import not_frozen
 from garage.core.types import NodeAccess
@@ -181,6 +181,13 @@ class LibvirtHypervisor:
                 domain.undefineFlags(flags)
 
         self._call(work, ignore=(libvirt.VIR_ERR_NO_DOMAIN,))
+
+    def limit_disk(self, machine_id: str, iops: int, megabytes: int) -> None:
+        def work(domain: Any) -> None:
+            if domain.isActive():
+                domain.setBlockIoTune(DISK, io_limits(iops, megabytes), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+        self._on(machine_id, work)
 
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
         self._on(machine_id, lambda domain: guest_agent.write_file(domain, path, data))

@@ -13,7 +13,7 @@ from garage.core.hypervisor_types import Hypervisor
 from garage.core.seed import AUTHORIZED_KEYS, WARM_UP, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError
-from garage.services.work import BootedAnew, Hold, KeysPushed, Moved, Note, Redone, Started, Step, Warm
+from garage.services.work import BootedAnew, DiskLimited, Hold, KeysPushed, Moved, Note, Redone, Started, Step, Warm
 from garage.worker import failpoint, moving, snapshotting
 from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
@@ -64,6 +64,9 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
             check(tools)
             tools.hypervisor.write_file(machine.id, AUTHORIZED_KEYS, authorized_keys_text(keys).encode())
             write(tools, hold, KeysPushed(machine.id, keys))
+        case p.LimitDisk():
+            tools.hypervisor.limit_disk(machine.id, machine.disk_iops, machine.disk_mb)
+            write(tools, hold, DiskLimited(machine.id, machine.disk_iops, machine.disk_mb))
         case p.Fire(event, fault):
             write(tools, hold, _moved(tools, machine, event, fault))
         case p.MarkStarted() | p.MarkWarm() | p.BootAnew():

@@ -77,6 +77,8 @@ def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
         mac=machine.mac,
         console_log=console_path(tools.config.home, machine.id),
         boot=machine.boot,
+        disk_iops=machine.disk_iops,
+        disk_mb=machine.disk_mb,
     )
 
 

@@ -22,6 +22,8 @@ class Desired:
     overlay: Overlay = NO_OVERLAY
     left: frozenset[str] = frozenset()
     """Prefixes that the site had in the spec in force until now, and has no more."""
+    tracked: int = 0
+    """So many connections this server can keep in mind at once; 0: not known."""
 
     @property
     def table(self) -> str:

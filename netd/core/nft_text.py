@@ -6,6 +6,11 @@ own machine; the inet table holds the floor, the node's closed ports and the mas
 A frame that passed the bridge table carries a mark of one bit until the inet table has seen it: what comes over the bridge without
 it came in by a port that is no machine's tap, and is dropped (a rule by the bridge's name, "meta ibrname", is not in every kernel).
 The floor looks at every packet, not only at new connections, so that a network that becomes office is closed at once.
+
+What one machine may take is part of its elements: each of the sets `sends`, `receives` and `connects` measures its elements one by
+one, and a rule finds a machine there only while it is over its limit. What is over a rate is dropped at its tap. A new connection of
+one that has as many as it may is dropped before it is tracked, wherever it leads, the node's own name service included; connections to
+a machine are none of its own, so that its owner gets in all the same.
 """
 
 from __future__ import annotations
@@ -20,11 +25,19 @@ from netd.core.shaping import BULK, priority_rules
 from netd.wire import MachineNet
 
 SETS = {
-    "macs": "ifname . ether_addr",
-    "own4": "ifname . ether_addr . ipv4_addr",
-    "own6": "ifname . ether_addr . ipv6_addr",
+    "macs": ("bridge", "type ifname . ether_addr;"),
+    "own4": ("bridge", "type ifname . ether_addr . ipv4_addr;"),
+    "own6": ("bridge", "type ifname . ether_addr . ipv6_addr;"),
+    "sends": ("bridge", "type ifname; limit rate over 1 mbytes/second;"),
+    "receives": ("bridge", "type ifname; limit rate over 1 mbytes/second;"),
+    "connects": ("inet", "type ether_addr; ct count over 1;"),
 }
-"""Name → type of the bridge table's sets of allowed senders."""
+"""Name → (table, type) of the sets of machines: allowed senders, then who is over a limit; each element brings its own figure."""
+BURST = 65_536
+"""The largest piece that a guest hands over (GSO): one of a slow machine passes whole."""
+SHARE = 8
+"""At most so great a part of the server's table of connections has one machine, whatever a spec says: with a full table nobody on this
+server opens a connection any more."""
 
 
 CHECKED, UNCHECKED = "0x40000000", "0xbfffffff"
@@ -33,14 +46,32 @@ MARK = "skeleton_"
 """Begins the name of the empty chain that says which skeleton a table holds."""
 
 
-def elements(machines: Iterable[MachineNet]) -> frozenset[tuple[str, str]]:
-    """(set, element) pairs of these machines, as nft prints them."""
+def elements(wanted: Desired) -> frozenset[tuple[str, str]]:
+    """(set, element) pairs of all machines, as nft prints them."""
     found: set[tuple[str, str]] = set()
-    for m in machines:
+    for m in wanted.spec.machines:
         found.add(("macs", f"{m.tap} . {m.mac}"))
         found |= {("own4", f"{m.tap} . {m.mac} . {address}") for address in own4(m)}
         found |= {("own6", f"{m.tap} . {m.mac} . {address}") for address in own6(m)}
+        if m.net_mbit:
+            found |= {(name, rated(m.tap, m.net_mbit * 125_000)) for name in ("sends", "receives")}
+        if most := _connections(m, wanted.tracked // SHARE):
+            found.add(("connects", counted(m.mac, most)))
     return frozenset(found)
+
+
+def rated(tap: str, rate: int, burst: int = BURST) -> str:
+    """`rate` in bytes per second; nft lets `burst` bytes and a second's worth through at once (kernel, nft_limit_init)."""
+    return f"{tap} limit rate over {rate} bytes/second burst {burst} bytes"
+
+
+def counted(mac: str, most: int) -> str:
+    return f"{mac} ct count over {most}"
+
+
+def _connections(machine: MachineNet, most: int) -> int:
+    """0: any number, where it is not known how many there may be."""
+    return min(machine.connections, most) if machine.connections and most else machine.connections or most
 
 
 def skeleton_id(wanted: Desired) -> str:
@@ -50,16 +81,22 @@ def skeleton_id(wanted: Desired) -> str:
 
 def skeleton(wanted: Desired) -> str:
     """Both tables with their sets filled, replacing any earlier ones in one transaction."""
-    return _skeleton(wanted, skeleton_id(wanted)) + "".join(add_commands(wanted.table, elements(wanted.spec.machines)))
+    return _skeleton(wanted, skeleton_id(wanted)) + "".join(add_commands(wanted.table, elements(wanted)))
 
 
 def add_commands(table: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
     """One `add element` per set."""
-    return [f"add element bridge {table} {name} {{ {', '.join(found)} }}\n" for name, found in _by_set(pairs)]
+    return [f"add element {SETS[name][0]} {table} {name} {{ {', '.join(found)} }}\n" for name, found in _by_set(pairs)]
 
 
 def delete_commands(table: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"delete element bridge {table} {name} {{ {', '.join(found)} }}\n" for name, found in _by_set(pairs)]
+    keys = [(name, ", ".join(map(_key, found))) for name, found in _by_set(pairs)]
+    return [f"delete element {SETS[name][0]} {table} {name} {{ {found} }}\n" for name, found in keys]
+
+
+def _key(element: str) -> str:
+    """Without its figure."""
+    return element.partition(" limit ")[0].partition(" ct ")[0]
 
 
 def _by_set(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
@@ -77,13 +114,13 @@ def _skeleton(wanted: Desired, mark: str) -> str:
 
 def _bridge_table(wanted: Desired, mark: str) -> str:
     taps = f"gt{wanted.spec.instance}*"
-    sets = "".join(f"  set {key} {{ type {kind}; }}\n" for key, kind in SETS.items())
     return f"""table bridge {wanted.table} {{
   chain {MARK}{mark} {{ }}
-{sets}  chain from_port {{
+{_sets("bridge")}  chain from_port {{
     type filter hook prerouting priority -300; policy accept;
     iifname != "{taps}" accept
     iifname . ether saddr != @macs drop
+    iifname @sends drop
     meta mark set meta mark | {CHECKED}
     ether type arp jump from_arp
     ether type ip jump from_ip4
@@ -112,8 +149,16 @@ def _bridge_table(wanted: Desired, mark: str) -> str:
     iifname "{taps}" drop
     oifname "{taps}" drop
   }}
+  chain to_port {{
+    type filter hook postrouting priority -300; policy accept;
+    oifname @receives drop
+  }}
 }}
 """
+
+
+def _sets(family: str) -> str:
+    return "".join(f"  set {name} {{ {kind} }}\n" for name, (where, kind) in SETS.items() if where == family)
 
 
 def _inet_table(wanted: Desired, mark: str) -> str:
@@ -122,10 +167,14 @@ def _inet_table(wanted: Desired, mark: str) -> str:
   chain {MARK}{mark} {{ }}
   set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(floor.of(4))} }} }}
   set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(floor.of(6))} }} }}
-{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}  chain from_ports {{
+{_sets("inet")}{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}  chain from_ports {{
     type filter hook prerouting priority -350; policy accept;
     iifname "{bridge.name}" meta mark & {CHECKED} == 0 drop
     iifname "{bridge.name}" meta mark set meta mark & {UNCHECKED}
+  }}
+  chain connections {{
+    type filter hook prerouting priority -150; policy accept; # after conntrack has looked, before it keeps what is new
+    iifname "{bridge.name}" ct state new ether saddr @connects drop
   }}
   chain input {{
     type filter hook input priority -10; policy accept;

@@ -73,7 +73,7 @@ def plan(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool = Tr
 def _filters(wanted: Desired, seen: Observed) -> list[Change]:
     if seen.skeleton != nft_text.skeleton_id(wanted):
         return [Change("nft", nft_text.skeleton(wanted))]
-    should = nft_text.elements(wanted.spec.machines)
+    should = nft_text.elements(wanted)
     commands = nft_text.delete_commands(wanted.table, seen.elements - should)
     commands += nft_text.add_commands(wanted.table, should - seen.elements)
     return [Change("nft", "".join(commands))] if commands else []
@@ -88,7 +88,7 @@ def settled(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool =
     return replace(
         seen,
         skeleton=nft_text.skeleton_id(wanted),
-        elements=nft_text.elements(wanted.spec.machines),
+        elements=nft_text.elements(wanted),
         bridge_mac=bridge.mac,
         bridge_up=True,
         addresses=addresses(wanted),

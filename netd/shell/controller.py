@@ -6,7 +6,7 @@ import msgspec
 
 from netd.config import Config
 from netd.shell.http import Connection, Trust
-from netd.wire import Report
+from netd.wire import LIMITS, Report
 
 
 class Controller:
@@ -19,7 +19,7 @@ class Controller:
     def fetch(self, after: int, wait: float) -> bytes | None:
         """The sealed spec when its version is above `after`, None when there is no news within `wait` seconds."""
         status, body = self._connection.ask(
-            "GET", f"/node/v1/spec?after={after}&wait={wait:g}", None, wait + 10, self._token
+            "GET", f"/node/v1/spec?after={after}&wait={wait:g}&knows={LIMITS}", None, wait + 10, self._token
         )
         return body if status == 200 else None
 

@@ -13,6 +13,8 @@ from netd.core.plan import LAST, Change
 from netd.shell.run import run
 
 PROC, SYS = Path("/proc/sys"), Path("/sys/class/net")
+LEAST_TRACKED = 65_536
+"""What Linux makes its table of connections for, with 1 GiB or more; it is not made before the first rule needs it."""
 
 
 def ip_json(*words: str) -> list[dict[str, Any]]:
@@ -51,6 +53,13 @@ def permanent_neighbours(name: str) -> frozenset[tuple[str, str]]:
         for row in rows
         if "lladdr" in row and not ipaddress.ip_address(row["dst"]).is_multicast
     )
+
+
+def tracked() -> int:
+    """So many connections this server can keep in mind at once."""
+    with contextlib.suppress(OSError, ValueError):
+        return int((PROC / "net/netfilter/nf_conntrack_max").read_text())
+    return LEAST_TRACKED
 
 
 def connected_networks(*, bridge: str, links: str) -> list[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from netd.core.nft_text import MARK, SETS
+from netd.core.nft_text import MARK, SETS, counted, rated
 from netd.shell.run import run
+
+UNITS = {"bytes": 1, "kbytes": 1 << 10, "mbytes": 1 << 20}
+"""Of rates, as nft prints those that divide evenly."""
 
 
 def observe(table: str) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -15,10 +18,23 @@ def observe(table: str) -> tuple[str, frozenset[tuple[str, str]]]:
     if not bridge or not inet or _mark(bridge) != _mark(inet):
         return "", frozenset()
     found = set()
-    for item in bridge:
+    for item in (*bridge, *inet):
         if (entry := item.get("set")) and entry["name"] in SETS:
-            found |= {(entry["name"], " . ".join(element["concat"])) for element in entry.get("elem", [])}
+            found |= {(entry["name"], element_text(element)) for element in entry.get("elem", [])}
     return _mark(bridge), frozenset(found)
+
+
+def element_text(element: Any) -> str:
+    """An element out of nft's JSON, as `nft_text.elements` writes it."""
+    match element:
+        case {"elem": {"val": value, "limit": limit}}:
+            rate, burst = (limit.get(key, 0) * UNITS.get(limit.get(f"{key}_unit", ""), 0) for key in ("rate", "burst"))
+            return rated(str(value), rate, burst)
+        case {"elem": {"val": value, "ct count": count}}:
+            return counted(str(value), count["val"])
+        case {"concat": parts}:
+            return " . ".join(parts)
+    return str(element)
 
 
 def dropping_elsewhere(table: str) -> list[str]:

@@ -20,10 +20,11 @@ from netd.wire.link import (
     PublicKey,
     Table,
 )
-from netd.wire.node import SCHEMA, Bridge, MachineName, MachineNet, NodeSpec, Refusal, Report
+from netd.wire.node import LIMITS, SCHEMA, Bridge, MachineName, MachineNet, NodeSpec, Refusal, Report
 from netd.wire.shapes import IfName, Ipv4, Ipv6, Label, Mac, Prefix4, Prefix6, Text
 
 __all__ = [
+    "LIMITS",
     "MAX_SPEC_BYTES",
     "SCHEMA",
     "Allotment",

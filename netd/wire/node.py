@@ -9,6 +9,8 @@ import msgspec
 from netd.wire.shapes import IfName, Ipv4, Ipv6, Label, Mac, Prefix4, Prefix6, Text
 
 SCHEMA = 1
+LIMITS = "limits"
+"""What a netd says when it asks for its spec and understands machines' limits: older ones would refuse a spec that has them."""
 
 
 class Bridge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +39,10 @@ class MachineNet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     arriving: bool = False
     """It runs on another node and is about to come: rules, DHCP and names stand, but nothing is sent to it here yet, and no other node is
     told that it is here."""
+    net_mbit: Annotated[int, msgspec.Meta(ge=0, le=400_000)] = 0
+    """10⁶ bits per second that it may send, and as many that it may receive; 0: any. Sent to a netd that knows `LIMITS` alone."""
+    connections: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    """Tracked connections that it may have open, IPv4 and IPv6 together; 0: as many as the node lets any machine have. As above."""
 
 
 class MachineName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

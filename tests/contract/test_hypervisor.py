@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import libvirt
@@ -134,6 +134,33 @@ def test_a_whole_life(subject: Subject) -> None:
     assert hv.console(ONE) == b""
     assert hv.observe() == {}
     assert set(heard) == {ONE}
+
+
+def disk_limit(subject: Subject) -> tuple[int, int]:
+    """(operations, bytes) per second, as whoever holds the guest to it says."""
+    if isinstance(subject.hypervisor, FakeHypervisor):
+        iops, megabytes = subject.hypervisor.disk_limit(ONE)
+        return iops, megabytes * 1_000_000
+    assert isinstance(subject.hypervisor, LibvirtHypervisor)
+    found = subject.hypervisor._ask(ONE, lambda domain: domain.blockIoTune("vda", 0))
+    return found["total_iops_sec"], found["total_bytes_sec"]
+
+
+def test_a_disk_is_limited_from_its_start_and_while_it_runs(subject: Subject) -> None:
+    hv, spec = subject.hypervisor, replace(subject.spec(ONE), disk_iops=500, disk_mb=40)
+    hv.define(spec)
+    hv.limit_disk(ONE, 7, 7)  # it is off: what its definition says holds
+    hv.start(ONE)
+    assert disk_limit(subject) == (500, 40_000_000)
+    # libvirt 9.0's test driver wants a maximum beside every figure
+    figures = ((0, 0), (0, 0)) if subject.name == "test" else ((300, 0), (300, 0), (0, 0), (900, 90))
+    for iops, megabytes in figures:
+        hv.limit_disk(ONE, iops, megabytes)
+        assert disk_limit(subject) == (iops, megabytes * 1_000_000)
+    hv.destroy(ONE)
+    hv.undefine(ONE)
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.limit_disk(ONE, 1, 1)
 
 
 def test_what_is_not_there(subject: Subject) -> None:

@@ -44,3 +44,11 @@ def test_hostile_words_stay_text() -> None:
 
 def test_the_same_machine_is_the_same_domain() -> None:
     assert domain_uuid("tst", "1") == domain_uuid("tst", "1") != domain_uuid("oth", "1")
+
+
+def test_what_its_disk_may_do_is_said_only_where_it_is_limited() -> None:
+    assert "iotune" not in render(SPEC)
+    tuned = ET.fromstring(render(replace(SPEC, disk_iops=500, disk_mb=40)))
+    (limits,) = tuned.findall("devices/disk/iotune")
+    found = {element.tag: element.text for element in limits}
+    assert found == {"total_bytes_sec": "40000000", "total_iops_sec": "500", "group_name": "machine"}

@@ -173,7 +173,7 @@ def test_a_machine_that_is_about_to_come_has_rules_and_no_route() -> None:
     coming = msgspec.structs.replace(machine(16), arriving=True)
     before, here = desired(), desired(16)
     wanted = dataclasses.replace(here, spec=msgspec.structs.replace(here.spec, machines=(coming,)))
-    assert nft_text.elements(wanted.spec.machines) == nft_text.elements(here.spec.machines)
+    assert nft_text.elements(wanted) == nft_text.elements(here)
     lines = texts(plan(wanted, after(before), STATE), "ip")
     assert [line for line in lines if "neigh replace" in line]
     assert [line for line in lines if "route" in line] == []

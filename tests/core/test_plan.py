@@ -40,6 +40,7 @@ ASKED: dict[str, object] = {"orders": (ORDER, UNDO), "has_snapshots": True}
 RETURNS: dict[str, object] = {"redo": p.Redo.REVERT, "revert_to": "a" * 20}
 RETURN: list[Change] = [p.RestoreDisk("a" * 20), p.GrowDisk(), p.MarkRedone()]
 RESTING: dict[str, object] = {"wants_running": False}
+FREE: dict[str, object] = {"disk_limited": False}
 
 S = State
 CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
@@ -63,6 +64,8 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("a snapshot of one that runs", S.READY, ASKED, replace(FILES, domain=RUNNING, age=120.0), [p.TakeSnapshot(ORDER, live=True)]),
     ("its agent may still start", S.READY, ASKED, replace(FILES, domain=RUNNING), [p.TakeSnapshot(ORDER, live=True, patient=True)]),
     ("keys before that", S.READY, ASKED | {"keys_applied": False}, replace(FILES, domain=RUNNING), [p.PushKeys()]),
+    ("limits before keys", S.READY, {"keys_applied": False} | FREE, replace(FILES, domain=RUNNING), [p.LimitDisk()]),
+    ("those of one that is off come with its start", S.STOPPED, RESTING | FREE, replace(FILES, domain=OFF), []),
     ("none of one that an admin paused", S.READY, ASKED, replace(FILES, domain=PAUSED), []),
     ("a stop before that", S.READY, ASKED | RESTING, replace(FILES, domain=RUNNING), [Fire(Event.STOP)]),
     ("a snapshot of one that is off", S.STOPPED, ASKED | RESTING, replace(FILES, domain=OFF), [p.TakeSnapshot(ORDER, live=False)]),

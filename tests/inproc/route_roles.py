@@ -53,7 +53,7 @@ NEITHER: set[Operation] = {
     *(("POST", f"/projects/{{ref}}/service-accounts{rest}") for rest in ("", "/{account}/tokens")),
     *(("PUT", path) for path in ("/announcement", "/overlay", "/pools/{image}/{size}", "/sites/{ref}/relay")),
     *(("PUT", path) for path in ("/image-tasks/{ref}/file", "/images/{ref}/visibility", "/projects/{ref}/quota")),
-    ("PUT", "/projects/{ref}/members/{user}"),
+    *(("PUT", path) for path in ("/projects/{ref}/members/{user}", "/machines/{ref}/limits")),
 }
 """Inside machines, of others, of people, of the whole: neither of the two."""
 

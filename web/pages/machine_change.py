@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
+from garage.core import machine_limits
 from garage.errors import N_, GarageError
 from garage.services import describing, images, machines, outlook, projects, remaking, transferring
 from garage.services.filtering import Filter
@@ -36,6 +37,7 @@ def _change(ref: str, error: GarageError | None = None) -> Response:
         "images": [image for image in images.listing(ctx(), caller()) if image.current],
         "projects": [each.name for each in projects.listing(ctx(), caller()) if each.name != view.project],
         "used": describing.in_use(ctx(), caller(), 12),
+        "usual": machine_limits.of(ctx().config.limits, view.size, {}),
         "error": told(error) if error else None,
     }
     return page("machines/change.html", error.kind.status if error else 200, machine=view, **values)
@@ -48,7 +50,7 @@ def machine_describe(ref: str) -> Response:
     try:
         describing.describe(ctx(), caller(), forms.reference(ref), name=name, tags_=tags, notes=notes)
     except GarageError as error:
-        return _refused(ref, error)
+        return refused(ref, error)
     return to("machine_page", ref=_id(ref, name))
 
 
@@ -57,7 +59,7 @@ def machine_resize(ref: str) -> Response:
     try:
         view = remaking.resize(ctx(), caller(), forms.reference(ref), forms.text("size"))
     except GarageError as error:
-        return _refused(ref, error)
+        return refused(ref, error)
     return to("machine_page", ref=view.id)
 
 
@@ -66,7 +68,7 @@ def machine_transfer(ref: str) -> Response:
     try:
         view = transferring.transfer(ctx(), caller(), forms.reference(ref), forms.text("project"))
     except GarageError as error:
-        return _refused(ref, error)
+        return refused(ref, error)
     return to("machine_page", ref=view.id)
 
 
@@ -77,11 +79,11 @@ def machine_rebuild(ref: str) -> Response:
     try:
         view = remaking.rebuild(ctx(), caller(), forms.reference(ref), image=forms.text("image") or None)
     except GarageError as error:
-        return _refused(ref, error)
+        return refused(ref, error)
     return to("machine_page", ref=view.id)
 
 
-def _refused(ref: str, error: GarageError) -> Response:
+def refused(ref: str, error: GarageError) -> Response:
     """The page again with what was wrong; what does not exist has no page."""
     if error.code == "not_found":
         raise error

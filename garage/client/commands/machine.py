@@ -12,6 +12,7 @@ from garage.client import keys, lease, output, progress
 from garage.client.commands import machine_again
 from garage.client.commands import user_data as user_data_file
 from garage.client.commands.explain import explain, labels
+from garage.client.commands.limit import limit, limits
 from garage.client.commands.snapshot import snapshot
 from garage.client.commands.ssh import ssh
 from garage.client.errors import ClientError
@@ -169,6 +170,7 @@ def show_machine(cli: Cli, item: Item) -> None:
             (_("address"), lambda item: f"{item['ipv4']}  {item['ipv6']}"),
             (_("DNS name"), lambda item: item["fqdn"]),
             (_("size"), lambda item: _size(item)),
+            (_("limits"), limits),
             (_("image"), lambda item: item["image"]),
             (_("node"), lambda item: f"{item['node']} ({item['virtualisation']})"),
             (_("its node must have"), lambda item: output.labels(item["node_labels"])),
@@ -297,6 +299,7 @@ for command in (
     machine_again.rebuild,
     machine_again.resize,
     machine_again.transfer,
+    limit,
 ):
     machine.add_command(command)
 machine.add_command(snapshot)
