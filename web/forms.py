@@ -7,6 +7,7 @@ import re
 from flask import request
 
 from garage.errors import N_, GarageError
+from garage.services.passkeys import Answer
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -24,6 +25,16 @@ def secret(name: str, *, limit: int = 1024) -> str:
 def lines(name: str, *, limit: int = 65_536) -> str:
     """A text area. Browsers send CRLF (HTML standard, form submission); scripts and YAML want LF."""
     return _checked(name, request.form.get(name, "").replace("\r\n", "\n"), limit)
+
+
+LONGEST_KEY = 16_384
+"""Characters of what a key says: an attestation may bring certificates along."""
+
+
+def key_answer() -> Answer | None:
+    """What a security key said to the form's question; None where a code was typed."""
+    said = text("answer", limit=LONGEST_KEY)
+    return Answer(text("sealed", limit=2000), said) if said else None
 
 
 def number(name: str) -> float | None:

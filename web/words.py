@@ -177,6 +177,8 @@ AUDIT: dict[str, str] = {
     "session.end": N_("signed a browser out"),
     "service.create": N_("made a service account"),
     "service.delete": N_("ended a service account"),
+    "user.passkey": N_("registered a security key"),
+    "user.no_passkey": N_("removed a security key"),
     "user.second_factor": N_("set up a second factor"),
     "user.no_second_factor": N_("removed a second factor"),
     "user.recovery_codes": N_("made new recovery codes"),

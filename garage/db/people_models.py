@@ -45,6 +45,28 @@ class SecondFactor(Base):
     created_at: Mapped[float]
 
 
+class Passkey(Base):
+    """A user's security key or passkey (WebAuthn)."""
+
+    __tablename__ = "passkey"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("user.id"), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    """What the user calls it."""
+    credential: Mapped[str] = mapped_column(String(2046), unique=True)
+    """Its id, in hexadecimal; at most 1,023 bytes (WebAuthn level 2, section 4)."""
+    place: Mapped[str] = mapped_column(String(253))
+    """The relying party's id: the name of this garage when it was made."""
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    """As COSE has it."""
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    """Of its last answer; one that is not higher comes from a copy. Always 0 of a key that does not count."""
+    asked_at: Mapped[float]
+    """When the last question that it answered was asked: it answers no older one, nor that one again."""
+    created_at: Mapped[float]
+    used_at: Mapped[float | None]
+
+
 class RecoveryCode(Base):
     """One that was not used yet; only its hash is kept."""
 

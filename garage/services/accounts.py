@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import names, scopes
 from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, Setting, User
-from garage.db.people_models import Identity, RoleGrant, SecondFactor, ServiceAccount
+from garage.db.people_models import Identity, RoleGrant, ServiceAccount
 from garage.errors import N_, GarageError
 from garage.services import grants, keys, second_factor
 from garage.services.context import Caller, Context, audit
@@ -76,6 +76,10 @@ def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: s
 def _prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> None:
     if not code:
         hint = N_("send it along: it is on your phone, or one of your recovery codes")
+        if not second_factor.has_app(session, user.id):
+            hint = N_(
+                "send one of your recovery codes, or take a token of your account page: garage login --token-stdin"
+            )
         raise GarageError(
             "second_factor", N_("a code of your authenticator app is needed, too"), hint=hint, pointer="/code"
         )
@@ -287,7 +291,8 @@ def user_views(session: OrmSession, users: Iterable[User]) -> list[UserView]:
     """With whose service accounts they are, whether they have a second factor, whether they sign in by OpenID Connect, and their roles."""
     query = select(ServiceAccount.user_id, Project.name).join(Project, Project.id == ServiceAccount.project_id)
     services = dict(session.execute(query).all())
-    second = set(session.scalars(select(SecondFactor.user_id)))
+    users = list(users)
+    second = second_factor.having(session, [user.id for user in users])
     bound = set(session.scalars(select(Identity.user_id)))
     roles: dict[str, list[RoleGrant]] = defaultdict(list)
     for row in session.scalars(select(RoleGrant).order_by(RoleGrant.role, RoleGrant.site)):

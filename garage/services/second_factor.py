@@ -1,4 +1,5 @@
-"""A second factor of local accounts: codes of an authenticator app (TOTP, RFC 6238), and recovery codes for when the phone is away."""
+"""A second factor of local accounts: codes of an authenticator app (TOTP, RFC 6238), security keys and passkeys (`passkeys`), and recovery
+codes for when neither is at hand."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import base64
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import openid
 from garage.db.models import User
-from garage.db.people_models import RecoveryCode, SecondFactor
+from garage.db.people_models import Passkey, RecoveryCode, SecondFactor
 from garage.errors import N_, GarageError
+from garage.services import passkeys
 from garage.services.context import Caller, Context, audit
 from garage.services.grants import Granted
+from garage.services.passkeys import Answer
 from garage.services.rights import require_admin
 from garage.services.vault import digest
 
@@ -56,7 +59,17 @@ def excused(ctx: Context, trusted: bool, method: str) -> bool:
 
 
 def has(session: OrmSession, user_id: str) -> bool:
+    return has_app(session, user_id) or passkeys.has(session, user_id)
+
+
+def has_app(session: OrmSession, user_id: str) -> bool:
+    """Whether they have an authenticator app, perhaps beside keys."""
     return session.get(SecondFactor, user_id) is not None
+
+
+def has_own_app(ctx: Context, caller: Caller) -> bool:
+    with ctx.db.read() as session:
+        return has_app(session, caller.user_id)
 
 
 def offer(ctx: Context, caller: Caller) -> Offer:
@@ -94,35 +107,56 @@ def _totp(secret: str) -> pyotp.TOTP:
 
 
 def enrol(ctx: Context, caller: Caller, sealed: str, code: str) -> list[str]:
-    """Keep the offered secret, since the app shows its code; returns the recovery codes, shown this once."""
+    """Keep the offered secret, since the app shows its code; returns recovery codes, shown this once, where there are none yet."""
     secret = offered(ctx, caller, sealed).secret
     with ctx.db.write() as session:
-        if has(session, caller.user_id):
+        if has_app(session, caller.user_id):
             hint = N_("remove it first, with one of its codes")
-            raise GarageError("already_exists", N_("you have a second factor already"), hint=hint)
+            raise GarageError("already_exists", N_("you have an authenticator app already"), hint=hint)
         if (step := _step_of(secret, code, ctx.clock(), 0)) is None:
             raise _wrong()
         kept = ctx.vault.lock(secret.encode())
         session.add(SecondFactor(user_id=caller.user_id, secret=kept, last_step=step, created_at=ctx.clock()))
         audit(session, ctx, caller.name, "user.second_factor", caller.name)
-        return _new_codes(session, caller.user_id)
+        return _first_codes(session, caller.user_id)
 
 
-def renew_codes(ctx: Context, caller: Caller, code: str) -> list[str]:
-    """New recovery codes instead of the old ones; takes a code."""
+def enrol_key(ctx: Context, caller: Caller, name: str, answer: Answer) -> list[str]:
+    """Keep a security key or passkey that answered `passkeys.offer`; recovery codes as `enrol`."""
+    with ctx.db.write() as session:
+        passkeys.keep(session, ctx, caller, name, answer)
+        audit(session, ctx, caller.name, "user.passkey", caller.name, key=name)
+        return _first_codes(session, caller.user_id)
+
+
+def remove_key(ctx: Context, caller: Caller, ref: str, code: str, key: Answer | None = None) -> None:
+    """One's own, with a code or one of one's keys."""
     count_attempt(ctx, caller)
     with ctx.db.write() as session:
-        prove(session, ctx, session.get_one(User, caller.user_id), code)
+        row = passkeys.named(session, caller, ref)
+        prove(session, ctx, session.get_one(User, caller.user_id), code, key)
+        session.delete(row)
+        audit(session, ctx, caller.name, "user.no_passkey", caller.name, key=row.name)
+        session.flush()
+        _forget_codes(session, caller.user_id)
+
+
+def renew_codes(ctx: Context, caller: Caller, code: str, key: Answer | None = None) -> list[str]:
+    """New recovery codes instead of the old ones; takes a code, or a key's answer."""
+    count_attempt(ctx, caller)
+    with ctx.db.write() as session:
+        prove(session, ctx, session.get_one(User, caller.user_id), code, key)
         audit(session, ctx, caller.name, "user.recovery_codes", caller.name)
         return _new_codes(session, caller.user_id)
 
 
-def remove(ctx: Context, caller: Caller, code: str) -> None:
-    """One's own, with a code; whoever needs one is led to the set-up again."""
+def remove(ctx: Context, caller: Caller, code: str, key: Answer | None = None) -> None:
+    """One's own authenticator app, with a code or a key; whoever needs a second factor and has none left is led to the set-up again."""
     count_attempt(ctx, caller)
     with ctx.db.write() as session:
-        prove(session, ctx, session.get_one(User, caller.user_id), code)
-        forget(session, caller.user_id)
+        prove(session, ctx, session.get_one(User, caller.user_id), code, key)
+        session.execute(delete(SecondFactor).where(SecondFactor.user_id == caller.user_id))
+        _forget_codes(session, caller.user_id)
         audit(session, ctx, caller.name, "user.no_second_factor", caller.name)
 
 
@@ -146,8 +180,15 @@ def reset(ctx: Context, caller: Caller, name: str) -> None:
         audit(session, ctx, caller.name, "user.no_second_factor", name)
 
 
+def _forget_codes(session: OrmSession, user_id: str) -> None:
+    """Without a factor there is nothing to recover."""
+    if not has(session, user_id):
+        session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+
+
 def forget(session: OrmSession, user_id: str) -> None:
-    for table in (SecondFactor, RecoveryCode):
+    """All that they have of it."""
+    for table in (SecondFactor, RecoveryCode, Passkey):
         session.execute(delete(table).where(table.user_id == user_id))
 
 
@@ -159,13 +200,14 @@ def codes_left(ctx: Context, caller: Caller) -> int | None:
         return session.scalar(select(func.count()).where(RecoveryCode.user_id == caller.user_id)) or 0
 
 
-def prove(session: OrmSession, ctx: Context, user: User, code: str) -> str:
-    """Use a code up: "totp" or "recovery" by which it was. A code is good once; raises `wrong_credentials`."""
+def prove(session: OrmSession, ctx: Context, user: User, code: str, key: Answer | None = None) -> str:
+    """Use a code or a key's answer up: "totp", "recovery" or "passkey" by which it was. Each is good once; raises `wrong_credentials`."""
+    if key is not None:
+        passkeys.prove(session, ctx, user, key)
+        return "passkey"
     row = session.get(SecondFactor, user.id)
-    if row is None:
-        raise _wrong()
-    secret = ctx.vault.unlock(row.secret).decode()
-    if (step := _step_of(secret, code, ctx.clock(), row.last_step)) is not None:
+    step = _step_of(ctx.vault.unlock(row.secret).decode(), code, ctx.clock(), row.last_step) if row else None
+    if row is not None and step is not None:
         row.last_step = step
         return "totp"
     used = delete(RecoveryCode).where(RecoveryCode.user_id == user.id, RecoveryCode.hash == digest(_plain(code)))
@@ -181,6 +223,13 @@ def _step_of(secret: str, code: str, now: float, last: int) -> int | None:
         if hmac.compare_digest(totp.generate_otp(step).encode(), plain.encode()) and step > last:
             return step
     return None
+
+
+def _first_codes(session: OrmSession, user_id: str) -> list[str]:
+    """None where there are some: they go on."""
+    if session.scalar(select(RecoveryCode.hash).where(RecoveryCode.user_id == user_id).limit(1)):
+        return []
+    return _new_codes(session, user_id)
 
 
 def _new_codes(session: OrmSession, user_id: str) -> list[str]:
@@ -208,5 +257,12 @@ def missing(session: OrmSession, ctx: Context, users: Mapping[str, Granted]) -> 
     need = [user_id for user_id, granted in users.items() if required(ctx, granted.trusted)]
     if not need:
         return frozenset()
-    have = set(session.scalars(select(SecondFactor.user_id).where(SecondFactor.user_id.in_(need))))
-    return frozenset(need) - have
+    return frozenset(need) - having(session, need)
+
+
+def having(session: OrmSession, user_ids: Collection[str]) -> set[str]:
+    """Which of them have a second factor."""
+    tables = SecondFactor, Passkey
+    return {
+        found for table in tables for found in session.scalars(select(table.user_id).where(table.user_id.in_(user_ids)))
+    }

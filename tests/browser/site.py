@@ -153,6 +153,8 @@ def serving(home: Path) -> Iterator[Site]:
     hand = Hand(ctx)
     hand.start()
     port = server.servers[0].sockets[0].getsockname()[1]
+    ctx = replace(ctx, config=replace(ctx.config, listen=f"127.0.0.1:{port}"))
+    flask_app.extensions["garage_web"] = ctx  # pages say where they are
     try:
         yield Site(ctx, f"http://127.0.0.1:{port}", admin, hand)
     finally:

@@ -25,6 +25,7 @@ SQLITE_ONLY = frozenset(
         "test_overlay_gateway",  # streams of what test_registry has on both
         "test_offboarding_shown",  # as test_cli and test_pages; test_offboarding runs on both
         "test_pages",  # renders what the services say; those run on both
+        "test_passkeys_shown",  # as test_pages; test_passkeys runs on both
         "test_pool_pages",  # as test_pages
         "test_roles_shown",  # as test_cli and test_pages
         "test_roles_of_routes",  # as test_every_route; test_roles runs on both

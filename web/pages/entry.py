@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, make_response, redirect, request, url_for
 
 from garage.errors import N_, GarageError
@@ -37,7 +39,7 @@ def sign_in_now() -> Response:
     except GarageError as error:
         return refused("signin.html", error, next=following)
     if passed:
-        return page("code.html", next=following, passed=passed)
+        return page("code.html", **code_page(following, passed))
     return set_session(make_response(redirect(following, 303)), cookie)
 
 
@@ -46,12 +48,17 @@ def sign_in_code() -> Response:
     following = safe_next(forms.text("next", limit=500))
     passed = forms.text("passed", limit=2000)
     try:
-        _, cookie = codes.finish(ctx(), passed, forms.text("code"), *browser())
+        _, cookie = codes.finish(ctx(), passed, forms.text("code"), *browser(), key=forms.key_answer())
     except GarageError as error:
         if error.code == "wrong_credentials":
-            return refused("code.html", error, next=following, passed=passed)
+            return refused("code.html", error, **code_page(following, passed))
         return refused("signin.html", error, next=following)
     return set_session(make_response(redirect(following, 303)), cookie)
+
+
+def code_page(following: str, passed: str) -> dict[str, Any]:
+    """What the second step's page shows."""
+    return {"next": following, "passed": passed, "wanted": codes.asked(ctx(), passed)}
 
 
 @bp.post("/sign-out")

@@ -1,13 +1,15 @@
-"""My second factor: set up by scanning, recovery codes, removal."""
+"""My second factor: an app set up by scanning, keys, recovery codes, removal."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Response
+from flask import Response, request
 
+from garage.core.passkeys import Place
 from garage.errors import GarageError
-from garage.services import second_factor
+from garage.services import passkeys, second_factor
 from web import forms
 from web.pages.base import bp, page, refused, to
 from web.session import caller, ctx
@@ -15,14 +17,25 @@ from web.session import caller, ctx
 
 @bp.get("/account/second-factor")
 def factor() -> Response:
-    return _shown()
+    return shown()
 
 
-def _shown(error: GarageError | None = None, sealed: str = "") -> Response:
+def shown(error: GarageError | None = None, sealed: str = "", about: str = "app") -> Response:
+    """The page; after a refusal with what was wrong, `about` one of its parts."""
     who = caller()
-    left = second_factor.codes_left(ctx(), who)
-    values: dict[str, Any] = {"left": left, "of_all": ctx().config.second_factor == "all"}
-    if left is None:
+    here = passkeys.where(ctx())
+    at_home = isinstance(here, Place) and urlsplit(here.origin).netloc == request.host
+    values: dict[str, Any] = {
+        "left": second_factor.codes_left(ctx(), who),
+        "of_all": ctx().config.second_factor == "all",
+        "app": second_factor.has_own_app(ctx(), who),
+        "keys": passkeys.listing(ctx(), who),
+        "asked": passkeys.asked(ctx(), who) if at_home else None,
+        "making": passkeys.offer(ctx(), who) if at_home else None,
+        "place": here,
+        "about": about,
+    }
+    if not values["app"]:
         try:
             offer = second_factor.offered(ctx(), who, sealed) if sealed else second_factor.offer(ctx(), who)
         except GarageError:
@@ -45,23 +58,23 @@ def factor_enrol() -> Response:
     try:
         codes = second_factor.enrol(ctx(), caller(), sealed, forms.text("code"))
     except GarageError as error:
-        return _shown(error, sealed)
-    return page("factor.html", 201, codes=codes, left=len(codes))
+        return shown(error, sealed)
+    return page("factor.html", 201, codes=codes) if codes else to("factor")
 
 
 @bp.post("/account/second-factor/codes")
 def factor_codes() -> Response:
     try:
-        codes = second_factor.renew_codes(ctx(), caller(), forms.text("code"))
+        codes = second_factor.renew_codes(ctx(), caller(), forms.text("code"), forms.key_answer())
     except GarageError as error:
-        return _shown(error)
-    return page("factor.html", 201, codes=codes, left=len(codes))
+        return shown(error)
+    return page("factor.html", 201, codes=codes)
 
 
 @bp.post("/account/second-factor/remove")
 def factor_remove() -> Response:
     try:
-        second_factor.remove(ctx(), caller(), forms.text("code"))
+        second_factor.remove(ctx(), caller(), forms.text("code"), forms.key_answer())
     except GarageError as error:
-        return _shown(error)
+        return shown(error)
     return to("account")

@@ -12,7 +12,7 @@ from garage.services.openid import Answer, Provider
 from web import forms
 from web.i18n import told
 from web.pages.base import bp, page, to
-from web.pages.entry import browser
+from web.pages.entry import browser, code_page
 from web.session import caller, ctx, drop_trip, safe_next, set_session, set_trip, trip, visitor
 
 LONGEST = 4096
@@ -42,7 +42,7 @@ def openid_back() -> Response:
         return drop_trip(_refused(error))
     following = safe_next(arrived.following)
     if arrived.passed:
-        return drop_trip(page("code.html", next=following, passed=arrived.passed))
+        return drop_trip(page("code.html", **code_page(following, arrived.passed)))
     response = drop_trip(make_response(redirect(following, 303)))
     return set_session(response, arrived.cookie) if arrived.cookie else response
 
