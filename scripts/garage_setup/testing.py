@@ -19,7 +19,10 @@ CACHE = Path(os.environ.get("GARAGE_TEST_CACHE") or "/var/cache/garage-test")
 VENV = CHECKOUT / ".venv"
 WORK = CHECKOUT / "build" / "setup"
 ROLES = "build hypervisor network test controller"
-TIERS = ("core", "inproc", "contract", "kernel", "machine", "browser")
+BESIDE = ("core", "inproc")
+"""Tiers whose files may run beside one another, a process per processor: nothing in them is real but files and databases of their own."""
+ALONE = ("contract", "kernel", "machine", "browser")
+MOST_PROCESSES = 8
 SLOWEST = 15
 
 
@@ -74,11 +77,22 @@ def prepare(roles: str = ROLES) -> None:
 
 
 def test(arguments: list[str]) -> None:
-    """Lint, then the tiers from the purest to the most real; pytest's closing line is the last one."""
+    """Lint, then the tiers from the purest to the most real, in two runs of which the second does not ask how the first went; pytest's
+    closing line is the last one."""
     prepare()
-    folders = [path for tier in TIERS if (path := CHECKOUT / "tests" / tier).is_dir() and any(path.rglob("test_*.py"))]
-    words = arguments or [str(folder.relative_to(CHECKOUT)) for folder in folders]
-    sys.exit(_in_venv("-m", "pytest", "-p", "no:cacheprovider", f"--durations={SLOWEST}", "--durations-min=1", *words))
+    if arguments:
+        sys.exit(_pytest(*arguments))
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    beside = _pytest("-n", str(processes), "--dist", "loadfile", *_folders(BESIDE))
+    sys.exit(max(_pytest(*_folders(ALONE)), beside))
+
+
+def _folders(tiers: tuple[str, ...]) -> list[str]:
+    return [f"tests/{tier}" for tier in tiers]
+
+
+def _pytest(*words: str) -> int:
+    return _in_venv("-m", "pytest", "-p", "no:cacheprovider", f"--durations={SLOWEST}", "--durations-min=1", *words)
 
 
 def long(module: str) -> None:

@@ -297,7 +297,7 @@ def test_a_daemon_that_hangs(tmp_path: Path) -> None:
             begun = time.monotonic()
             with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_away"):
                 hypervisor.observe()
-            assert time.monotonic() - begun < 2.0
+            assert time.monotonic() - begun < 20, "it would wait for ever"
 
 
 def _accept_for_ever(server: socket.socket, kept: contextlib.ExitStack) -> None:

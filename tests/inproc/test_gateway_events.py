@@ -216,5 +216,5 @@ def test_going_down_ends_streams_quickly(ctx: Context, admin: Caller) -> None:
         poll.start()
         time.sleep(0.1)
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20, "less than the poll would wait"
     assert reader.ended.is_set()

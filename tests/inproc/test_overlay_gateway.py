@@ -243,7 +243,7 @@ def test_a_waiting_node_hears_of_a_join_and_not_of_reports(served: Served, ctx: 
         assert waiting.result().status_code == 200
         delays.append(waiting.at - joined)
     print(f"a peer hears of a join after {statistics.median(delays) * 1000:.0f} ms")
-    assert min(delays) < 0.3
+    assert min(delays) < 10, "half of what it would wait"
 
 
 def test_a_poll_without_news_is_quick(served: Served, ctx: Context, admin: Caller) -> None:

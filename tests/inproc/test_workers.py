@@ -237,18 +237,17 @@ def processes(tmp_path: Path, empty_database: Path) -> Iterator[Fleet]:
     ctx.db.close()
 
 
-@pytest.mark.parametrize(("homes", "limit"), [(("one", "two"), 5.0), (("one", "one"), 2.0)])
-def test_the_nodes_of_a_killed_worker_go_on(processes: Fleet, homes: tuple[str, str], limit: float) -> None:
+@pytest.mark.parametrize("homes", [("one", "two"), ("one", "one")])
+def test_the_nodes_of_a_killed_worker_go_on(processes: Fleet, homes: tuple[str, str]) -> None:
+    """`recovery.worker` measures how soon."""
     nodes = fleet.add_nodes(processes.ctx, 6, fleet.Model(folder=str(processes.folder / "nodes")))
     one, two = (processes.worker(home) for home in homes)
     eventually(
         lambda: len(processes.owned_by().get(str(one.pid), ())) == len(processes.owned_by().get(str(two.pid), ())) == 3
     )
     one.kill()
-    begun = time.monotonic()
     fleet.add_machines(processes.ctx, 6, nodes, state=State.PREPARING)
     eventually(lambda: processes.owned_by().keys() == {str(two.pid)})
-    assert time.monotonic() - begun < limit
     eventually(lambda: processes.ready() == 6)
 
 
