@@ -34,7 +34,7 @@ async def stream(request: Request) -> Response:
     caller, credential = await authenticate(held.ctx, request)
     machine_id = None
     if ref := request.query_params.get("machine"):
-        machine_id = (await run_in_threadpool(machines.get, held.ctx, caller, ref)).id
+        machine_id = (await run_in_threadpool(machines.seen, held.ctx, caller, ref)).id
     return _Held(held, Listener(credential, caller, machine_id), _last_event_id(request))
 
 

@@ -36,7 +36,7 @@ class Listener:
                 self._put((event.id, encode(event)), latest=event.id)
 
     def wants(self, event: EventView, sight: Sight) -> bool:
-        return sight.sees(event.project_id) and (self._machine_id is None or event.subject == self._machine_id)
+        return sight.shows(event.project_id) and (self._machine_id is None or event.subject == self._machine_id)
 
     def reset(self, latest: int) -> None:
         """Tell the reader to load everything anew and come again; nothing more follows."""

@@ -205,12 +205,12 @@ def open_session(session: OrmSession, ctx: Context, user: User, address: str, ag
 def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
     """Who holds this session cookie, None when it is unknown, expired or its user disabled."""
     with ctx.db.read() as session:
-        query = select(User, Session.method).join(Session, Session.user_id == User.id)
+        query = select(User, Session.method, grants.SOME).join(Session, Session.user_id == User.id)
         row = session.execute(query.where(Session.hash == digest(cookie), Session.expires_at > ctx.clock())).first()
         if row is None or row[0].disabled:
             return None
-        user, method = row
-        granted = grants.of_one(session, user)
+        user, method, some = row
+        granted = grants.of_some(session, user, some)
         excused = second_factor.excused(ctx, granted.trusted, method)
         lacks = not excused and bool(second_factor.missing(session, ctx, {user.id: granted}))
         return by_password(user, granted, lacks), replace(user_view(user), lacks_factor=lacks)
@@ -219,11 +219,12 @@ def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
 def by_token(ctx: Context, token: str) -> Caller | None:
     """Who holds this API token, None when it is unknown, expired or its user disabled."""
     with ctx.db.read() as session:
-        query = select(User, ApiToken).join(ApiToken, ApiToken.user_id == User.id).where(ApiToken.hash == digest(token))
+        query = select(User, ApiToken, grants.SOME).join(ApiToken, ApiToken.user_id == User.id)
+        query = query.where(ApiToken.hash == digest(token))
         row = session.execute(query).first()
         if row is None or row[0].disabled or (row[1].expires_at is not None and row[1].expires_at <= ctx.clock()):
             return None
-        return caller_of(row[0], grants.of_one(session, row[0]), row[1].scope)
+        return caller_of(row[0], grants.of_some(session, row[0], row[2]), row[1].scope)
 
 
 def sign_out(ctx: Context, cookie: str) -> None:

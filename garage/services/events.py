@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, or_, select
 
 from garage.db.models import EventRow
 from garage.services.context import Caller, Context
-from garage.services.rights import visible
+from garage.services.rights import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def after(ctx: Context, caller: Caller | None, last_id: int, limit: int = 500) -
     with ctx.db.read() as session:
         query = select(EventRow).where(EventRow.id > last_id).order_by(EventRow.id).limit(limit)
         if caller is not None:
-            query = query.where(or_(EventRow.project_id.is_(None), visible(caller, EventRow.project_id)))
+            query = query.where(or_(EventRow.project_id.is_(None), readable(caller, EventRow.project_id)))
         return [event_view(row) for row in session.scalars(query)]
 
 

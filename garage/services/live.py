@@ -38,7 +38,12 @@ class Sight:
     projects: frozenset[str] | None
 
     def sees(self, project_id: str | None) -> bool:
+        """What is theirs: a stream into it goes on."""
         return project_id is None or self.projects is None or project_id in self.projects
+
+    def shows(self, project_id: str | None) -> bool:
+        """What they may be told of: all of it to an auditor, whom no stream lets in."""
+        return self.caller.sees_all or self.sees(project_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,25 @@ from dataclasses import replace
 
 import pytest
 
-from garage.services import accounts, audits, grants, machines, offboarding, own_site, roles, second_factor, sites
+from garage.db.models import Machine
+from garage.services import (
+    accounts,
+    audits,
+    events,
+    grants,
+    live,
+    machines,
+    offboarding,
+    own_site,
+    roles,
+    second_factor,
+    sites,
+)
 from garage.services.audits import Search
 from garage.services.context import Caller, Context
+from garage.services.live import Credential
 from garage.services.machines import NewMachine
+from garage.services.vault import digest
 from tests.inproc.overlay_nodes import member as site_member
 from tests.inproc.test_access import refused
 
@@ -19,6 +34,11 @@ def now(ctx: Context, who: Caller) -> Caller:
     found = accounts.by_token(ctx, accounts.create_token(ctx, who, "now")[1])
     assert found is not None
     return found
+
+
+def project_of(ctx: Context, machine_id: str) -> str | None:
+    with ctx.db.read() as session:
+        return session.get_one(Machine, machine_id).project_id
 
 
 def test_a_role_is_given_and_taken(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> None:
@@ -108,5 +128,9 @@ def test_an_auditor_sees_a_machine_and_not_into_it(ctx: Context, admin: Caller, 
             act(ctx, bob, made.id)
     with refused("not_found"):
         machines.get(ctx, bob, "other")
+    credential = Credential("token", digest(accounts.create_token(ctx, bob, "live")[1]))
+    sight, theirs = live.look(ctx, 0, [credential], []).sights[credential], project_of(ctx, made.id)
+    assert (sight.shows(theirs), sight.sees(theirs)) == (True, False), "told of it, and carried nowhere"
+    assert made.id in {event.subject for event in events.after(ctx, bob, 0)}
     machines.create(ctx, bob, NewMachine(name="one", size="tiny"))
     assert machines.delete(ctx, bob, "one").project == "bob", "one's own of a name that others have, too"
