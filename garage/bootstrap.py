@@ -56,6 +56,7 @@ def initialise(environ: Mapping[str, str], *, admin: str, listen: str | None) ->
         ("machines", 0o711),
         ("console", 0o750),
         ("uploads", 0o700),
+        ("downloads", 0o750),
         ("wheels", 0o755),
     ):
         (home / name).mkdir(parents=True, exist_ok=True, mode=mode)
@@ -255,6 +256,7 @@ def _own(home: Path) -> None:
     (home / "keys").chmod(0o750)  # whoever may write here could put keys of his own in the place of root's
     shutil.chown(home / "keys", "root", USER)
     shutil.chown(home / "console", "root", USER)
+    shutil.chown(home / "downloads", "root", USER)
     shutil.chown(home / "uploads", USER, USER)
 
 

@@ -212,6 +212,8 @@ AUDIT: dict[str, str] = {
     "image.register": N_("registered an image"),
     "image.delete": N_("deleted an image"),
     "image.import": N_("asked for an image from elsewhere"),
+    "machine.disk_copy": N_("asked for a copy of a machine's disk"),
+    "machine.disk_fetch": N_("downloaded a machine's disk"),
     "image.save": N_("asked for an image of a machine"),
     "image.build": N_("asked for an image to be built"),
     "image.cancel": N_("called an image off"),

@@ -79,6 +79,14 @@ PATHS: dict[str, Any] = {
             [_REF, _query("kib", {"type": "integer", "minimum": 1, "maximum": 64, "default": 64})],
         )
     },
+    "/api/v1/machines/{ref}/disk": {
+        "get": _operation(
+            "The copy of a machine's disk, when it is ready (qcow2); Range goes on with a download.",
+            "machines",
+            "application/octet-stream",
+            [_REF],
+        )
+    },
     "/api/v1/machines/{ref}/ssh": {
         "get": _operation(
             "WebSocket that carries an SSH stream in binary frames.", "machines", "application/octet-stream", [_REF]

@@ -111,6 +111,21 @@ class Api:
         except httpx.TransportError as error:
             raise self._away(error) from None
 
+    def download_rest(
+        self, path: str, file: IO[bytes], offset: int, size: int, told: Callable[[int, int], None]
+    ) -> None:
+        """What follows byte `offset`, into an open file; raises `httpx.TransportError` where it breaks off."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        with self._http.stream("GET", path, headers=headers, timeout=TIMEOUT) as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            done = file.seek(offset if response.status_code == httpx.codes.PARTIAL_CONTENT else 0)
+            for chunk in response.iter_raw():
+                file.write(chunk)
+                done += len(chunk)
+                told(done, size)
+
     def upload(self, path: str, file: IO[bytes], size: int, kind: str, told: Callable[[int, int], None]) -> Any:
         """The JSON answer to `size` bytes of an open file. Once: what it does is not done again for a lost answer."""
 

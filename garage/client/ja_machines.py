@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 MACHINES: dict[str, str] = {
+    "The disk of a machine that is stopped, also after its lease, as a qcow2 file that stands alone.": (
+        "停止中の機械のディスクを、単独で使える qcow2 ファイルとして取り出します（期限切れの後も可）。"
+    ),
+    "downloading": "取り出しています",
+    "the download broke off: {reason}": "受信が途切れました：{reason}",
+    "try again; it goes on where it ended": "もう一度試すと、続きから受け取ります",
+    "what has come is not the file": "届いた内容が元のファイルと違います",
+    "{file}: {size} MiB, its sha256 compared": "{file}：{size} MiB、sha256 を確かめました",
+    "{name} was started meanwhile": "その間に {name} が起動しました",
+    "stop it, and ask again": "停止してから、もう一度頼んでください",
+    "try again": "もう一度試してください",
     "warning: {detail}": "注意: {detail}",
     "Whether an image's cloud-init takes this user-data; nothing is made.": (
         "この user-data をイメージの cloud-init が受け付けるか調べます。機械は作りません。"

@@ -6,6 +6,8 @@ ALL, PROJECT, MACHINES, READ = "all", "project", "machines", "read"
 SCOPES = (ALL, PROJECT, MACHINES, READ)
 CHANGES = {MACHINES: ("machines",), PROJECT: ("machines", "projects")}
 """First words of paths below /api/v1 where a scope changes things."""
+WHOLE = ("/ssh", "/disk")
+"""Ends of paths of machines: who may read no more gets no shell, and no disk."""
 SECRETS = ("backup",)
 """Reading these is no reading: they hold everything."""
 BASE = "/api/v1/"
@@ -16,7 +18,7 @@ def permits(scope: str, method: str, path: str) -> bool:
     if scope == ALL:
         return True
     first, _, rest = path.removeprefix(BASE).partition("/")
-    stream = first == "machines" and rest.endswith("/ssh")
+    stream = first == "machines" and rest.endswith(WHOLE)
     if method in ("GET", "HEAD") and not stream:
         return first not in SECRETS
     return first in CHANGES.get(scope, ())

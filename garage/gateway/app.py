@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 from garage.api.problem import in_english
-from garage.gateway import backups, console, downloads, events, nodes, overlay, problems, ssh, uploads
+from garage.gateway import backups, console, disks, downloads, events, nodes, overlay, problems, ssh, uploads
 from garage.gateway.access import AccessLog
 from garage.gateway.hub import Hub
 from garage.gateway.limits import RateLimits
@@ -28,6 +28,7 @@ ROUTES = (
     Route("/api/v1/restore", backups.take, methods=["POST"]),
     Route("/api/v1/image-tasks/{ref}/file", uploads.take, methods=["PUT"]),
     Route("/api/v1/machines/{ref}/console", console.tail),
+    Route("/api/v1/machines/{ref}/disk", disks.give),
     WebSocketRoute("/api/v1/machines/{ref}/ssh", ssh.stream),
     Route("/node/v1/spec", nodes.spec),
     Route("/node/v1/invitation", nodes.invitation),

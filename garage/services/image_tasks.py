@@ -159,7 +159,9 @@ def want(
 def listing(ctx: Context, caller: Caller) -> list[TaskView]:
     """The caller's, an admin's and an auditor's: everybody's; those that have ended are there until the next of the name."""
     with ctx.db.read() as session:
-        rows = session.scalars(select(ImageTask).where(_theirs(caller)).order_by(ImageTask.id.desc()).limit(100))
+        rows = session.scalars(
+            select(ImageTask).where(_theirs(caller), ImageTask.kind != "disk").order_by(ImageTask.id.desc()).limit(100)
+        )
         return [view_of(session, row) for row in rows]
 
 
@@ -184,7 +186,7 @@ def _theirs(caller: Caller) -> Any:
 def _found(session: Session, caller: Caller, ref: str, *, reading: bool = False) -> ImageTask:
     """By id, or the caller's own by name."""
     row = session.get(ImageTask, ref)
-    if row is None:
+    if row is None or row.kind == "disk":
         named = select(ImageTask).where(ImageTask.name == ref, ImageTask.owner_id == caller.user_id)
         row = session.scalars(named.order_by(ImageTask.id.desc()).limit(1)).first()
     if row is not None and (caller.admin or (reading and caller.auditor) or row.owner_id == caller.user_id):

@@ -17,10 +17,11 @@ from typing import Any
 from garage.config import Config
 from garage.core.recipe import recipe_of
 from garage.errors import N_, GarageError
-from garage.services import image_tasks, images, saving
+from garage.services import disk_copies, image_tasks, images, saving
 from garage.services.context import Context
 from garage.services.image_tasks import Task
 from garage.services.saving import Place
+from garage.shell.disk_export import ExportOrder, export_disk, forget_others
 from garage.shell.disk_sources import Source, on_node, on_this_server, path_of
 from garage.shell.image_import import Order, make_image, upload_path
 from garage.shell.image_save import SaveOrder, save_image
@@ -37,6 +38,8 @@ TELL = 1.0
 """Seconds between two words about a step: each is a write."""
 TIDY = 600.0
 PER_MILLE = 1000
+MOST_KEPT = 256 << 30
+"""Bytes of machines' disks that wait to be fetched; beyond that the oldest goes."""
 
 
 class Importer:
@@ -69,9 +72,7 @@ class Importer:
             return False
         log.info("%s of image %s", task.kind, task.name)
         try:
-            manifest = {"import": self._bring, "build": self._build, "save": self._save}[task.kind](task)
-            schema = user_data_schema(self._config.home / "images", manifest["sha256"])
-            image_tasks.done(self._ctx, task, manifest, schema)
+            self._carry_out(task)
         except GarageError as error:
             log.warning("image %s: %s", task.name, error)
             self._failed(task, error)
@@ -82,10 +83,18 @@ class Importer:
             upload_path(self._config.home, task.id).unlink(missing_ok=True)
         return True
 
+    def _carry_out(self, task: Task) -> None:
+        if task.kind == disk_copies.KIND:
+            disk_copies.done(self._ctx, task, *self._export(task))
+            return
+        manifest = {"import": self._bring, "build": self._build, "save": self._save}[task.kind](task)
+        schema = user_data_schema(self._config.home / "images", manifest["sha256"])
+        image_tasks.done(self._ctx, task, manifest, schema)
+
     def _failed(self, task: Task, error: GarageError) -> None:
         """One that was called off is forgotten already."""
         with contextlib.suppress(GarageError):
-            image_tasks.failed(self._ctx, task, error)
+            (disk_copies if task.kind == disk_copies.KIND else image_tasks).failed(self._ctx, task, error)
 
     def _ended(self, worker: str) -> bool:
         """A process of this very server that is no more."""
@@ -107,6 +116,15 @@ class Importer:
             order = SaveOrder(task.id, task.name, source, place.image, lambda: self._still(task, place))
             reserve = self._config.disk_reserve_mib << 20
             return save_image(order, home=self._config.home, told=self._teller(task), reserve=reserve).as_dict()
+
+    def _export(self, task: Task) -> tuple[int, str]:
+        with self._alive(task), self._ways() as ways:
+            place = saving.place_of(self._ctx, task)
+            source = self._source(place, ways)
+            order = ExportOrder(task.id, source, place.image, lambda: self._still(task, place))
+            home, reserve = self._config.home, self._config.disk_reserve_mib << 20
+            folder = home / disk_copies.FOLDER
+            return export_disk(order, home=home, folder=folder, told=self._teller(task), reserve=reserve)
 
     def _still(self, task: Task, place: Place) -> None:
         """Raises where the machine has been started meanwhile."""
@@ -162,6 +180,8 @@ class Importer:
         self._tidy_at = self._monotonic() + TIDY
         image_tasks.prune(self._ctx)
         self._forget_uploads()
+        folder = self._config.home / disk_copies.FOLDER
+        forget_others(folder, disk_copies.keep(self._ctx, MOST_KEPT))
         store = LocalImages(self._config.home)
         for sha256 in images.condemned(self._ctx, store.present()):
             log.info("image %s: removed", sha256[:12])

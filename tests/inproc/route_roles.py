@@ -16,7 +16,10 @@ SITES_SEEN: set[Operation] = {
 """An auditor and an operator see these."""
 
 AUDITED: set[Operation] = {
-    *(("GET", f"/machines/{{ref}}{rest}") for rest in ("", "/explain", "/snapshots", "/snapshots/{snapshot}")),
+    *(
+        ("GET", f"/machines/{{ref}}{rest}")
+        for rest in ("", "/disk-copy", "/explain", "/snapshots", "/snapshots/{snapshot}")
+    ),
     *(("GET", path) for path in ("/projects/{ref}", "/projects/{ref}/service-accounts", "/users", "/audit/proof")),
     *(("GET", path) for path in ("/users/{ref}/offboarding", "/images/{ref}", "/image-tasks/{ref}", "/pools")),
     *(("GET", path) for path in ("/site-invitations", "/node-tasks", "/node-tasks/{ref}", "/adoption", "/renumbering")),
@@ -32,7 +35,10 @@ OPERATED: set[Operation] = {
 """An operator of the site does these."""
 
 NEITHER: set[Operation] = {
-    *(("GET", path) for path in ("/backup", "/node-key", "/machines/{ref}/console", "/machines/{ref}/ssh")),
+    *(
+        ("GET", path)
+        for path in ("/backup", "/node-key", "/machines/{ref}/console", "/machines/{ref}/disk", "/machines/{ref}/ssh")
+    ),
     *(("DELETE", path) for path in ("/announcement", "/nodes/{ref}", "/sites/{ref}", "/site-invitations/{ref}")),
     *(("DELETE", f"/{kind}/{{ref}}") for kind in ("channels", "image-tasks", "images", "keys", "machines", "projects")),
     *(("DELETE", path) for path in ("/sessions/{ref}", "/tokens/{ref}", "/users/{ref}/grants/{role}")),
@@ -40,7 +46,10 @@ NEITHER: set[Operation] = {
     ("DELETE", "/projects/{ref}/service-accounts/{account}"),
     ("DELETE", "/projects/{ref}/service-accounts/{account}/tokens/{token}"),
     *(("PATCH", path) for path in ("/channels/{ref}", "/machines/{ref}")),
-    *(("POST", f"/machines/{{ref}}/{act}") for act in ("start", "stop", "reboot", "rebuild", "resize", "renew")),
+    *(
+        ("POST", f"/machines/{{ref}}/{act}")
+        for act in ("disk-copy", "start", "stop", "reboot", "rebuild", "resize", "renew")
+    ),
     *(("POST", f"/machines/{{ref}}/{act}") for act in ("transfer", "snapshots", "snapshots/{snapshot}/revert")),
     *(
         ("POST", path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import Response, make_response
 
 from garage.core.refusal import reason
 from garage.errors import GarageError
-from garage.services import explaining, machines, snapshots
+from garage.services import disk_copies, explaining, machines, snapshots
 from garage.services.history import last_boot
 from garage.services.views import MachineView
 from web import forms
@@ -34,7 +35,10 @@ def machine_page(ref: str) -> Response:
     kept = snapshots.listing(ctx(), who, view.id)
     told_of = {each.id: told(GarageError.from_dict(each.error)) for each in kept if each.error}
     steps = last_boot(ctx(), who, view.id)
-    return page("machines/page.html", machine=view, why=why, steps=steps, snapshots=kept, told_of=told_of)
+    disk = disk_copies.get(ctx(), who, view.id)
+    disk_why = told(GarageError.from_dict(disk.error)) if disk.error else None
+    about: dict[str, Any] = {"disk": disk, "disk_why": disk_why, "why": why, "steps": steps}
+    return page("machines/page.html", machine=view, snapshots=kept, told_of=told_of, **about)
 
 
 @bp.get("/machines/<ref>/why")

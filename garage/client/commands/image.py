@@ -32,6 +32,7 @@ STEPS: dict[str, str] = {
     "unpack": N_("decompressing"),
     "convert": N_("converting"),
     "copy": N_("copying its disk"),
+    "download": N_("downloading"),
     "strip": N_("taking its identity off"),
     "packages": N_("installing packages"),
     "disk": N_("making the disk"),
@@ -115,7 +116,7 @@ def image_import(
         "project": project,
     }
     api = cli.api()
-    with _bar(cli) as told:
+    with bar(cli) as told:
         remote = "://" in source
         task = api.post("/image-imports", body | {"url": source}) if remote else _upload(api, body, Path(source), told)
         if wait:
@@ -171,7 +172,7 @@ def image_build(cli: Cli, recipe: Path, wait: bool) -> None:
     text = recipe.read_text("utf-8", "replace")
     task = api.post("/image-builds", {"recipe": text, "base": _base(recipe, text)})
     if wait:
-        with _bar(cli) as told:
+        with bar(cli) as told:
             task = _watched(api, task, told)
     output.done(cli, task, _ended(task))
 
@@ -193,7 +194,7 @@ def image_save(
     body = {"machine": machine, "name": name, "snapshot": snapshot, "visibility": visibility, "project": project}
     task = api.post("/image-saves", body)
     if wait:
-        with _bar(cli) as told:
+        with bar(cli) as told:
             task = _watched(api, task, told)
     output.done(cli, task, _ended(task))
 
@@ -225,7 +226,7 @@ def _ended(task: Item) -> str:
 
 
 @contextmanager
-def _bar(cli: Cli) -> Iterator[Told]:
+def bar(cli: Cli) -> Iterator[Told]:
     """A bar on a terminal, a line per step elsewhere, nothing for programs."""
     if cli.json:
         yield lambda _step, _done, _total: None

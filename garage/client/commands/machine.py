@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from garage.client import keys, lease, output, progress
-from garage.client.commands import machine_again
+from garage.client.commands import machine_again, machine_disk
 from garage.client.commands import user_data as user_data_file
 from garage.client.commands.explain import explain, labels
 from garage.client.commands.limit import limit, limits
@@ -300,6 +300,7 @@ for command in (
     machine_again.resize,
     machine_again.transfer,
     limit,
+    machine_disk.download_disk,
 ):
     machine.add_command(command)
 machine.add_command(snapshot)
