@@ -14,6 +14,7 @@ SQLITE_ONLY = frozenset(
         "test_drain_cli",  # as test_cli
         "test_drain_deaths",  # of workers; what they write is what test_drain has written to both
         "test_explaining_shown",  # as test_cli and test_pages
+        "test_image_pages",  # as test_pages
         "test_image_uploads",  # streams; what they leave is what test_image_tasks has on both
         "test_gateway_events",  # streams; the watch behind them is that of test_gateway and test_database
         "test_gateway_ssh",  # as test_gateway_events
@@ -29,9 +30,11 @@ SQLITE_ONLY = frozenset(
         "test_pool_pages",  # as test_pages
         "test_roles_shown",  # as test_cli and test_pages
         "test_roles_of_routes",  # as test_every_route; test_roles runs on both
+        "test_registry_hubs",  # what core.topology decides; test_registry has its rows on both
         "test_registry_load",  # measures, and over TLS
         "test_second_factor_shown",  # as test_cli and test_pages; test_second_factor runs on both
         "test_site_pages",  # as test_pages
+        "test_snapshots_shown",  # as test_cli and test_pages; test_snapshots runs on both
         "test_site_volumes",  # netd's
         "test_sites_api",  # JSON of what test_registry has on both
         "test_silent",  # of workers that judge; the rows are few

@@ -8,11 +8,12 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from garage.services import invitations, overlay_reports, registry
+from garage.services import invitations, overlay_reports, registry, tending
 from garage.services.context import Caller, Context
 from netd import wire
 from netd.core.link_checks import check_asns, check_link_spec, check_table
 from netd.core.token import Token, parse_token
+from tests.conftest import Clock
 
 RNG = random.Random(11)
 
@@ -133,3 +134,13 @@ def agree(nodes: list[FakeNode]) -> None:
             assert peer.keys[back.own_key] == link.peer_key
             assert (back.peer_site, back.peer_asn) == (node.site, node.spec.asn)
             assert not link.endpoints or all(text.endswith(f":{back.port}") for text in link.endpoints)
+
+
+def settle(ctx: Context, clock: Clock, nodes: list[FakeNode], rounds: int = 8) -> None:
+    """All nodes poll and report all links up, again and again."""
+    for _ in range(rounds):
+        clock.forward(6)
+        tending.tend(ctx)
+        for node in nodes:
+            node.poll()
+            node.report()
