@@ -29,7 +29,8 @@ class Sentences:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`by_mail`: sent by e-mail unless somebody says otherwise. `of_project`: its webhooks are told, too."""
+    """`by_mail`: sent by e-mail unless somebody says otherwise. `of_project`: its webhooks are told, too. `of_site`: for admins and
+    operators alone."""
 
     en: Sentences
     ja: Sentences
@@ -37,7 +38,7 @@ class Kind:
     label_ja: str
     by_mail: bool = True
     of_project: bool = True
-    for_admins: bool = False
+    of_site: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -126,7 +127,7 @@ KINDS: dict[str, Kind] = {
         "A node does not answer (admins)",
         "ノードが応答しない（管理者）",
         of_project=False,
-        for_admins=True,
+        of_site=True,
     ),
 }
 

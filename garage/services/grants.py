@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from garage.db.models import User
@@ -55,6 +55,11 @@ def of_some(session: Session, user: User, some: bool) -> Granted:
 def _granted(admin: bool, rows: set[tuple[str, str]]) -> Granted:
     sites = frozenset(site for role, site in rows if role == OPERATOR)
     return Granted(admin, any(role == AUDITOR for role, _ in rows), sites)
+
+
+def operators(site: str) -> Select[str]:
+    """The ids of a site's operators."""
+    return select(RoleGrant.user_id).where(RoleGrant.role == OPERATOR, RoleGrant.site == site)
 
 
 def forget(session: Session, user_id: str) -> None:

@@ -14,6 +14,7 @@ from garage.db.models import Machine, Membership, Project, User
 from garage.db.news_models import Channel, News, Outgoing
 from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
+from garage.services import grants
 from garage.services.context import Caller, Context
 from garage.services.views import Page
 
@@ -84,8 +85,11 @@ def of_person(session: Session, ctx: Context, kind: str, user_id: str | None, **
         tell(session, ctx, kind, [user_id] if user_id else [], **detail)
 
 
-def of_admins(session: Session, ctx: Context, kind: str, **detail: Any) -> None:
-    tell(session, ctx, kind, list(session.scalars(select(User.id).where(User.role == "admin", _person()))), **detail)
+def of_site(session: Session, ctx: Context, kind: str, site: str, **detail: Any) -> None:
+    """To the admins, and to the site's operators."""
+    keeps = User.id.in_(grants.operators(site))
+    keepers = select(User.id).where((User.role == grants.ADMIN) | keeps, _person())
+    tell(session, ctx, kind, list(session.scalars(keepers)), **detail)
 
 
 def _person() -> ColumnElement[bool]:
@@ -142,7 +146,7 @@ def kinds_for(caller: Caller | None) -> list[str]:
     """What may be chosen: by a person, or (None) for a project."""
     if caller is None:
         return [name for name, kind in KINDS.items() if kind.of_project]
-    return [name for name, kind in KINDS.items() if caller.admin or not kind.for_admins]
+    return [name for name, kind in KINDS.items() if caller.admin or caller.sites or not kind.of_site]
 
 
 def _view(row: News) -> NewsView:

@@ -11,7 +11,7 @@ from garage.core import silence
 from garage.core.node_states import NodeState
 from garage.core.states import TABLE, Event
 from garage.db.models import Machine, Node
-from garage.services import news
+from garage.services import news, own_site
 from garage.services.contact import publish_node
 from garage.services.context import Context, audit
 from garage.services.transitions import fire
@@ -51,7 +51,7 @@ def record_silent(ctx: Context, hold: Hold, *, lost: bool) -> int:
             node.silent_since = ctx.clock()
             publish_node(session, ctx, node)
             audit(session, ctx, "garage", "node.silent", node.name)
-            news.of_admins(session, ctx, "node.silent", node=node.name)
+            news.of_site(session, ctx, "node.silent", own_site.current(session, ctx).name, node=node.name)
         if not lost:
             return 0
         query = select(Machine).where(Machine.node == node.name, Machine.state.in_(GO_SILENT))

@@ -14,6 +14,7 @@ from garage.services import (
     grants,
     live,
     machines,
+    news,
     offboarding,
     own_site,
     roles,
@@ -134,3 +135,15 @@ def test_an_auditor_sees_a_machine_and_not_into_it(ctx: Context, admin: Caller, 
     assert made.id in {event.subject for event in events.after(ctx, bob, 0)}
     machines.create(ctx, bob, NewMachine(name="one", size="tiny"))
     assert machines.delete(ctx, bob, "one").project == "bob", "one's own of a name that others have, too"
+
+
+def test_an_operator_is_told_of_their_nodes(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> None:
+    site_member(ctx, admin, "kyoto", 1)
+    roles.grant(ctx, admin, "alice", "operator", "kyoto")
+    roles.grant(ctx, admin, "bob", "operator")
+    with ctx.db.write() as session:
+        news.of_site(session, ctx, "node.silent", own_site.current(session, ctx).name, node="node1")
+    told = {who.name: [item.kind for item in news.listing(ctx, who).items] for who in (admin, alice, bob)}
+    assert told == {"root-admin": ["node.silent"], "alice": [], "bob": ["node.silent"]}
+    assert "node.silent" in news.kinds_for(now(ctx, bob))
+    assert "node.silent" not in news.kinds_for(bob)
