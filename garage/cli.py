@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "logout": (f"{_PACKAGE}.session", "logout", _("sign out")),
     "status": (f"{_PACKAGE}.session", "status", _("who you are, and whether everything answers")),
     "machine": (f"{_PACKAGE}.machine", "machine", _("make and use machines")),
+    "volume": (f"{_PACKAGE}.volume", "volume", _("disks that outlive machines")),
     "ssh": (f"{_PACKAGE}.ssh", "ssh", _("log in to a machine, or run a command on it")),
     "scp": (f"{_PACKAGE}.ssh", "scp", _("copy files to and from a machine")),
     "ssh-config": (f"{_PACKAGE}.ssh", "ssh_config", _("let plain ssh, rsync and editors reach NAME.garage")),

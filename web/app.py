@@ -45,6 +45,7 @@ from web.pages import (
     site_pair,
     sites,
     snapshots,
+    volumes,
 )
 from web.pages.base import bp, live
 from web.security import harden
@@ -76,6 +77,7 @@ PARTS = (
     sites,
     saving,
     snapshots,
+    volumes,
 )
 """Imported for their routes."""
 WITHOUT_FACTOR = {

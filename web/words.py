@@ -135,6 +135,16 @@ NODE_STATES: dict[str, str] = {
     "maintenance": N_("in maintenance"),
 }
 
+VOLUME_STATES: dict[str, str] = {
+    "making": N_("being made"),
+    "available": N_("available"),
+    "attaching": N_("being attached"),
+    "attached": N_("attached"),
+    "detaching": N_("being detached"),
+    "deleting": N_("being deleted"),
+    "failed": N_("failed"),
+}
+
 NODE_EVENTS: dict[str, str] = {
     "drain": N_("emptying it"),
     "drained": N_("ending that"),
@@ -164,6 +174,12 @@ AUDIT: dict[str, str] = {
     "snapshot.create": N_("asked for a snapshot"),
     "snapshot.revert": N_("returned a machine to a snapshot"),
     "snapshot.delete": N_("deleted a snapshot"),
+    "volume.create": N_("asked for a volume"),
+    "volume.attach": N_("attached a volume"),
+    "volume.detach": N_("detached a volume"),
+    "volume.grow": N_("enlarged a volume"),
+    "volume.delete": N_("deleted a volume"),
+    "volume.failed": N_("could not do what was asked of a volume"),
     "snapshot.failed": N_("could not make a snapshot, or return to one"),
     "key.add": N_("added a key"),
     "key.delete": N_("deleted a key"),
@@ -303,7 +319,7 @@ BROKEN: dict[str, str] = {
 """`services.sealing.REASONS`."""
 
 PARAMS: dict[str, dict[str, str]] = {
-    "state": STATES | NODE_STATES,
+    "state": VOLUME_STATES | STATES | NODE_STATES,
     "event": EVENTS | NODE_EVENTS,
     "what": RESOURCES,
     "role": ROLES,

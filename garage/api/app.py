@@ -37,6 +37,7 @@ from garage.api import (
     sites,
     snapshots,
     user_data,
+    volumes,
 )
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, check_query, context, invalid, locale
@@ -99,6 +100,7 @@ def make_flask(
         user_data,
         roles,
         limits,
+        volumes,
     )
     for part in (each.api for each in parts):
         app.register_api(part)

@@ -162,6 +162,7 @@ class MachineIn(In):
     node_labels: Labels = Field({}, description="Labels that its node must have.", examples=[{"gpu": "rtx3090"}])
     tags: Tags = Field([], description="Words by which it is found again.", examples=[["course-2026"]])
     notes: Notes = ""
+    volumes: list[NameIn] = Field([], max_length=8, description="Volumes that it gets: it is made on their node.")
     count: int | None = Field(
         None,
         ge=1,

@@ -7,6 +7,7 @@ from garage.client.ja_image import IMAGES
 from garage.client.ja_machines import MACHINES
 from garage.client.ja_news import NEWS
 from garage.client.ja_people import PEOPLE
+from garage.client.ja_volumes import VOLUMES
 
 STATES: dict[str, str] = {
     "waiting": "受け付けました",
@@ -320,4 +321,4 @@ NODES = {
     "A node, and how far it is with being added or removed.": "ノードと、追加・削除の進み具合。",
 }
 
-WORDS: dict[str, str] = STATES | HELP | TABLES | SAYINGS | ERRORS | NODES | PEOPLE | IMAGES | MACHINES | NEWS
+WORDS: dict[str, str] = STATES | HELP | TABLES | SAYINGS | ERRORS | NODES | PEOPLE | IMAGES | MACHINES | NEWS | VOLUMES

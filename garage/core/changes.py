@@ -10,6 +10,7 @@ from garage.core.hypervisor_types import Domain
 from garage.core.snapshots import Order
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess
+from garage.core.volumes import Volume
 
 
 class MoveStep(StrEnum):
@@ -94,6 +95,8 @@ class Wanted:
     """What its disk may do (`core.machine_limits`)."""
     disk_limited: bool = True
     """Its domain knows that, by all that is recorded."""
+    volumes: tuple[Volume, ...] = ()
+    """Those that it has, is to get or has not let go of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,46 @@ class RestoreDisk:
     """Put a copy of the snapshot `id` in the place of the disk."""
 
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeVolume:
+    """An empty file of its size."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class AttachVolume:
+    """Give it to its machine, and record that it has it; one that is off gets it when it starts."""
+
+    volume: Volume
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DetachVolume:
+    """Take it from its machine, and record that."""
+
+    volume: Volume
+    live: bool
+    patient: bool = False
+    """Where the guest cannot be asked whether it uses it, it is tried again: its agent starts after its SSH."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrowVolume:
+    """To the size that its row says. `live`: a guest that runs has it."""
+
+    volume: Volume
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVolume:
+    """Its file, and record that it is gone."""
+
+    volume: Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +376,11 @@ Change = (
     | RemoveSnapshot
     | RemoveSnapshots
     | RestoreDisk
+    | MakeVolume
+    | AttachVolume
+    | DetachVolume
+    | GrowVolume
+    | RemoveVolume
     | MarkRedone
     | WriteSeed
     | Define

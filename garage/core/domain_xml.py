@@ -27,6 +27,29 @@ TB_CACHE_MIB = 256
 """Translated code per TCG guest; QEMU alone would take up to 1 GiB beside the guest's RAM."""
 
 
+HOT_PORTS = 14
+"""PCIe ports of a q35 machine: six for its own devices, and one for each volume that it may get while it runs. The older machine type has
+31 slots, all of which take devices at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeDisk:
+    """A volume as a domain has it."""
+
+    id: str
+    """Also its serial: the guest's `/dev/disk/by-id/virtio-ID`."""
+    path: Path
+    slot: int
+    iops: int = 0
+    mb: int = 0
+    """What its machine's disks may do together; 0: anything."""
+
+    @property
+    def device(self) -> str:
+        """What libvirt calls it; a guest may count otherwise."""
+        return f"vd{chr(ord('c') + self.slot)}"
+
+
 @dataclass(frozen=True, slots=True)
 class DomainSpec:
     """All that a domain is made of. Memory in MiB; paths on the node."""
@@ -54,6 +77,7 @@ class DomainSpec:
     disk_iops: int = 0
     disk_mb: int = 0
     """What its disks may do together (`core.machine_limits`); 0: anything."""
+    volumes: tuple[VolumeDisk, ...] = ()
 
     @property
     def nvram(self) -> Path:
@@ -85,6 +109,28 @@ def render(spec: DomainSpec, *, driver: str = "") -> str:
     _devices(_add(root, "devices"), spec)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode")
+
+
+def render_volume(volume: VolumeDisk) -> str:
+    """The XML of one disk, for a domain that runs."""
+    devices = ET.Element("devices")
+    _volume(devices, volume)
+    return ET.tostring(devices[0], encoding="unicode")
+
+
+def volume_devices(xml: str) -> list[str]:
+    """What libvirt calls the volumes in the XML of a domain."""
+    disks = ET.fromstring(xml).iterfind("devices/disk[serial]/target")  # noqa: S314  (libvirt's own)
+    return [target.get("dev", "") for target in disks]
+
+
+def volume_in(xml: str, volume_id: str) -> tuple[str, str] | None:
+    """(the XML of the disk, what libvirt calls it) of a volume in the XML of a domain; None where the domain does not have it."""
+    for disk in ET.fromstring(xml).iterfind("devices/disk"):  # noqa: S314  (libvirt's own)
+        target = disk.find("target")
+        if disk.findtext("serial") == volume_id and target is not None:
+            return ET.tostring(disk, encoding="unicode"), target.get("dev", "")
+    return None
 
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, /, **attributes: str) -> ET.Element:
@@ -126,7 +172,11 @@ def _devices(devices: ET.Element, spec: DomainSpec) -> None:
     _add(devices, "emulator", "/usr/bin/qemu-system-x86_64")
     _disk(devices, spec)
     _seed(devices, spec)
+    for volume in spec.volumes:
+        _volume(devices, volume)
     _add(devices, "controller", type="usb", model="none")
+    for _ in range(HOT_PORTS if spec.kvm else 0):
+        _add(devices, "controller", type="pci", model="pcie-root-port")
     _network(devices, spec)
     _console(devices, spec)
     agent = _add(devices, "channel", type="unix")
@@ -146,14 +196,14 @@ def _disk(devices: ET.Element, spec: DomainSpec) -> None:
     _add(_add(below, "source", file=str(spec.image_disk)), "seclabel", model="dac", relabel="no")
     _add(below, "backingStore")
     _add(disk, "target", dev=DISK, bus="virtio")
-    tune(disk, spec)
+    tune(disk, spec.disk_iops, spec.disk_mb)
 
 
-def tune(disk: ET.Element, spec: DomainSpec) -> None:
+def tune(disk: ET.Element, iops: int, mb: int) -> None:
     """All disks of one name share what the machine may do."""
-    if spec.disk_iops or spec.disk_mb:
+    if iops or mb:
         limits = _add(disk, "iotune")
-        for key, value in io_limits(spec.disk_iops, spec.disk_mb).items():
+        for key, value in io_limits(iops, mb).items():
             _add(limits, key, str(value))
 
 
@@ -168,6 +218,16 @@ def _seed(devices: ET.Element, spec: DomainSpec) -> None:
     _add(disk, "source", file=str(spec.seed))
     _add(disk, "target", dev="vdb", bus="virtio")
     _add(disk, "readonly")
+
+
+def _volume(devices: ET.Element, volume: VolumeDisk) -> None:
+    """Raw, and said to be: what a guest writes at its beginning is never taken for a format."""
+    disk = _add(devices, "disk", type="file", device="disk")
+    _add(disk, "driver", name="qemu", type="raw", cache="writeback", discard="unmap")
+    _add(disk, "source", file=str(volume.path))
+    _add(disk, "target", dev=volume.device, bus="virtio")
+    tune(disk, volume.iops, volume.mb)
+    _add(disk, "serial", volume.id)
 
 
 def _network(devices: ET.Element, spec: DomainSpec) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from garage.core.domain_xml import DomainSpec
+from garage.core.domain_xml import DomainSpec, VolumeDisk
 from garage.core.types import NodeAccess
 
 
@@ -138,6 +138,15 @@ class Hypervisor(Protocol):
     def end_copy(self, machine_id: str) -> None:
         """End a copy of its disk that an earlier process may have begun, and thaw what that may have frozen."""
 
+    def attach_volume(self, machine_id: str, volume: VolumeDisk) -> None:
+        """Give a guest that runs one more disk; the domain's definition is not changed, since every start makes it anew."""
+
+    def detach_volume(self, machine_id: str, volume_id: str) -> bool:
+        """Ask a guest that runs to let go of a disk, and wait a moment; whether it has none such any more."""
+
+    def resize_volume(self, machine_id: str, volume_id: str, size_gib: int) -> None:
+        """The disk of a guest that runs has at least this size from now on, its file too. It does not shrink."""
+
     def console(self, machine_id: str) -> bytes:
         """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""
 
@@ -179,11 +188,28 @@ class SnapshotFiles(Protocol):
     def remove_all(self, machine_id: str) -> None: ...
 
 
+class VolumeFiles(Protocol):
+    """A node's files of volumes. `disk_full` when there is no room, `tool_failed` otherwise."""
+
+    def make(self, volume: str, size_gib: int) -> None:
+        """An empty one; one that is there keeps what it holds, and has at least this size from now on."""
+
+    def grow(self, volume: str, size_gib: int) -> None:
+        """Of one that no guest has; it does not shrink. `tool_failed` where it is not there."""
+
+    def remove(self, volume: str) -> None: ...
+
+    def path(self, volume: str) -> Path: ...
+
+
 class Disks(Protocol):
-    """A node's per-machine files. `disk_full` when there is no room, `tool_failed` otherwise."""
+    """A node's per-machine files, and those of volumes. `disk_full` when there is no room, `tool_failed` otherwise."""
 
     @property
     def snapshots(self) -> SnapshotFiles: ...
+
+    @property
+    def volumes(self) -> VolumeFiles: ...
 
     def present(self, machine_id: str) -> tuple[bool, bool]:
         """(disk, seed): each there and complete."""

@@ -45,6 +45,7 @@ from garage.core.changes import (
 )
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.states import Event, State
+from garage.core.volume_plan import of_machine
 
 ASK_AGAIN = 10.0
 """Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
@@ -166,7 +167,8 @@ def _snapshot(machine: Wanted, *, live: bool, patient: bool = False) -> list[Cha
 
 def _aside(machine: Wanted) -> list[Change]:
     """What is done to the disk of a machine that is off, whether or not it starts then: people wait for it."""
-    return _snapshot(machine, live=False) or (_revert(machine) if machine.redo is Redo.REVERT else [])
+    revert = _revert(machine) if machine.redo is Redo.REVERT else []
+    return _snapshot(machine, live=False) or revert or of_machine(machine.volumes, live=False)
 
 
 def _bring_up(machine: Wanted, seen: Seen, done: Change, *, again: bool = False) -> list[Change]:
@@ -241,9 +243,10 @@ def _keep(machine: Wanted, seen: Seen) -> list[Change]:
         return [LimitDisk()]
     if domain.power is Power.RUNNING and not machine.keys_applied:
         return [PushKeys()]
-    return _unpause(domain) or (
-        _snapshot(machine, live=True, patient=seen.age < AGENT_START) if domain.power is Power.RUNNING else []
-    )
+    if domain.power is not Power.RUNNING:
+        return _unpause(domain)
+    patient = seen.age < AGENT_START
+    return _snapshot(machine, live=True, patient=patient) or of_machine(machine.volumes, live=True, patient=patient)
 
 
 def _unpause(domain: Domain) -> list[Change]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 ALL, PROJECT, MACHINES, READ = "all", "project", "machines", "read"
 SCOPES = (ALL, PROJECT, MACHINES, READ)
-CHANGES = {MACHINES: ("machines",), PROJECT: ("machines", "projects")}
+CHANGES = {MACHINES: ("machines", "volumes"), PROJECT: ("machines", "volumes", "projects")}
 """First words of paths below /api/v1 where a scope changes things."""
 WHOLE = ("/ssh", "/disk")
 """Ends of paths of machines: who may read no more gets no shell, and no disk."""

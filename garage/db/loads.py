@@ -48,7 +48,20 @@ def drift(connection: Connection) -> list[str]:
 
 
 def sums(connection: Connection) -> list[tuple[str, int, int, int, int]]:
-    """(node, machines, vCPUs, MiB, GiB) from the machines' rows themselves; one that moves holds room on both nodes."""
+    """(node, machines, vCPUs, MiB, GiB) from the rows of machines and volumes themselves; a machine that moves holds room on both nodes."""
+    machines = {node: held for node, *held in _of_machines(connection)}
+    volumes: dict[str, int] = dict(
+        connection.exec_driver_sql("SELECT node, sum(size_gib) FROM volume GROUP BY node").all()
+    )
+    nothing = [0, 0, 0, 0]
+    found = {node: machines.get(node, nothing) for node in machines.keys() | volumes.keys()}
+    return [
+        (node, int(count), int(vcpus), int(mib), int(gib) + int(volumes.get(node, 0)))
+        for node, (count, vcpus, mib, gib) in found.items()
+    ]
+
+
+def _of_machines(connection: Connection) -> list[tuple[str, int, int, int, int]]:
     columns = "state, vcpus, memory_mib, disk_gib"
     held = (
         f"SELECT node, {columns} FROM machine WHERE state IN ({_COUNTED}) UNION ALL SELECT moving_to, {columns} "  # noqa: S608
@@ -89,6 +102,11 @@ def _change(row: str, sign: str) -> str:
     return f"UPDATE node_load SET {values} WHERE node IN ({row}.node, {row}.moving_to) AND {row}.state IN ({_COUNTED});"  # noqa: S608
 
 
+def _disk(row: str, sign: str) -> str:
+    """What a volume's row adds to the sums, or takes from them."""
+    return f"UPDATE node_load SET used_disk_gib = used_disk_gib {sign} {row}.size_gib WHERE node = {row}.node;"  # noqa: S608
+
+
 def _added(sqlite: bool) -> str:
     return f"INSERT INTO node_load (node, {_CAPACITY}, {_SUMS}) VALUES (NEW.name, {_facts('NEW', sqlite)}, 0, 0, 0, 0);"  # noqa: S608
 
@@ -105,6 +123,9 @@ def _sqlite() -> list[str]:
         ("machine_load_new", "AFTER INSERT ON machine", _change("NEW", "+")),
         ("machine_load_gone", "AFTER DELETE ON machine", _change("OLD", "-")),
         ("machine_load_changed", f"AFTER UPDATE OF {_HOLDS} ON machine", _change("OLD", "-") + _change("NEW", "+")),
+        ("volume_load_new", "AFTER INSERT ON volume", _disk("NEW", "+")),
+        ("volume_load_gone", "AFTER DELETE ON volume", _disk("OLD", "-")),
+        ("volume_load_changed", "AFTER UPDATE OF size_gib ON volume", _disk("OLD", "-") + _disk("NEW", "+")),
         ("node_load_new", "AFTER INSERT ON node", _added(sqlite=True)),
         ("node_load_changed", f"AFTER UPDATE OF {_FACTS} ON node", _changed(sqlite=True)),
     )
@@ -116,15 +137,23 @@ def _sqlite() -> list[str]:
 
 
 def _postgresql() -> list[str]:
-    """Two functions and the triggers that call them."""
+    """Functions, and the triggers that call them."""
     machine = f"IF TG_OP <> 'INSERT' THEN {_change('OLD', '-')} END IF; IF TG_OP <> 'DELETE' THEN {_change('NEW', '+')} END IF;"
+    volume = (
+        f"IF TG_OP <> 'INSERT' THEN {_disk('OLD', '-')} END IF; IF TG_OP <> 'DELETE' THEN {_disk('NEW', '+')} END IF;"
+    )
     node = f"IF TG_OP = 'INSERT' THEN {_added(sqlite=False)} ELSE {_changed(sqlite=False)} END IF;"
     functions = [
         f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$"
-        for name, body in (("garage_machine_load", machine), ("garage_node_load", node))
+        for name, body in (
+            ("garage_machine_load", machine),
+            ("garage_volume_load", volume),
+            ("garage_node_load", node),
+        )
     ]
     made = (
         ("machine_load", "machine", f"INSERT OR DELETE OR UPDATE OF {_HOLDS}", "garage_machine_load"),
+        ("volume_load", "volume", "INSERT OR DELETE OR UPDATE OF size_gib", "garage_volume_load"),
         ("node_load_kept", "node", f"INSERT OR UPDATE OF {_FACTS}", "garage_node_load"),
     )
     triggers = [

@@ -485,4 +485,5 @@ import garage.db.news_models  # noqa: E402
 import garage.db.node_models  # noqa: E402
 import garage.db.overlay_models  # noqa: E402
 import garage.db.people_models  # noqa: E402
-import garage.db.snapshot_models  # noqa: E402, F401  (its tables belong to the same metadata)
+import garage.db.snapshot_models  # noqa: E402
+import garage.db.volume_models  # noqa: E402, F401  (its tables belong to the same metadata)

@@ -15,6 +15,7 @@ from garage.core.states import COUNTED, RUNNING, State
 from garage.core.types import Demand, NodeFacts
 from garage.db.models import Machine, Node, NodeLoad, Project, Size
 from garage.db.snapshot_models import Snapshot
+from garage.db.volume_models import Volume
 from garage.errors import N_, GarageError
 from garage.services.context import Context
 from garage.services.views import UsageView, quota_of
@@ -26,13 +27,15 @@ EXISTS = text("machine.state != 'gone'")
 
 
 def usage(session: Session, project: Project) -> UsageView:
-    """What the project's machines and their snapshots hold of its quota, stopped ones included."""
+    """What the project's machines, their snapshots and its volumes hold of its quota, stopped ones included."""
     query = select(func.count(), func.sum(Machine.vcpus), func.sum(Machine.memory_mib), func.sum(Machine.disk_gib))
     where = Machine.project_id == project.id, EXISTS, Machine.state.in_(_COUNTED)
     row = session.execute(query.where(*where)).one()
     used = dict(zip(("machines", "vcpus", "memory_mib", "disk_gib"), (int(v or 0) for v in row), strict=True))
     kept = select(func.sum(Snapshot.held_gib)).join(Machine, Machine.id == Snapshot.machine_id).where(*where)
     used["disk_gib"] += session.scalar(kept) or 0
+    volumes = select(func.sum(Volume.size_gib)).where(Volume.project_id == project.id)
+    used["disk_gib"] += session.scalar(volumes) or 0
     return UsageView(used, quota_of(project))
 
 

@@ -16,7 +16,7 @@ from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.db.models import EventRow, Machine, MoveRow, Node, NodeImage
 from garage.errors import N_, GarageError
-from garage.services import capacity, moving, snapshots
+from garage.services import capacity, moving, snapshots, volumes
 from garage.services.context import Context, audit, publish_machine
 from garage.services.moving import STAYED, MoveEnded
 from garage.services.placing import PRESENT
@@ -134,7 +134,7 @@ def passages(session: Session, ctx: Context, node: Node) -> list[tuple[Machine, 
 
 def _residents(session: Session, ctx: Context, node: Node, found: Sequence[Machine]) -> list[Resident]:
     refusals, paused = _refusals(session, ctx, node), _called_off(session, ctx, node)
-    images, held = _images(session, {machine.image.sha256 for machine in found}), snapshots.holding(session, found)
+    images, held = _images(session, {machine.image.sha256 for machine in found}), _held(session, found)
     return [
         Resident(
             id=machine.id,
@@ -150,6 +150,11 @@ def _residents(session: Session, ctx: Context, node: Node, found: Sequence[Machi
         )
         for machine in found
     ]
+
+
+def _held(session: Session, found: Sequence[Machine]) -> dict[str, GarageError]:
+    """Why machines stay, whatever room there is elsewhere."""
+    return snapshots.holding(session, found) | volumes.holding(session, found)
 
 
 def _demand(machine: Machine) -> Demand:

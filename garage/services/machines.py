@@ -20,7 +20,7 @@ from garage.core.types import Demand
 from garage.db.machine_models import MachineTag
 from garage.db.models import Image, Machine, Membership, Node, Project, Size, User
 from garage.errors import N_, GarageError
-from garage.services import addresses, adopting, capacity, images, keys, own_site, placing, pools, user_data
+from garage.services import addresses, adopting, capacity, images, keys, own_site, placing, pools, user_data, volumes
 from garage.services.context import Caller, Context, audit, audit_each, publish_machine
 from garage.services.filtering import ALL, Filter, chosen
 from garage.services.rights import machine_for, project_for
@@ -53,6 +53,8 @@ class NewMachine:
     """What its node must be labelled with; checked like everything else here."""
     tags: Sequence[str] = ()
     notes: str = ""
+    volumes: Sequence[str] = ()
+    """That it gets: it is placed where they are. Of one machine alone."""
 
 
 def create(ctx: Context, caller: Caller, wanted: NewMachine) -> MachineView:
@@ -93,7 +95,9 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
         image, size = images.find(session, caller, wanted.image), find_size(session, wanted.size)
         check_fits(image, size.name, size.disk_gib, "/size")
         capacity.check_quota(session, project, size, len(named))
-        order = placing.Order(project.id, image, size, labelled, apart, early)
+        held = volumes.wanted_by(session, caller, project, wanted.volumes, count=len(named))
+        there = held[0].node if held else ""
+        order = placing.Order(project.id, image, size, labelled, apart, early, there)
         shared = {
             "project_id": project.id,
             "created_by": caller.user_id,
@@ -113,6 +117,7 @@ def _make(ctx: Context, caller: Caller, wanted: NewMachine, named: Sequence[str]
         session.flush()
         session.add_all(MachineTag(tag=tag, machine_id=machine.id) for machine in machines for tag in worn)
         audit_each(session, ctx, caller.name, "machine.create", project.id, said)
+        volumes.give(session, ctx, caller, held, machines[0])
         return [replace(view, warnings=warnings) for view in _views(session, ctx, machines)]
 
 

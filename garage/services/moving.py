@@ -112,7 +112,7 @@ def _move(row: MoveRow, target: Node) -> Move:
 
 def _spec_from(data: dict[str, Any]) -> DomainSpec:
     paths: dict[str, Any] = {name: Path(data[name]) for name in PATHS if data[name] is not None}
-    return DomainSpec(**{**data, **paths})
+    return DomainSpec(**{**data, **paths, "volumes": ()})  # one that has any stays
 
 
 def _spec_data(spec: DomainSpec) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from garage.core.states import COUNTED, Event, State
 from garage.db.models import ApiToken, Audit, Invitation, Machine, Membership, Project, Session, SshKey, User
 from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import channels, grants, keys, news, second_factor
+from garage.services import channels, grants, keys, news, second_factor, volumes
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin, require_reader
 from garage.services.transitions import fire
@@ -45,7 +45,8 @@ class OffboardView:
 
 def offboard(ctx: Context, caller: Caller, name: str, *, to: str = "") -> OffboardView:
     """Sessions, tokens, SSH keys, links and second factor of a user end, and they can sign in no more (admin). What they alone own goes to
-    `to`, who becomes its owner; without one its machines are deleted. Raises `in_use` where others would be left without an owner."""
+    `to`, who becomes its owner; without one its machines and volumes are deleted.
+    Raises `in_use` where others would be left without an owner."""
     require_admin(caller)
     with ctx.db.write() as session:
         user = _leaver(session, caller, name)
@@ -114,13 +115,14 @@ def _hand_over(
     for project in session.scalars(select(Project).join(Membership).where(Membership.user_id == user.id)).all():
         if _owned_by_another(session, project, user):
             continue
-        if heir is not None and (project.personal_of is None or _has_machines(session, project)):
+        if heir is not None and (project.personal_of is None or _has_any(session, project)):
             _give(session, project, heir)
             news.of_person(session, ctx, "project.added", heir.id, project=project.name, by=caller.name)
             handed.append(project.name)
         elif heir is None:
             _check_alone(session, project, user)
             deleted += _delete_machines(session, ctx, caller, project)
+            volumes.end_all(session, ctx, caller, project)
     return handed, deleted
 
 
@@ -129,9 +131,11 @@ def _owned_by_another(session: OrmSession, project: Project, user: User) -> bool
     return session.scalar(select(func.count()).where(*others)) != 0
 
 
-def _has_machines(session: OrmSession, project: Project) -> bool:
+def _has_any(session: OrmSession, project: Project) -> bool:
+    """Machines or volumes."""
     counted = Machine.state.in_([state.value for state in COUNTED])
-    return session.scalar(select(Machine.id).where(Machine.project_id == project.id, counted).limit(1)) is not None
+    machine = session.scalar(select(Machine.id).where(Machine.project_id == project.id, counted).limit(1))
+    return machine is not None or volumes.any_of(session, project)
 
 
 def _give(session: OrmSession, project: Project, heir: User) -> None:

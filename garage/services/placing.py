@@ -38,6 +38,8 @@ class Order:
     apart: str = ""
     early: Sequence[str] = ()
     """What of their user-data has to be there at the first boot (`core.late`); without any they may come out of a pool."""
+    node: str = ""
+    """Where they have to be, since their volumes are there; empty: anywhere."""
 
     @property
     def ask(self) -> Ask:
@@ -91,6 +93,7 @@ def every_room(session: Session, ctx: Context, order: Order, *, without: Machine
     rooms = [
         replace(room, image=room.name in images, warm=waiting.get(room.name, 0), kept_apart=room.name in apart)
         for room in capacity.every_room(session, ctx)
+        if order.node in ("", room.name)
     ]
     if without is None:
         return rooms
@@ -124,6 +127,7 @@ class _Shape:
     disk_reserve_gib: float
     vcpu_overcommit: float
     disk_overcommit: float
+    node: str
 
 
 def _shape(config: Config, order: Order) -> _Shape:
@@ -136,6 +140,7 @@ def _shape(config: Config, order: Order) -> _Shape:
         config.disk_reserve_mib / 1024,
         config.vcpu_overcommit,
         config.disk_overcommit,
+        order.node,
     )
 
 
@@ -160,6 +165,7 @@ def _takes(shape: _Shape) -> tuple[ColumnElement[bool], ...]:
         _free_memory(shape) >= size.memory_mib,
         row.used_vcpus + size.vcpus <= row.vcpus * shape.vcpu_overcommit,
         *(Node.labels[key].as_string() == value for key, value in shape.labels),
+        *((row.node == shape.node,) if shape.node else ()),
     )
 
 

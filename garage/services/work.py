@@ -19,15 +19,17 @@ from garage.core.node_states import NodeState
 from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess, NodeFacts
+from garage.core.volumes import Volume
 from garage.db.models import Image, KeptDomain, Machine, Node, Project, Setting
 from garage.db.revisions import touch
 from garage.errors import N_, GarageError
-from garage.services import adopting, moving, news, own_site, snapshot_notes
+from garage.services import adopting, moving, news, own_site, snapshot_notes, volume_notes
 from garage.services.contact import heard, publish_node
 from garage.services.context import Context, audit
 from garage.services.moving import MoveNote
 from garage.services.snapshot_notes import SnapshotNote
 from garage.services.transitions import fire, show_step
+from garage.services.volume_notes import VolumeNote
 
 PARKED = "parked"
 SETTLED = (State.GONE.value, State.LOST.value, State.REQUESTED.value)
@@ -63,6 +65,8 @@ class NodeWork:
     """After a restore: it is looked at, and nothing is done; counts as parked, too."""
     kept: frozenset[str] = frozenset()
     """Domains without a row, whose guests are asked to shut down once."""
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    """Those that no machine has, of which something is wanted; the others are their machines'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,18 @@ class Cleaned:
 
 
 Note = (
-    Step | Started | Warm | BootedAnew | KeysPushed | DiskLimited | Moved | Redone | Cleaned | MoveNote | SnapshotNote
+    Step
+    | Started
+    | Warm
+    | BootedAnew
+    | KeysPushed
+    | DiskLimited
+    | Moved
+    | Redone
+    | Cleaned
+    | MoveNote
+    | SnapshotNote
+    | VolumeNote
 )
 
 
@@ -180,6 +195,10 @@ def load(ctx: Context, node: str) -> NodeWork:
         wanted |= {
             key: replace(wanted[key], orders=orders[key], has_snapshots=True) for key in orders.keys() & wanted.keys()
         }
+        with_machines, volumes = volume_notes.of_node(session, node)
+        wanted |= {
+            key: replace(wanted[key], volumes=with_machines[key]) for key in with_machines.keys() & wanted.keys()
+        }
         here = {machine.id for machine, *_ in found if machine.node == node}
         return NodeWork(
             {key: value for key, value in wanted.items() if key in here},
@@ -192,6 +211,7 @@ def load(ctx: Context, node: str) -> NodeWork:
             moving.leftovers(session, node),
             adopting.waits(session, node),
             adopting.kept(session, node),
+            volumes,
         )
 
 
@@ -258,6 +278,8 @@ def _note(session: Session, ctx: Context, node: Node, note: Note) -> bool:
     if isinstance(note, Cleaned):
         moving.cleaned(session, node.name, note.machine)
         return True
+    if isinstance(note, VolumeNote):
+        return volume_notes.note(session, ctx, node, note)
     machine = session.get(Machine, note.machine)
     if machine is not None and isinstance(note, MoveNote):
         return moving.note(session, ctx, node, machine, note)
@@ -315,6 +337,7 @@ def _move(session: Session, ctx: Context, node: Node, machine: Machine, note: Mo
     elif state is State.GONE:
         _bury(node, machine)
         snapshot_notes.bury(session, machine)
+        volume_notes.release(session, machine)
     return True
 
 

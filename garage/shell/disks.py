@@ -13,6 +13,7 @@ from garage.errors import GarageError
 from garage.shell.disk_files import MACHINE_ID, SHA256, checked, not_here, sync, translated, virtual_size
 from garage.shell.run import run
 from garage.shell.snapshot_files import LocalSnapshots
+from garage.shell.volume_files import LocalVolumes
 
 BOOT = ("vmlinuz", "initrd.img")
 QEMU_IMG_TIMEOUT = 60.0
@@ -27,7 +28,7 @@ class LocalDisks:
         self._images = home / "images"
         self._home = home
         self._writer = write_seed
-        self.snapshots = LocalSnapshots(home)
+        self.snapshots, self.volumes = LocalSnapshots(home), LocalVolumes(home)
 
     def present(self, machine_id: str) -> tuple[bool, bool]:
         return self.disk_path(machine_id).exists(), self.seed_path(machine_id).exists()

@@ -15,9 +15,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from garage.core.domain_xml import DomainSpec
+from garage.core.domain_xml import DomainSpec, VolumeDisk
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
 from garage.core.snapshots import not_frozen
 from garage.core.types import NodeAccess
@@ -40,6 +41,10 @@ class _Guest:
     frozen: bool = False
     disk_limit: tuple[int, int] = (0, 0)
     """(operations, 10⁶ bytes) per second of the guest that runs, or will."""
+    defined: tuple[str, ...] = ()
+    """Volumes of its definition."""
+    volumes: tuple[str, ...] = ()
+    """Those that it has while it is on."""
 
 
 @dataclass(slots=True)
@@ -78,6 +83,8 @@ class Faults:
     start_refused: str = ""
     deaf: bool = False
     """Guests ignore requests to shut down."""
+    keeps_volumes: bool = False
+    """Guests do not let go of volumes."""
     agent_away: bool = False
     """Nothing can be written in guests."""
     mute: bool = False
@@ -111,6 +118,8 @@ class FakeHypervisor:
         """Of `FakeSnapshots`: machine id → snapshot → what the disk held."""
         self.contents: dict[str, str] = {}
         """Machine id → what its disk holds; tests write it as a guest does."""
+        self.volumes: dict[str, dict[str, Any]] = {}
+        """Of `FakeVolumes`: id → its "gib", and "holds": what is on it."""
         self._listener: Listener = lambda _id: None
 
     @classmethod
@@ -152,6 +161,7 @@ class FakeHypervisor:
             guest.memory_mib = spec.memory_mib
             if not self._now(guest).active:
                 guest.disk_limit = (spec.disk_iops, spec.disk_mb)
+            guest.defined = tuple(volume.id for volume in spec.volumes)
 
     def start(self, machine_id: str, *, paused: bool = False) -> None:
         self._sleep(self.settings.start)
@@ -161,6 +171,10 @@ class FakeHypervisor:
                 raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=self.faults.start_refused)
             if not self._now(guest).active:
                 self._check_memory(guest)
+                guest.volumes = ()
+                for volume in guest.defined:
+                    self._check_volume(volume)
+                guest.volumes = guest.defined
                 guest.domain, guest.started_at, guest.stops_at = PAUSED if paused else RUNNING, time.monotonic(), None
                 guest.console = b"booting\r\n"
 
@@ -307,6 +321,46 @@ class FakeHypervisor:
             with self._changing("thaw", machine_id):
                 self._guest(machine_id).frozen = False
 
+    def attach_volume(self, machine_id: str, volume: VolumeDisk) -> None:
+        with self._changing("attach", machine_id):
+            guest = self._on(machine_id)
+            if volume.id not in guest.volumes:
+                self._check_volume(volume.id)
+                guest.volumes = (*guest.volumes, volume.id)
+
+    def detach_volume(self, machine_id: str, volume_id: str) -> bool:
+        with self._changing("detach", machine_id):
+            guest = self._on(machine_id)
+            if not self.faults.keeps_volumes:
+                guest.volumes = tuple(each for each in guest.volumes if each != volume_id)
+            return volume_id not in guest.volumes
+
+    def resize_volume(self, machine_id: str, volume_id: str, size_gib: int) -> None:
+        with self._changing("resize", machine_id):
+            if volume_id not in self._on(machine_id).volumes:
+                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no such disk")
+            self.volumes[volume_id]["gib"] = max(size_gib, self.volumes[volume_id]["gib"])
+
+    def _on(self, machine_id: str) -> _Guest:
+        """Caller holds the lock."""
+        guest = self._guest(machine_id)
+        if not self._now(guest).active:
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="domain is not running")
+        return guest
+
+    def _check_volume(self, volume_id: str) -> None:
+        """As QEMU does, which locks what it opens; caller holds the lock."""
+        used = any(volume_id in guest.volumes for guest in self._guests.values() if self._now(guest).active)
+        if volume_id not in self.volumes or used:
+            reason = 'Failed to get "write" lock' if used else f"Cannot access storage file {volume_id}"
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=reason)
+
+    def volumes_of(self, machine_id: str) -> tuple[str, ...]:
+        """What a guest that is on has; for tests."""
+        with self._lock:
+            guest = self._guests.get(machine_id)
+            return guest.volumes if guest is not None and self._now(guest).active else ()
+
     def frozen(self, machine_id: str) -> bool:
         """Its file systems stand still; for tests."""
         with self._lock:
@@ -450,7 +504,8 @@ class FakeHypervisor:
                 for key, guest in self._guests.items()
             }
             self._store.save({"domains": domains, "disks": {key: sorted(have) for key, have in self.files.items()},
-                              "snapshots": self.snapshots, "contents": self.contents,
+                              "snapshots": self.snapshots, "contents": self.contents, "volumes": self.volumes,
+                              "attached": {key: [guest.defined, guest.volumes] for key, guest in self._guests.items()},
                               "frozen": [key for key, guest in self._guests.items() if guest.frozen]})  # fmt: skip
 
     def _refresh(self, store: Store) -> None:
@@ -461,9 +516,11 @@ class FakeHypervisor:
             return
         self.files = {key: set(have) for key, have in news.get("disks", {}).items()}
         self.snapshots, self.contents = news.get("snapshots", {}), news.get("contents", {})
+        self.volumes, attached = news.get("volumes", {}), news.get("attached", {})
         before, self._guests = self._guests, {}
         for key, (power, reason, started_at, stops_at, memory_mib) in news.get("domains", {}).items():
             guest = before.get(key) or _Guest()
             guest.domain, guest.started_at, guest.stops_at = Domain(Power(power), Reason(reason)), started_at, stops_at
             guest.memory_mib, guest.frozen = memory_mib, key in news.get("frozen", ())
+            guest.defined, guest.volumes = (tuple(ids) for ids in attached.get(key, ((), ())))
             self._guests[key] = guest

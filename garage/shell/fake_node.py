@@ -70,6 +70,37 @@ class FakeSnapshots:
 
 
 @dataclass(slots=True)
+class FakeVolumes:
+    """`VolumeFiles` that exist in memory only; what a volume holds is written by tests, as a guest does."""
+
+    hypervisor: FakeHypervisor
+
+    def make(self, volume: str, size_gib: int) -> None:
+        self._sized("volume", volume, size_gib)
+
+    def grow(self, volume: str, size_gib: int) -> None:
+        if volume not in self.hypervisor.volumes:
+            raise GarageError("tool_failed", N_("{path} cannot be written: {reason}"), path=volume, reason="not there")
+        self._sized("grow volume", volume, size_gib)
+
+    def _sized(self, what: str, volume: str, size_gib: int) -> None:
+        if self.hypervisor.faults.disk_full:
+            raise GarageError("disk_full", N_("the node has no disk space left"))
+        with self.hypervisor.changing():
+            self.hypervisor.calls.append((what, volume))
+            found = self.hypervisor.volumes.setdefault(volume, {"gib": 0, "holds": ""})
+            found["gib"] = max(found["gib"], size_gib)
+
+    def remove(self, volume: str) -> None:
+        with self.hypervisor.changing():
+            self.hypervisor.calls.append(("remove volume", volume))
+            self.hypervisor.volumes.pop(volume, None)
+
+    def path(self, volume: str) -> Path:
+        return Path("/nonexistent", volume, "disk.raw")
+
+
+@dataclass(slots=True)
 class FakeDisks:
     """`Disks` that exist in memory only."""
 
@@ -79,6 +110,10 @@ class FakeDisks:
     @property
     def snapshots(self) -> FakeSnapshots:
         return FakeSnapshots(self.hypervisor)
+
+    @property
+    def volumes(self) -> FakeVolumes:
+        return FakeVolumes(self.hypervisor)
 
     def present(self, machine_id: str) -> tuple[bool, bool]:
         have = self.hypervisor.files_of(machine_id)

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import libvirt
 
 from garage.core import names
-from garage.core.domain_xml import DISK, DomainSpec, io_limits, render
+from garage.core.domain_xml import DISK, DomainSpec, VolumeDisk, io_limits, render, volume_devices
 from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
 from garage.core.snapshots import not_frozen
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
-from garage.shell import disk_copy, guest_agent, migration
+from garage.shell import disk_copy, guest_agent, migration, volume_disks
 from garage.shell.deadline import Deadline
 from garage.shell.ways import Ways
 
@@ -184,8 +184,8 @@ class LibvirtHypervisor:
 
     def limit_disk(self, machine_id: str, iops: int, megabytes: int) -> None:
         def work(domain: Any) -> None:
-            if domain.isActive():
-                domain.setBlockIoTune(DISK, io_limits(iops, megabytes), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            for disk in (DISK, *volume_devices(domain.XMLDesc())) if domain.isActive() else ():
+                domain.setBlockIoTune(disk, io_limits(iops, megabytes), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
         self._on(machine_id, work)
 
@@ -290,6 +290,21 @@ class LibvirtHypervisor:
                     work(domain)
 
         self._call(look)
+
+    def attach_volume(self, machine_id: str, volume: VolumeDisk) -> None:
+        self._on(machine_id, lambda domain: volume_disks.attach(domain, volume), seconds=SLOW_DEADLINE)
+
+    def detach_volume(self, machine_id: str, volume_id: str) -> bool:
+        self._on(machine_id, lambda domain: volume_disks.ask_back(domain, volume_id), seconds=SLOW_DEADLINE)
+        last = time.monotonic() + volume_disks.LET_GO
+        while self._ask(machine_id, lambda domain: volume_disks.has(domain, volume_id)):
+            if time.monotonic() >= last:
+                return False
+            time.sleep(volume_disks.LOOK)
+        return True
+
+    def resize_volume(self, machine_id: str, volume_id: str, size_gib: int) -> None:
+        self._on(machine_id, lambda domain: volume_disks.resize(domain, volume_id, size_gib), seconds=SLOW_DEADLINE)
 
     def console(self, machine_id: str) -> bytes:
         return self._host.console(self._log(machine_id))

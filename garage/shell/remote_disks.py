@@ -19,6 +19,7 @@ from garage.shell.disk_files import MACHINE_ID, SHA256, checked, disk_is_full, n
 from garage.shell.disks import BOOT, SeedWriter
 from garage.shell.node_shell import NodeShell, quoted
 from garage.shell.remote_snapshots import RemoteSnapshots
+from garage.shell.remote_volumes import RemoteVolumes
 
 TIMEOUT = 90.0
 """Seconds: of `qemu-img` and a sync on a slow disk."""
@@ -73,7 +74,7 @@ class RemoteDisks:
     ) -> None:
         self._shell, self._home, self._writer, self._monotonic = shell, home, write_seed, monotonic
         self._machines, self._images = home / "machines", home / "images"
-        self.snapshots = RemoteSnapshots(shell, home)
+        self.snapshots, self.volumes = RemoteSnapshots(shell, home), RemoteVolumes(shell, home)
         self._lock = threading.Lock()
         self._known: _Known | None = None
 

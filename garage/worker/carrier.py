@@ -8,11 +8,12 @@ from collections.abc import Callable
 from garage import tracing
 from garage.core.changes import Change, Wanted
 from garage.core.states import State
+from garage.core.volumes import Volume
 from garage.errors import GarageError
 from garage.services.work import Hold
-from garage.worker import moving
+from garage.worker import failpoint, moving, volumes
 from garage.worker.apply import apply, failed
-from garage.worker.errands import Stale, Tools
+from garage.worker.errands import Stale, Tools, check
 from garage.worker.lookout import Done, Lookout
 from garage.worker.observe import needs_files
 
@@ -67,18 +68,20 @@ class Carrier:
         return False
 
     def clean_up(self, machine_id: str) -> None:
-        error: GarageError | None = None
-        try:
-            moving.clean(self._tools, self._hold, machine_id)
-        except Stale:
-            pass
-        except GarageError as raised:
-            error = raised
-            log.warning("%s: %s", machine_id, raised)
-        except Exception:
-            error = GarageError("internal", "unexpected")
-            log.exception("%s: an error of ours", machine_id)
+        error = _tried(machine_id, lambda: moving.clean(self._tools, self._hold, machine_id))
         self._leave(machine_id, [], error)
+
+    def tend(self, volume: Volume, changes: list[Change]) -> None:
+        """Of a volume that no machine has."""
+        with tracing.of(volume.request):
+            self._tell(Done(volume.id, changes, None, _tried(volume.id, lambda: self._tend(changes))))
+
+    def _tend(self, changes: list[Change]) -> None:
+        for change in changes:
+            failpoint.step()
+            check(self._tools)
+            volumes.apply(self._tools, self._hold, None, change)
+        failpoint.step()
 
     def _leave(self, machine_id: str, changes: list[Change], error: GarageError | None, *, files: bool = False) -> None:
         """Tell the node's loop, with a fresh look."""
@@ -91,6 +94,21 @@ class Carrier:
             error = error or GarageError("internal", "unexpected")
             log.exception("%s: an error of ours", machine_id)
         self._tell(Done(machine_id, changes, look, error))
+
+
+def _tried(what: str, work: Callable[[], None]) -> GarageError | None:
+    """The error by which it ended."""
+    try:
+        work()
+    except Stale:
+        return None
+    except GarageError as raised:
+        log.warning("%s: %s", what, raised)
+        return raised
+    except Exception:
+        log.exception("%s: an error of ours", what)
+        return GarageError("internal", "unexpected")
+    return None
 
 
 def _elsewhere(hold: Hold, machine: Wanted, error: GarageError) -> bool:

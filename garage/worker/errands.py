@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from garage.config import Config
 from garage.core import names
 from garage.core.changes import Wanted
-from garage.core.domain_xml import DomainSpec
+from garage.core.domain_xml import DomainSpec, VolumeDisk
 from garage.core.hypervisor_types import Disks, Hypervisor
+from garage.core.volumes import HELD, Volume
 from garage.services.work import Hold, Note
 from garage.worker.recorder import Recorder
 
@@ -79,6 +80,15 @@ def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
         boot=machine.boot,
         disk_iops=machine.disk_iops,
         disk_mb=machine.disk_mb,
+        volumes=disks_of(tools, machine, machine.volumes),
+    )
+
+
+def disks_of(tools: Tools, machine: Wanted, volumes: Iterable[Volume]) -> tuple[VolumeDisk, ...]:
+    """Of its volumes those that the machine has, or is to get."""
+    path, limits = tools.disks.volumes.path, (machine.disk_iops, machine.disk_mb)
+    return tuple(
+        VolumeDisk(volume.id, path(volume.id), volume.slot, *limits) for volume in volumes if volume.state in HELD
     )
 
 

@@ -21,6 +21,8 @@ from garage.core.hypervisor_types import DiskSpace, Domain, HostFacts
 from garage.core.plan import plan, turns
 from garage.core.states import State
 from garage.core.types import NodeFacts
+from garage.core.volume_plan import alone
+from garage.core.volumes import Volume
 from garage.errors import GarageError
 from garage.services import draining, silencing, snapshot_notes, work
 from garage.services.work import Hold, NodeWork
@@ -272,7 +274,8 @@ class NodeLoop:
         before = self._retry.get(machine_id)
         pause = min(BACKOFF_MAX, before.pause * 2) if before else BACKOFF_FIRST
         for_guest = any(
-            isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity | p.TakeSnapshot) for change in done.changes
+            isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity | p.TakeSnapshot | p.DetachVolume)
+            for change in done.changes
         )
         self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, for_guest)
         if done.error.code == "hypervisor_away":
@@ -312,6 +315,7 @@ class NodeLoop:
         self._work, self._settled, self._loaded_at = load, {}, self._monotonic()
         known = load.machines.keys() | load.arriving.keys() | load.leftovers
         self._observer.forget_all_but(set(known))
+        known |= load.volumes.keys()
         self._retry = {key: value for key, value in self._retry.items() if key in known}
         return load
 
@@ -349,6 +353,8 @@ class NodeLoop:
                 continue
             changes = moves.arrive(machine, machine.move, self._observer.seen(machine, network, answered=False))
             soonest = min(soonest, self._begin(machine, changes))
+        for volume in load.volumes.values():
+            soonest = min(soonest, self._tend(volume))
         for machine_id in load.leftovers - load.machines.keys() - self._busy:
             soonest = min(soonest, self._clean(machine_id))
         return soonest
@@ -361,6 +367,17 @@ class NodeLoop:
             or (machine.state is State.READY and 0 <= now - machine.state_since < FIRST_LOGIN)
             for machine in load.machines.values()
         )
+
+    def _tend(self, volume: Volume) -> float:
+        """Of one that no machine has; in the books as a machine would be."""
+        if volume.id in self._busy or not (changes := alone(volume)):
+            return FULL_LOOK
+        if (retry := self._retry.get(volume.id)) and retry.at > self._monotonic():
+            return retry.at - self._monotonic()
+        self._busy.add(volume.id)
+        log.info("volume %s (%s): %s", volume.name, volume.id, " ".join(map(_word, changes)))
+        self._run_effect(lambda: self._carrier.tend(volume, changes))
+        return FULL_LOOK
 
     def _clean(self, machine_id: str) -> float:
         if (retry := self._retry.get(machine_id)) and retry.at > self._monotonic():

@@ -15,7 +15,7 @@ import libvirt
 import pytest
 
 from garage.core import names
-from garage.core.domain_xml import DomainSpec
+from garage.core.domain_xml import DomainSpec, VolumeDisk
 from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
 from garage.core.tiny_guest import Kind, build
 from garage.errors import GarageError
@@ -237,6 +237,41 @@ def test_a_running_guests_disk_is_copied_as_it_is(qemu: Subject) -> None:
     assert "verification failed" not in said
     assert (image.stat().st_uid, kept.stat().st_uid) == (0, 0)
     assert hv.look(ONE) == RUNNING
+
+
+@pytest.fixture(params=["fake", pytest.param("qemu", marks=pytest.mark.machine)])
+def plugged(request: pytest.FixtureRequest) -> Subject:
+    """libvirt's test driver plugs nothing into a domain that runs."""
+    made: Subject = request.getfixturevalue(request.param)
+    return made
+
+
+def test_volumes_come_with_the_definition_and_while_it_runs(plugged: Subject) -> None:
+    """This guest has no system: it never lets go of what it has."""
+    hv = plugged.hypervisor
+    files = FakeDisks(hv).volumes if isinstance(hv, FakeHypervisor) else LocalDisks(plugged.home, write_seed).volumes
+    first, second = (VolumeDisk(name * 20, files.path(name * 20), slot) for slot, name in enumerate("ab"))
+    files.make(first.id, 1)
+    hv.define(replace(plugged.spec(ONE), volumes=(first,)))
+    hv.define(plugged.spec(TWO))
+    hv.start(ONE)
+    hv.start(TWO)
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.attach_volume(ONE, second)  # it is not there
+    files.make(second.id, 1)
+    for _ in range(2):
+        hv.attach_volume(ONE, second)
+    with pytest.raises(GarageError, match="lock"):
+        hv.attach_volume(TWO, first)
+    for _ in range(2):
+        hv.resize_volume(ONE, second.id, 2)
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.resize_volume(TWO, second.id, 2)
+    assert hv.detach_volume(TWO, first.id), "it does not have it"
+    hv.destroy(ONE)
+    hv.define(plugged.spec(ONE))
+    hv.start(ONE)
+    hv.attach_volume(TWO, second)
 
 
 @pytest.mark.machine

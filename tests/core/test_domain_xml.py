@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from garage.core.domain_xml import DomainSpec, domain_uuid, render
+from garage.core.domain_xml import DomainSpec, VolumeDisk, domain_uuid, render, render_volume, volume_devices, volume_in
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = Path("/var/lib/garage/images") / ("ab" * 32)
@@ -22,12 +22,19 @@ SPEC = DomainSpec(
 )  # fmt: skip
 
 
+HOME, VOLUMES = Path("/var/lib/garage"), (("a", 0), ("b", 7))
 BIOS = replace(SPEC, kernel=None, initrd=None, cmdline="", boot="bios")
 KINDS = [
     ("tcg", SPEC),
     ("kvm", replace(SPEC, kvm=True)),
     ("bios", BIOS),
     ("uefi", replace(BIOS, boot="uefi", kvm=True)),
+    (
+        "volumes",
+        replace(
+            SPEC, volumes=tuple(VolumeDisk(c * 20, HOME / "volumes" / (c * 20) / "disk.raw", n) for c, n in VOLUMES)
+        ),
+    ),
 ]
 
 
@@ -52,3 +59,19 @@ def test_what_its_disk_may_do_is_said_only_where_it_is_limited() -> None:
     (limits,) = tuned.findall("devices/disk/iotune")
     found = {element.tag: element.text for element in limits}
     assert found == {"total_bytes_sec": "40000000", "total_iops_sec": "500", "group_name": "machine"}
+
+
+def test_volumes_share_what_the_machines_disks_may_do() -> None:
+    volume = VolumeDisk("a" * 20, HOME / "disk.raw", 0, 500, 40)
+    xml = render(replace(SPEC, disk_iops=500, disk_mb=40, volumes=(volume,)))
+    first, second = ET.fromstring(xml).findall("devices/disk/iotune")
+    assert [each.text for each in first] == [each.text for each in second]
+    assert volume_devices(xml) == ["vdc"]
+    assert ET.fromstring(render_volume(volume)).find("iotune") is not None
+
+
+def test_a_volume_is_found_by_its_serial() -> None:
+    xml = (GOLDEN / "domain-volumes.xml").read_text()
+    disk, device = volume_in(xml, "b" * 20) or ("", "")
+    assert (device, ET.fromstring(disk).findtext("serial")) == ("vdj", "b" * 20)
+    assert volume_in(xml, "c" * 20) is None

@@ -24,6 +24,7 @@ from garage.api.app import make_flask
 from garage.core.states import Event
 from garage.db.models import Adoption, Base
 from garage.db.snapshot_models import Snapshot
+from garage.db.volume_models import Volume
 from garage.errors import KINDS
 from garage.gateway.app import ROUTES
 from garage.services import (
@@ -44,11 +45,13 @@ from garage.services import (
     sessions,
     snapshots,
     throughput,
+    volumes,
 )
 from garage.services.channels import NewChannel
 from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
+from garage.services.volumes import NewVolume
 from netd import wire
 from tests.conftest import ALICE_KEY
 from tests.inproc import route_roles
@@ -219,6 +222,7 @@ def things(ctx: Context, admin: Caller, alice: Caller, made: str, off: str, rest
         **dict.fromkeys(("/machines/{ref}/snapshots", "/machines/{ref}/transfer"), rests),
         "/machines/{ref}/snapshots/{snapshot}/revert": off,
         "snapshot": snapshot(ctx, alice, made, off),
+        **volumes_of(ctx, alice, made),
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
         "tokens": accounts.create_token(ctx, alice, "hers")[0].id,
         "users": "alice",
@@ -251,6 +255,16 @@ def snapshot(ctx: Context, who: Caller, *refs: str) -> str:
     return "before"
 
 
+def volumes_of(ctx: Context, who: Caller, machine: str) -> dict[str, str]:
+    """One that no machine has, one that can be attached, and one that is."""
+    made = [volumes.create(ctx, who, NewVolume(name, 1)).id for name in ("free", "other", "held")]
+    with ctx.db.write() as session:
+        session.execute(update(Volume).values(state="available", made_gib=1))
+        held = session.get_one(Volume, made[2])
+        held.state, held.machine_id, held.slot = "attached", machine, 0
+    return dict(zip(("volumes", "/volumes/{ref}/attach", "/volumes/{ref}/detach"), made, strict=True))
+
+
 def robot(ctx: Context, owner: Caller) -> str:
     return service_accounts.create(ctx, owner, "arms", "robot").name
 
@@ -270,6 +284,9 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
         "project": world.refs["projects"],
         "lease_days": 2,
     },
+    ("POST", "/volumes"): lambda _: {"name": "data", "size_gib": 2},
+    ("POST", "/volumes/{ref}/attach"): lambda world: {"machine": world.refs["/machines/{ref}/resize"]},
+    ("POST", "/volumes/{ref}/grow"): lambda _: {"size_gib": 3},
     ("POST", "/machines/{ref}/renew"): lambda _: {"days": 9},
     ("PATCH", "/machines/{ref}"): lambda _: {"name": "uno", "tags": ["course"], "notes": "mine"},
     ("POST", "/machines/{ref}/resize"): lambda _: {"size": "small"},
@@ -319,10 +336,12 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines"): {
         **{"name": ("",), "project": (None,), "lease_days": (None, 1.5), "user_data": (None, "")},
         **{"apart": ("",), "node_labels": ({},), "count": (None,), "tags": ([], ["a"]), "notes": ("", *PRINTABLE)},
+        "volumes": ([],),
     },
     ("PATCH", "/machines/{ref}"): {"name": (None,), "tags": (None, [], ["a"]), "notes": (None, "", *PRINTABLE)},
     ("POST", "/machines/{ref}/rebuild"): {"image": (None,)},
     ("POST", "/machines/{ref}/snapshots"): {"name": ("",), "crash_consistent": (True, False)},
+    ("POST", "/volumes"): {"project": (None,), "machine": (None, "")},
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("PUT", "/machines/{ref}/limits"): dict.fromkeys(("disk_iops", "disk_mb", "net_mbit", "connections"), (None, 0)),
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},
@@ -371,6 +390,7 @@ ONES_OWN = {
     *(("GET", path) for path in ("/sizes", "/images", "/image-tasks", "/nodes", "/status", "/placement")),
     *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects", "/image-imports")),
     *(("GET", "/announcement"), ("GET", "/news"), ("POST", "/news/read"), ("GET", "/channels"), ("POST", "/channels")),
+    *(("GET", "/volumes"), ("POST", "/volumes")),
     *(("GET", "/events"), ("GET", "/sessions"), ("DELETE", "/sessions")),
 }
 """Routes without a reference that any member may use: about the caller, or about the whole. All others are for admins."""
@@ -475,7 +495,7 @@ def test_another_member_neither_sees_nor_changes_what_is_alices(world: World) ->
     """With everything of hers by its id: the answer is the same as for what does not exist, or that it is for admins."""
     before, hers = (
         world.everything(),
-        {world.refs[kind] for kind in ("machines", "keys", "tokens", "projects", "images", "image-tasks")},
+        {world.refs[kind] for kind in ("machines", "keys", "tokens", "projects", "images", "image-tasks", "volumes")},
     )
     for operation, told in OPERATIONS.items():
         at, body = world.path(operation[1]), body_of(world, operation)

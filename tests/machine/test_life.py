@@ -275,6 +275,29 @@ def test_returned_to_a_snapshot_of_when_it_ran_it_has_its_old_files_and_is_still
     assert not list((garage.home / "snapshots").glob("*/*"))
 
 
+def test_a_volume_comes_and_goes_while_it_runs_keeps_its_data_and_grows(garage: GarageInside) -> None:
+    made = json.loads(garage.garage("-o", "json", "volume", "create", "data", "--size", "1", "--machine", "one"))
+    assert (made["state"], made["machine"]) == ("attached", "one"), made
+    file = garage.home / "volumes" / made["id"] / "disk.raw"
+    assert (file.stat().st_size, file.stat().st_blocks < 100) == (1 << 30, True), "sparse"
+    path = made["path"]
+    appears = f"for _ in $(seq 300); do [ -e {path} ] && break; sleep 0.2; done"
+    use = f"sudo mkfs.ext4 -q -N 64 -O ^has_journal {path}; sudo mount {path} /mnt; echo kept | sudo tee /mnt/thing"
+    garage.ssh("one", f"{appears}; {use}")
+    garage.garage("volume", "detach", "data", check=False)
+    said = garage.garage("volume", "list")
+    assert "mounted" in said, said
+    garage.ssh("one", "sudo umount /mnt")
+    garage.garage("volume", "detach", "data")
+    assert garage.ssh("one", f"ls {path} 2>/dev/null || echo none").strip() == "none"
+    assert file.stat().st_uid == 0, "no guest's any more"
+    garage.garage("volume", "attach", "data", "one")
+    garage.garage("volume", "grow", "data", "2")
+    seen = f"cat /sys/block/$(basename $(readlink -f {path}))/size"
+    said = garage.ssh("one", f"{appears}; sudo mount {path} /mnt; cat /mnt/thing; sudo umount /mnt; {seen}")
+    assert said.split() == ["kept", str((2 << 30) // 512)]
+
+
 def test_a_guest_that_panics_and_a_qemu_that_is_killed_are_told_and_start_again(garage: GarageInside) -> None:
     crash = "sudo sh -c '(sleep 0.5; echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &'"
     garage.ssh("one", crash)
@@ -295,7 +318,9 @@ def test_rebuilt_it_is_the_same_machine_on_a_new_disk(garage: GarageInside) -> N
     garage.garage("machine", "rebuild", "one", "--yes")
     after = garage.show("one")
     assert after["state"] == "ready", after
-    assert garage.ssh("one", "cat note 2>/dev/null || echo gone").strip() == "gone"
+    path = json.loads(garage.garage("-o", "json", "volume", "show", "data"))["path"]
+    said = garage.ssh("one", f"cat note 2>/dev/null || echo gone; sudo mount {path} /mnt; cat /mnt/thing")
+    assert said.split() == ["gone", "kept"], "the volume stays as it was"
     same = ("id", "name", "ipv4", "ipv6", "host_key", "size", "disk_gib", "lease_until", "created_at")
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
     assert after["rebuilt_at"]
@@ -312,5 +337,10 @@ def test_deleted_it_leaves_nothing(garage: GarageInside) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.3)
     assert not (garage.home / "machines" / one["id"]).exists()
+    assert json.loads(garage.garage("-o", "json", "volume", "show", "data"))["state"] == "available"
+    garage.garage("volume", "delete", "data", "--yes")
+    while list((garage.home / "volumes").glob("*")):
+        assert time.monotonic() < deadline, garage.logs()
+        time.sleep(0.3)
     rules = garage.lab.exec(garage.lab.node, "nft list table bridge garage_tmx")
     assert one["ipv4"] not in rules

@@ -14,6 +14,7 @@ from garage.services.history import last_boot
 from garage.services.views import MachineView
 from web import forms
 from web.i18n import told
+from web.pages import volumes
 from web.pages.base import bp, live, page, to
 from web.pages.machines import row
 from web.session import caller, ctx
@@ -38,6 +39,7 @@ def machine_page(ref: str) -> Response:
     disk = disk_copies.get(ctx(), who, view.id)
     disk_why = told(GarageError.from_dict(disk.error)) if disk.error else None
     about: dict[str, Any] = {"disk": disk, "disk_why": disk_why, "why": why, "steps": steps}
+    about |= volumes.of_machine(who, view)
     return page("machines/page.html", machine=view, snapshots=kept, told_of=told_of, **about)
 
 

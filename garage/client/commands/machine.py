@@ -48,6 +48,7 @@ def machine() -> None:
     "--label", "wanted_labels", metavar="KEY=VALUE", multiple=True, help=_("A label that its node must have.")
 )
 @click.option("--tag", "tags", multiple=True, help=_("A word by which “list --tag” finds it."))
+@click.option("--volume", "volumes", multiple=True, help=_("A volume that it gets: it is made on that one's server."))
 @click.option("--count", type=click.IntRange(1, 100), help=_("So many at once, all or none, named NAME-1, NAME-2, …"))
 @click.option("--no-wait", is_flag=True, help=_("Do not wait."))
 @pass_cli
@@ -62,12 +63,14 @@ def create(
     apart: str | None,
     wanted_labels: tuple[str, ...],
     tags: tuple[str, ...],
+    volumes: tuple[str, ...],
     count: int | None,
     no_wait: bool,
 ) -> None:
     wanted: dict[str, Any] = {
         **{"name": name, "size": size, "image": image, "project": project, "lease_days": days},
         **{"apart": apart, "node_labels": labels(wanted_labels), "count": count, "tags": list(tags)},
+        "volumes": list(volumes),
     }
     if user_data:
         wanted["user_data"] = user_data_file.read(user_data)

@@ -1,0 +1,39 @@
+"""The table of volumes."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from garage.db.models import Base, Id, Json, Project
+
+
+class Volume(Base):
+    """A disk that outlives machines: a file on one node."""
+
+    __tablename__ = "volume"
+    __table_args__ = (
+        UniqueConstraint("project_id", "name", name="ux_volume_name"),
+        UniqueConstraint("machine_id", "slot", name="ux_volume_slot"),
+    )
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    """Also its serial, by which guests know it."""
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
+    project: Mapped[Project] = relationship()
+    name: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(12))
+    """`core.volumes.VolumeState`."""
+    node: Mapped[str] = mapped_column(ForeignKey("node.name"), index=True)
+    size_gib: Mapped[int]
+    """As it shall be: what it takes of the project's quota."""
+    made_gib: Mapped[int] = mapped_column(default=0)
+    """As it is; 0 before it is made."""
+    machine_id: Mapped[str | None] = mapped_column(ForeignKey("machine.id"))
+    """That has it, is to get it, or has not let go of it yet."""
+    slot: Mapped[int | None]
+    """Its place among the machine's volumes."""
+    error: Mapped[Json | None] = mapped_column(JSON)
+    """`GarageError.as_dict()` of why the last thing asked of it was not done."""
+    request: Mapped[str] = mapped_column(String(64), default="")
+    created_by: Mapped[str] = mapped_column(ForeignKey("user.id"))
+    created_at: Mapped[float]
