@@ -55,6 +55,7 @@ said=${said##*VERDICT }
 [ "$said" = DONE ] || end ${said:-crashed}
 umount "$place"; rmdir "$place"
 for folder in proc dev; do umount /root/$folder 2>/dev/null; done
+sync  # before that a journal still holds what was freed
 cut -d ' ' -f 2 /proc/mounts | grep '^/root' | tac >/mounts
 while read -r folder; do fstrim "$folder" || end no-trim; done </mounts
 while read -r folder; do umount "$folder" || mount -o remount,ro "$folder"; done </mounts
@@ -88,8 +89,8 @@ gone /etc/machine-id  # empty: made anew at the next boot, which is not the firs
 [ -L /var/lib/dbus/machine-id ] || gone /var/lib/dbus/machine-id
 [ ! -f /etc/hosts ] || sed -i '/^127\.0\.1\.1[[:space:]]/d' /etc/hosts || left=1
 if [ -d /var/log ]; then
-  find /var/log -xdev -type f '(' -name '*.gz' -o -name '*.xz' -o -name '*.old' -o -name '*.[0-9]' ')' -exec rm -f '{}' + || left=1
-  find /var/log -xdev -type f -size +0 -exec truncate -s 0 '{}' + || left=1
+  find /var/log/ -xdev -type f '(' -name '*.gz' -o -name '*.xz' -o -name '*.old' -o -name '*.[0-9]' ')' -exec rm -f '{}' + || left=1
+  find /var/log/ -xdev -type f -size +0 -exec truncate -s 0 '{}' + || left=1
 fi
 
 home() { case $1 in /|/dev|/proc|/sys|'') return;; esac

@@ -13,7 +13,7 @@ from garage.core import image_files
 from garage.shell.disk_files import SHA256, checked
 from garage.shell.disk_sources import Source
 from garage.shell.images import KEPT_SCHEMA, Manifest, keep, load, sha256_of
-from garage.shell.overlays import flattened, taken
+from garage.shell.overlays import flattened, taken, with_fine_layer
 from garage.shell.stripping import stripped, tool_of
 from garage.shell.workplace import Told, store_disk, with_room, workplace
 
@@ -43,6 +43,7 @@ def save_image(order: SaveOrder, *, home: Path, told: Told, reserve: int) -> Man
         told = with_room(place, reserve, told)
         overlay = taken(order.disk, base / "disk.qcow2", place, reserve, image_files.MOST_SAVED_GIB, told)
         order.still()
+        overlay = with_fine_layer(overlay, place)
         stripped(overlay, tool_of(store, order.image), place, told)
         disk = flattened(overlay, place, reserve, told)
         return _store(order, disk, overlay.size, base, store, place, told)
