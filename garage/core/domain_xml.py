@@ -175,8 +175,8 @@ def _devices(devices: ET.Element, spec: DomainSpec) -> None:
     for volume in spec.volumes:
         _volume(devices, volume)
     _add(devices, "controller", type="usb", model="none")
-    for _ in range(HOT_PORTS if spec.kvm else 0):
-        _add(devices, "controller", type="pci", model="pcie-root-port")
+    if spec.kvm:
+        _ports(devices)
     _network(devices, spec)
     _console(devices, spec)
     agent = _add(devices, "channel", type="unix")
@@ -218,6 +218,13 @@ def _seed(devices: ET.Element, spec: DomainSpec) -> None:
     _add(disk, "source", file=str(spec.seed))
     _add(disk, "target", dev="vdb", bus="virtio")
     _add(disk, "readonly")
+
+
+def _ports(devices: ET.Element) -> None:
+    """With their numbers: libvirt takes the first controller of a list without any for the root itself, and refuses it."""
+    _add(devices, "controller", type="pci", index="0", model="pcie-root")
+    for number in range(1, HOT_PORTS + 1):
+        _add(devices, "controller", type="pci", index=str(number), model="pcie-root-port")
 
 
 def _volume(devices: ET.Element, volume: VolumeDisk) -> None:

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import libvirt
 import pytest
 
 from garage.core import names
-from garage.core.domain_xml import DomainSpec, VolumeDisk
+from garage.core.domain_xml import DomainSpec, VolumeDisk, render
 from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
 from garage.core.tiny_guest import Kind, build
+from garage.core.volumes import LIMIT
 from garage.errors import GarageError
 from garage.shell import disk_copy
 from garage.shell.disks import LocalDisks
@@ -272,6 +274,21 @@ def test_volumes_come_with_the_definition_and_while_it_runs(plugged: Subject) ->
     hv.define(plugged.spec(ONE))
     hv.start(ONE)
     hv.attach_volume(TWO, second)
+
+
+@pytest.mark.machine
+def test_a_q35_machine_has_a_free_port_for_each_volume(qemu: Subject) -> None:
+    """As KVM's are, though not run by it: libvirt defines it and finds eight ports without a device."""
+    connection = libvirt.open("qemu:///system")
+    domain = connection.defineXML(render(replace(qemu.spec(ONE), kvm=True), driver="qemu"))
+    try:
+        root = ET.fromstring(domain.XMLDesc())
+        taken = {each.get("bus") for each in root.iterfind("devices/*/address[@type='pci']")}
+        ports = [int(each.get("index", "")) for each in root.iterfind("devices/controller[@model='pcie-root-port']")]
+        assert len([port for port in ports if f"0x{port:02x}" not in taken]) >= LIMIT
+    finally:
+        domain.undefine()
+        connection.close()
 
 
 @pytest.mark.machine
