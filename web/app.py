@@ -19,67 +19,11 @@ from garage.services.context import Context
 from garage.services.openid import Provider
 from web import format as fmt
 from web import i18n, words
-from web.pages import (
-    account,
-    announcement,
-    audit,
-    disk_copies,
-    entry,
-    factor,
-    images,
-    keys,
-    limits,
-    machine,
-    machine_change,
-    machines,
-    news,
-    offboarding,
-    openid,
-    organisation,
-    passkeys,
-    projects,
-    roles,
-    saving,
-    services,
-    site_page,
-    site_pair,
-    sites,
-    snapshots,
-    volumes,
-)
+from web.pages import announcement, entry, news
 from web.pages.base import bp, live
 from web.security import harden
 from web.session import check_csrf, csrf_token, ctx, remember_visit, visitor
 
-PARTS = (
-    account,
-    announcement,
-    audit,
-    disk_copies,
-    entry,
-    factor,
-    images,
-    keys,
-    limits,
-    machine,
-    machine_change,
-    machines,
-    news,
-    offboarding,
-    openid,
-    organisation,
-    passkeys,
-    projects,
-    roles,
-    services,
-    site_page,
-    site_pair,
-    sites,
-    saving,
-    snapshots,
-    volumes,
-)
-"""Imported for their routes."""
 WITHOUT_FACTOR = {
     f"web.{name}"
     for name in (
