@@ -57,6 +57,12 @@ def caller() -> Caller:
     raise GarageError("not_signed_in", N_("sign in to see this page"))
 
 
+def session_cookie() -> str:
+    """That of whoever is signed in."""
+    who = visitor()
+    return who.cookie if who else ""
+
+
 def admin() -> Caller:
     """The signed-in admin; raises `forbidden` for everybody else."""
     who = caller()

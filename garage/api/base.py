@@ -69,7 +69,7 @@ def _authenticate() -> Caller:
     if not kind and request.method in ("GET", "HEAD"):
         for name in COOKIES:
             if (cookie := request.cookies.get(name)) and (session := accounts.by_session(context(), cookie)):
-                return session[0]
+                return accounts.with_factor(context(), *session)
     raise GarageError(
         "not_signed_in", N_("no valid token came with the request"), hint=N_("sign in with “garage login”")
     )

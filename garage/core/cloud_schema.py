@@ -80,7 +80,9 @@ def look(text: str, schema: str) -> Found:
         for path, why in old
     ]
     strange = [key for key in value if key not in rules.keys and rules.keys] if isinstance(value, dict) else []
-    doubtful += [_error(root, [key], N_("user-data line {line}: cloud-init knows no key {where}")) for key in strange]
+    doubtful += [
+        _error(root, [key], N_("user-data line {line}: cloud-init knows no key {where}")) for key in strange[:MAX_TOLD]
+    ]
     return Found(doubtful=_by_line(doubtful[:MAX_TOLD]))
 
 

@@ -33,7 +33,7 @@ async def authenticate(ctx: Context, connection: HTTPConnection) -> tuple[Caller
             if cookie := connection.cookies.get(name):
                 found = await run_in_threadpool(accounts.by_session, ctx, cookie)
                 if found:
-                    return found[0], Credential("session", digest(cookie))
+                    return accounts.with_factor(ctx, *found), Credential("session", digest(cookie))
     hint = N_("sign in with “garage login”")
     raise GarageError("not_signed_in", N_("no valid token came with the request"), hint=hint)
 

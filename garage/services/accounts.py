@@ -93,9 +93,7 @@ def log_in(ctx: Context, name: str, password: str, address: str, token_name: str
     with ctx.db.write() as session:
         user = still(session, ctx, user_id, stored)
         if user.id in second_factor.missing(session, ctx, grants.of(session, [user])):
-            hint = N_("sign in on the page {url} once, it leads you through that")
-            text = N_("you need a second factor first")
-            raise GarageError("second_factor", text, hint=hint, url=ctx.config.outside)
+            raise _no_factor(ctx)
         if second_factor.has(session, user.id):
             _prove_code(session, ctx, user, code)
         session.execute(delete(LoginFailure).where(LoginFailure.name == name))
@@ -216,6 +214,18 @@ def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
         return by_password(user, granted, lacks), replace(user_view(user), lacks_factor=lacks)
 
 
+def with_factor(ctx: Context, caller: Caller, user: UserView) -> Caller:
+    """Who `by_session` says it is; raises `second_factor` for whoever must set one up first, as all pages but that one do."""
+    if user.lacks_factor:
+        raise _no_factor(ctx)
+    return caller
+
+
+def _no_factor(ctx: Context) -> GarageError:
+    hint = N_("sign in on the page {url} once, it leads you through that")
+    return GarageError("second_factor", N_("you need a second factor first"), hint=hint, url=ctx.config.outside)
+
+
 def by_token(ctx: Context, token: str) -> Caller | None:
     """Who holds this API token, None when it is unknown, expired or its user disabled."""
     with ctx.db.read() as session:
@@ -224,7 +234,8 @@ def by_token(ctx: Context, token: str) -> Caller | None:
         row = session.execute(query).first()
         if row is None or row[0].disabled or (row[1].expires_at is not None and row[1].expires_at <= ctx.clock()):
             return None
-        return caller_of(row[0], grants.of_some(session, row[0], row[2]), row[1].scope)
+        granted = grants.of_some(session, row[0], row[2]).by(row[1].created_at)
+        return caller_of(row[0], granted, row[1].scope)
 
 
 def sign_out(ctx: Context, cookie: str) -> None:

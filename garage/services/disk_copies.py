@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from garage.core.states import State
 from garage.db.image_models import ImageTask
-from garage.db.models import Machine
+from garage.db.models import Audit, Machine
 from garage.errors import N_, GarageError
 from garage.services import image_tasks, saving
 from garage.services.context import Caller, Context, audit
@@ -81,7 +81,8 @@ def get(ctx: Context, caller: Caller, ref: str) -> DiskCopyView:
 
 
 def fetch(ctx: Context, caller: Caller, ref: str, *, first: bool) -> DiskFile:
-    """The file; raises `wrong_state` while there is none. `first`: from its beginning on, which the audit log tells."""
+    """The file; raises `wrong_state` while there is none. `first`: from its beginning on, which the audit log tells; a part of it,
+    where it has not told yet that this one fetches this copy."""
     with ctx.db.read() as session:
         machine = machine_for(session, caller, ref)
         row = _current(session, ctx, machine)
@@ -94,10 +95,16 @@ def fetch(ctx: Context, caller: Caller, ref: str, *, first: bool) -> DiskFile:
             )
         found = DiskFile(f"{row.id}.qcow2", f"{machine.name}.qcow2", row.sha256)
         subject, project = f"{machine.name}.{machine.project.name}", machine.project_id
-    if first:
+        tell = first or not _told(session, caller, subject, row.asked_at)
+    if tell:
         with ctx.db.write() as session:
             audit(session, ctx, caller.name, "machine.disk_fetch", subject, project_id=project, id=machine.id)
     return found
+
+
+def _told(session: Session, caller: Caller, subject: str, since: float) -> bool:
+    query = select(Audit.id).where(Audit.action == "machine.disk_fetch", Audit.actor == caller.name)
+    return session.scalar(query.where(Audit.subject == subject, Audit.at >= since).limit(1)) is not None
 
 
 def _current(session: Session, ctx: Context, machine: Machine) -> ImageTask | None:

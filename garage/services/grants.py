@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
@@ -22,20 +22,26 @@ class Granted:
     admin: bool = False
     auditor: bool = False
     sites: frozenset[str] = frozenset()
+    rows: tuple[tuple[str, str, float], ...] = field(default=(), compare=False)
+    """(role, site, when it was given)"""
 
     @property
     def trusted(self) -> bool:
         """Whether more than their own is at stake when somebody signs in as them."""
         return self.admin or self.auditor or bool(self.sites)
 
+    def by(self, moment: float) -> Granted:
+        """What a token made then has of it. A member makes tokens by a password alone; what came later asks for more."""
+        return _granted(self.admin, [row for row in self.rows if row[2] <= moment])
+
 
 def of(session: Session, users: Iterable[User]) -> dict[str, Granted]:
     """By user id."""
     admins = {user.id: user.role == ADMIN for user in users}
-    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    query = select(RoleGrant.user_id, RoleGrant.role, RoleGrant.site).where(RoleGrant.user_id.in_(admins))
-    for user_id, role, site in session.execute(query):
-        found[user_id].add((role, site))
+    found: dict[str, list[tuple[str, str, float]]] = defaultdict(list)
+    columns = RoleGrant.user_id, RoleGrant.role, RoleGrant.site, RoleGrant.created_at
+    for user_id, role, site, given_at in session.execute(select(*columns).where(RoleGrant.user_id.in_(admins))):
+        found[user_id].append((role, site, given_at))
     return {user_id: _granted(admin, found[user_id]) for user_id, admin in admins.items()}
 
 
@@ -52,9 +58,9 @@ def of_some(session: Session, user: User, some: bool) -> Granted:
     return of_one(session, user) if some else Granted(user.role == ADMIN)
 
 
-def _granted(admin: bool, rows: set[tuple[str, str]]) -> Granted:
-    sites = frozenset(site for role, site in rows if role == OPERATOR)
-    return Granted(admin, any(role == AUDITOR for role, _ in rows), sites)
+def _granted(admin: bool, rows: Sequence[tuple[str, str, float]]) -> Granted:
+    sites = frozenset(site for role, site, _ in rows if role == OPERATOR)
+    return Granted(admin, any(role == AUDITOR for role, _, _ in rows), sites, tuple(rows))
 
 
 def operators(site: str) -> Select[str]:

@@ -84,25 +84,28 @@ def _sights(session: OrmSession, ctx: Context, credentials: Collection[Credentia
     """The same rule as `accounts.by_token` and `by_session`, for many at once."""
     tokens = _hashes(credentials, "token")
     sessions = _hashes(credentials, "session")
-    by_token = select(ApiToken.hash, ApiToken.expires_at, ApiToken.scope, User).join(User, User.id == ApiToken.user_id)
-    by_session = select(Session.hash, Session.expires_at, Session.method, User).join(User, User.id == Session.user_id)
-    found: dict[Credential, tuple[User, str]] = {}
-    """With a token's scope, or how a session was opened."""
+    token, cookie = ApiToken, Session
+    by_token = select(token.hash, token.expires_at, token.scope, token.created_at, User)
+    by_token = by_token.join(User, User.id == token.user_id)
+    by_session = select(cookie.hash, cookie.expires_at, cookie.method, cookie.created_at, User)
+    by_session = by_session.join(User, User.id == cookie.user_id)
+    found: dict[Credential, tuple[User, str, float]] = {}
+    """With a token's scope, or how a session was opened; and since when it is there."""
     for kind, query in (
         ("token", by_token.where(ApiToken.hash.in_(tokens))),
         ("session", by_session.where(Session.hash.in_(sessions))),
     ):
-        for hashed, expires_at, said, user in session.execute(query):
+        for hashed, expires_at, said, made_at, user in session.execute(query):
             if not user.disabled and (expires_at is None or expires_at > ctx.clock()):
-                found[Credential(kind, hashed)] = user, said  # type: ignore[arg-type]
-    projects = _projects(session, {user.id for user, _ in found.values()})
-    granted = grants.of(session, {user.id: user for user, _ in found.values()}.values())
+                found[Credential(kind, hashed)] = user, said, made_at  # type: ignore[arg-type]
+    projects = _projects(session, {user.id for user, *_ in found.values()})
+    granted = grants.of(session, {user.id: user for user, *_ in found.values()}.values())
     lack = second_factor.missing(session, ctx, granted)
 
-    def caller(credential: Credential, user: User, said: str) -> Caller:
+    def caller(credential: Credential, user: User, said: str, made_at: float) -> Caller:
         has = granted[user.id]
         if credential.kind == "token":
-            return caller_of(user, has, said)
+            return caller_of(user, has.by(made_at), said)
         return by_password(user, has, user.id in lack and not second_factor.excused(ctx, has.trusted, said))
 
     return {credential: _sight(caller(credential, *held), projects) for credential, held in found.items()}

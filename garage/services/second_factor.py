@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import openid
-from garage.db.models import User
+from garage.db.models import Session, User
 from garage.db.people_models import Passkey, RecoveryCode, SecondFactor
 from garage.errors import N_, GarageError
 from garage.services import passkeys
@@ -106,8 +106,9 @@ def _totp(secret: str) -> pyotp.TOTP:
     return pyotp.TOTP(secret, interval=STEP)
 
 
-def enrol(ctx: Context, caller: Caller, sealed: str, code: str) -> list[str]:
-    """Keep the offered secret, since the app shows its code; returns recovery codes, shown this once, where there are none yet."""
+def enrol(ctx: Context, caller: Caller, sealed: str, code: str, *, cookie: str = "") -> list[str]:
+    """Keep the offered secret, since the app shows its code; returns recovery codes, shown this once, where there are none yet. With the
+    first factor all sessions but that of `cookie` end."""
     secret = offered(ctx, caller, sealed).secret
     with ctx.db.write() as session:
         if has_app(session, caller.user_id):
@@ -115,18 +116,26 @@ def enrol(ctx: Context, caller: Caller, sealed: str, code: str) -> list[str]:
             raise GarageError("already_exists", N_("you have an authenticator app already"), hint=hint)
         if (step := _step_of(secret, code, ctx.clock(), 0)) is None:
             raise _wrong()
+        _close_others(session, caller.user_id, cookie)
         kept = ctx.vault.lock(secret.encode())
         session.add(SecondFactor(user_id=caller.user_id, secret=kept, last_step=step, created_at=ctx.clock()))
         audit(session, ctx, caller.name, "user.second_factor", caller.name)
         return _first_codes(session, caller.user_id)
 
 
-def enrol_key(ctx: Context, caller: Caller, name: str, answer: Answer) -> list[str]:
-    """Keep a security key or passkey that answered `passkeys.offer`; recovery codes as `enrol`."""
+def enrol_key(ctx: Context, caller: Caller, name: str, answer: Answer, *, cookie: str = "") -> list[str]:
+    """Keep a security key or passkey that answered `passkeys.offer`; recovery codes and sessions as `enrol`."""
     with ctx.db.write() as session:
+        _close_others(session, caller.user_id, cookie)
         passkeys.keep(session, ctx, caller, name, answer)
         audit(session, ctx, caller.name, "user.passkey", caller.name, key=name)
         return _first_codes(session, caller.user_id)
+
+
+def _close_others(session: OrmSession, user_id: str, cookie: str) -> None:
+    """Whoever learnt the password before there was a factor may have a session; it would be worth what the factor gives."""
+    if not has(session, user_id):
+        session.execute(delete(Session).where(Session.user_id == user_id, Session.hash != digest(cookie)))
 
 
 def remove_key(ctx: Context, caller: Caller, ref: str, code: str, key: Answer | None = None) -> None:

@@ -86,7 +86,8 @@ def test_its_people_fetch_it_whole_or_from_where_it_broke_off(
     assert [(entry.actor, entry.action) for entry in told] == [
         ("alice", "machine.disk_copy"),
         ("bob", "machine.disk_fetch"),
-    ]
+        ("alice", "machine.disk_fetch"),
+    ], "who leaves the first bytes out is told of, too, and once"
 
 
 def test_nobody_else_fetches_it(ctx: Context, admin: Caller, alice: Caller, one: str, served: Served) -> None:

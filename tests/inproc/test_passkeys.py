@@ -169,6 +169,17 @@ def test_several_keys_and_one_that_is_removed(ctx: Context, alice: Caller, clock
     assert codes.begin(ctx, "alice", PASSWORD, *FROM)[0], "the password is enough again"
 
 
+def test_the_first_key_ends_what_a_password_opened(ctx: Context, alice: Caller) -> None:
+    mine, thiefs = (accounts.sign_in(ctx, "alice", PASSWORD, *FROM)[1] for _ in range(2))
+    for number, name in ((1, "first"), (2, "second")):
+        asked = passkeys.offer(ctx, alice)
+        assert asked is not None
+        said = Key(number).create(asked.options, ORIGIN)
+        second_factor.enrol_key(ctx, alice, name, Answer(asked.sealed, said), cookie=mine if number == 1 else "")
+        assert accounts.by_session(ctx, mine) is not None, "the second ends nothing"
+        assert accounts.by_session(ctx, thiefs) is None
+
+
 def test_a_key_counts_wherever_a_second_factor_does(ctx: Context, admin: Caller, alice: Caller) -> None:
     strict = replace(ctx, config=replace(ctx.config, second_factor="all"))
 

@@ -26,6 +26,7 @@ from garage.services.context import Caller, Context
 from garage.services.live import Credential
 from garage.services.machines import NewMachine
 from garage.services.vault import digest
+from tests.conftest import Clock
 from tests.inproc.overlay_nodes import member as site_member
 from tests.inproc.test_access import refused
 
@@ -66,6 +67,26 @@ def test_a_role_is_given_and_taken(ctx: Context, admin: Caller, alice: Caller, b
         roles.revoke(ctx, admin, "alice", "auditor")
     with refused("not_found"):
         roles.revoke(ctx, admin, "bob", "operator", "kyoto")
+
+
+def test_a_token_made_before_has_nothing_of_a_role(ctx: Context, admin: Caller, alice: Caller, clock: Clock) -> None:
+    """A password alone made it, perhaps somebody else's hands; a role asks for more."""
+    tokens = [accounts.create_token(ctx, alice, "before")[1]]
+    clock.forward(1)
+    roles.grant(ctx, admin, "alice", "auditor")
+    tokens.append(accounts.create_token(ctx, alice, "between")[1])
+    clock.forward(1)
+    roles.grant(ctx, admin, "alice", "operator")
+    tokens.append(accounts.create_token(ctx, alice, "after")[1])
+    held = [
+        alice,
+        replace(alice, auditor=True),
+        replace(alice, auditor=True, sites=frozenset({"home"})),
+    ]
+    assert [accounts.by_token(ctx, token) for token in tokens] == held
+    streams = [Credential("token", digest(token)) for token in tokens]
+    sights = live.look(ctx, 0, streams, []).sights
+    assert [sights[stream].caller for stream in streams] == held
 
 
 def test_who_and_what_gets_no_role(ctx: Context, admin: Caller, alice: Caller) -> None:

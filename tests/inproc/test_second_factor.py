@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pyotp
 import pytest
+from starlette.requests import HTTPConnection
 
 from garage.api.app import make_flask
 from garage.db.models import User
 from garage.errors import GarageError
+from garage.gateway.auth import authenticate
 from garage.services import accounts, codes, grants, live, second_factor
 from garage.services.context import Caller, Context
 from garage.services.live import Credential
@@ -181,7 +184,9 @@ def test_an_admin_without_one_is_no_admin(ctx: Context, admin: Caller, clock: Cl
     assert token is not None
     assert token.admin, "the server's own token needs no phone"
     offer = second_factor.offer(strict, found[0])
-    second_factor.enrol(strict, found[0], offer.sealed, shows(pyotp.TOTP(offer.secret), clock))
+    thiefs = accounts.sign_in(strict, admin.name, "password of root", "192.0.2.66")[1]
+    second_factor.enrol(strict, found[0], offer.sealed, shows(pyotp.TOTP(offer.secret), clock), cookie=cookie)
+    assert accounts.by_session(strict, thiefs) is None, "a password alone opened it"
     found = accounts.by_session(strict, cookie)
     assert found is not None
     assert (found[0].admin, found[1].lacks_factor) == (True, False)
@@ -196,6 +201,22 @@ def test_who_needs_one_is_a_setting(
         users = {user.name: user for user in session.query(User)}
         missing = second_factor.missing(session, strict, grants.of(session, users.values()))
     assert (users["root-admin"].id in missing, users["alice"].id in missing) == (bool(admins), bool(members))
+
+
+def test_a_session_without_one_is_good_for_its_set_up_alone(ctx: Context, alice: Caller) -> None:
+    """Not for reading the API or opening streams beside the pages, either."""
+    strict = replace(ctx, config=replace(ctx.config, second_factor="all"))
+    cookie = accounts.sign_in(strict, "alice", PASSWORD, *HERE)[1]
+    plain, asking = (make_flask(each).test_client() for each in (ctx, strict))
+    for client in (plain, asking):
+        client.set_cookie("garage", cookie)
+    assert plain.get("/api/v1/me").status_code == 200
+    answer = asking.get("/api/v1/me")
+    assert (answer.status_code, answer.json["code"]) == (401, "second_factor")
+    stream = HTTPConnection({"type": "http", "method": "GET", "headers": [(b"cookie", f"garage={cookie}".encode())]})
+    assert asyncio.run(authenticate(ctx, stream))[0] == alice
+    with refused("second_factor"):
+        asyncio.run(authenticate(strict, stream))
 
 
 def test_the_api_asks_for_the_code(ctx: Context, app: pyotp.TOTP, clock: Clock) -> None:

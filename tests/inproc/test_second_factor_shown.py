@@ -83,7 +83,7 @@ def test_an_admins_first_sign_in_leads_to_the_set_up(ctx: Context, admin: Caller
     for path in ("/machines", "/users", "/account"):
         led = browser.get(path)
         assert (led.status_code, led.location) == (303, "/account/second-factor")
-    assert browser.client.get("/api/v1/users").status_code == 403
+    assert browser.client.get("/api/v1/me").json["code"] == "second_factor"
     page = browser.get("/account/second-factor").text
     token = field(page, "csrf")
     browser.token = lambda: token  # type: ignore[method-assign]  (its usual page is closed to it)

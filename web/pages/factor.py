@@ -12,7 +12,7 @@ from garage.errors import GarageError
 from garage.services import passkeys, second_factor
 from web import forms
 from web.pages.base import bp, page, refused, to
-from web.session import caller, ctx
+from web.session import caller, ctx, session_cookie
 
 
 @bp.get("/account/second-factor")
@@ -56,7 +56,7 @@ def factor_enrol() -> Response:
     """The recovery codes are in this one answer and nowhere else."""
     sealed = forms.text("sealed", limit=2000)
     try:
-        codes = second_factor.enrol(ctx(), caller(), sealed, forms.text("code"))
+        codes = second_factor.enrol(ctx(), caller(), sealed, forms.text("code"), cookie=session_cookie())
     except GarageError as error:
         return shown(error, sealed)
     return page("factor.html", 201, codes=codes) if codes else to("factor")

@@ -10,14 +10,15 @@ from garage.services.passkeys import Answer
 from web import forms
 from web.pages.base import bp, page, to
 from web.pages.factor import shown
-from web.session import caller, ctx
+from web.session import caller, ctx, session_cookie
 
 
 @bp.post("/account/passkeys")
 def passkey_add() -> Response:
     """The first factor brings recovery codes, which are in this one answer."""
     try:
-        codes = second_factor.enrol_key(ctx(), caller(), forms.text("name"), forms.key_answer() or Answer("", ""))
+        answer = forms.key_answer() or Answer("", "")
+        codes = second_factor.enrol_key(ctx(), caller(), forms.text("name"), answer, cookie=session_cookie())
     except GarageError as error:
         return shown(error, about="passkeys")
     return page("factor.html", 201, codes=codes) if codes else to("factor", _anchor="passkeys")
