@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from garage.config import Config
 from garage.core import changes as p
+from garage.core import guest_keys
 from garage.core.changes import Change, Fault, Wanted
 from garage.core.console import tail
 from garage.core.hypervisor_types import Hypervisor
@@ -19,6 +20,9 @@ from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
 SETTLE_SECONDS = 45.0
 """That a guest may take to say whether it has started, and to rehearse a login."""
+
+KEYS_SECONDS = 20.0
+"""That a guest of an image that people brought may take to bring its keys in line."""
 
 
 def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> None:
@@ -62,10 +66,7 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
             check(tools)
             tools.hypervisor.define(spec)
         case p.PushKeys():
-            keys = tools.keys(machine.id)
-            check(tools)
-            tools.hypervisor.write_file(machine.id, AUTHORIZED_KEYS, authorized_keys_text(keys).encode())
-            write(tools, hold, KeysPushed(machine.id, keys))
+            _push_keys(tools, hold, machine)
         case p.LimitDisk():
             tools.hypervisor.limit_disk(machine.id, machine.disk_iops, machine.disk_mb)
             write(tools, hold, DiskLimited(machine.id, machine.disk_iops, machine.disk_mb))
@@ -79,6 +80,17 @@ def _apply_one(tools: Tools, hold: Hold, machine: Wanted, change: Change) -> Non
             _on_files(tools, machine, change)
         case _:
             _on_guest(tools, machine, change)
+
+
+def _push_keys(tools: Tools, hold: Hold, machine: Wanted) -> None:
+    keys = tools.keys(machine.id)
+    text = authorized_keys_text(keys).encode()
+    check(tools)
+    if machine.boot == "kernel":
+        tools.hypervisor.write_file(machine.id, AUTHORIZED_KEYS, text)
+    elif not tools.hypervisor.execute(machine.id, guest_keys.FOLLOW, text, wait=KEYS_SECONDS):
+        raise GarageError("unavailable", N_("{name} did not say that it knows its keys"), name=machine.name)
+    write(tools, hold, KeysPushed(machine.id, keys))
 
 
 def _on_files(tools: Tools, machine: Wanted, change: Change) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select
 
+from garage.core.guest_keys import FOLLOW
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.seed import AUTHORIZED_KEYS
 from garage.core.states import Event
 from garage.db.models import EventRow
 from garage.errors import GarageError
-from garage.services import crew, keys, machines, work
+from garage.services import crew, images, keys, machines, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.worker.loop import AWAY_RETRY
@@ -209,6 +210,20 @@ def test_a_key_that_is_added_later_reaches_the_guest(rig: Rig) -> None:
     assert rig.fake.read_file(ref, AUTHORIZED_KEYS).decode() == ALICE_KEY + "\n"
     rig.settle()
     assert [call for call, _ in rig.fake.calls].count("write_file") == 1
+
+
+def test_a_guest_of_an_image_that_people_brought_is_told_by_a_script(rig: Rig) -> None:
+    images.register(rig.ctx, "debian-12", "cd" * 32, {"name": "debian-12", "boot": "bios"})
+    ref = rig.ready()
+    keys.add(rig.ctx, rig.caller, "laptop", ALICE_KEY)
+    rig.fake.faults.agent_away = True
+    rig.settle()
+    assert not rig.row(ref).keys_applied
+    rig.fake.faults.agent_away = False
+    rig.pass_time(60)
+    rig.until_true(lambda: rig.row(ref).keys_applied)
+    assert rig.fake.read_file(ref, FOLLOW).decode() == ALICE_KEY + "\n"
+    assert ("write_file", ref) not in rig.fake.calls, "its sshd knows no file of ours"
 
 
 def test_an_old_epoch_is_refused(rig: Rig) -> None:
