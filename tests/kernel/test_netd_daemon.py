@@ -29,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.headers["Authorization"] != "Bearer node-token": return self.answer(401, b"who?")
         after = int(self.path.split("after=")[1].split("&")[0]); end = time.time() + (10 if (folder / "slow").exists() else 2)
-        (folder / "polled").touch()
+        (folder / "polled").write_text(self.path)
         while time.time() < end:
             if (folder / "version").exists() and int((folder / "version").read_text()) > after:
                 return self.answer(200, (folder / "spec").read_bytes())
@@ -222,6 +222,17 @@ def test_bad_specs_are_refused_with_a_reason_and_the_last_good_one_stays(world: 
         assert world.report()["applied_version"] == 4
     world.send(good, 20)
     world.wait(lambda: world.report().get("applied_version") == 20 and world.report().get("refusal") is None)
+
+
+def test_begun_anew_it_asks_once_more_for_the_spec_in_force_and_says_what_it_knows(world: World) -> None:
+    """The one that it has may have been made for a netd that knew less."""
+    world.kill()
+    world.send(seal(spec(20, msgspec.structs.replace(ONE, net_mbit=9)), world.node.key), 20)
+    world.start()
+    listing = "nft list set bridge garage_tst sends"
+    world.wait(lambda: f'{ONE.tap}" limit rate over 1125000 bytes' in world.lab.exec(world.lab.node, listing))
+    world.wait(lambda: "after=20&" in (world.folder / "polled").read_text())
+    assert "knows=limits" in (world.folder / "polled").read_text()
 
 
 def refused(world: World, code: str, text: str) -> bool:

@@ -207,6 +207,31 @@ def test_frames_that_are_not_its_own_end_at_its_tap(garage: GarageInside) -> Non
     assert {name for name in packets if f"<{name}>".encode() in seen} == {"own"}
 
 
+def test_what_its_disk_and_its_tap_may_do_changes_while_it_runs(garage: GarageInside) -> None:
+    domain = f"garage-tmx-{garage.show('one')['id']}"
+
+    def tuned() -> dict[str, str]:
+        said = garage.run(["virsh", "-q", "-c", "qemu:///system", "blkdeviotune", domain, "vda"])
+        return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in said.splitlines())}
+
+    assert tuned()["total_iops_sec"] == "5000", "it booted with what its size has"
+    garage.garage("machine", "limit", "one", "--disk-iops", "321", "--disk-mb", "0", "--net-mbit", "77")
+    deadline = time.monotonic() + 60
+    while (found := tuned())["total_iops_sec"] != "321":
+        assert time.monotonic() < deadline, garage.logs()
+        time.sleep(0.3)
+    assert found["total_bytes_sec"] == "0"
+    while "rate over 9625000 bytes/second" not in garage.lab.exec(
+        garage.lab.node, "nft list set bridge garage_tmx sends"
+    ):
+        assert time.monotonic() < deadline, garage.logs()
+        time.sleep(0.3)
+    assert garage.ssh("one", "echo still here").strip() == "still here"
+    garage.garage(
+        "machine", "limit", "one", *("--disk-iops", "default", "--disk-mb", "default", "--net-mbit", "default")
+    )
+
+
 def test_a_killed_worker_and_web_leave_it_running_and_come_back(garage: GarageInside) -> None:
     garage.stop("worker", 9)
     garage.stop("web", 9)
@@ -311,6 +336,63 @@ def test_a_guest_that_panics_and_a_qemu_that_is_killed_are_told_and_start_again(
     garage.garage("machine", "start", "one")
     assert garage.wait_state("one", "ready", "failed")["state"] == "ready"
     assert garage.ssh("one", "cat note").strip() == "kept"
+
+
+MEMBER = """
+import sys
+from garage import config
+from garage.app import make_context
+from garage.services import accounts, keys, projects
+from garage.services.context import Caller
+ctx = make_context(config.load())
+admin = accounts.by_token(ctx, (ctx.config.home / "admin.token").read_text().strip())
+name, project, key = sys.argv[1:]
+who = accounts.accept_invitation(ctx, accounts.create_user(ctx, admin, name)[1], f"password of {name}", "127.0.0.1")[0]
+keys.add(ctx, who, "laptop", key)
+projects.create(ctx, admin, project)
+projects.set_member(ctx, admin, project, name, "member")
+"""
+
+
+def member(garage: GarageInside, name: str, project: str) -> Path:
+    """Somebody with a key, in a new project of the admin's; their private key."""
+    path = garage.home / "root" / name
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    public = path.with_suffix(".pub").read_text().strip()
+    garage.run([sys.executable, "-c", MEMBER, name, project, public])
+    return path
+
+
+def gets_in(garage: GarageInside, key: Path) -> bool:
+    """With that key alone, past the garage: it is the guest that decides. Another failure than a refusal is none."""
+    ipv4 = garage.show("one")["ipv4"]
+    options = ("BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")
+    argv = ["ssh", "-F", "none", "-i", str(key), *(word for option in options for word in ("-o", option))]
+    said = garage.run(["sh", "-c", f"{' '.join(argv)} debian@{ipv4} echo welcome 2>&1"], check=False)
+    assert "welcome" in said or "Permission denied" in said, said
+    return "welcome" in said
+
+
+def until_in(garage: GarageInside, key: Path, *, expected: bool) -> float:
+    """Seconds from now until the guest answers `expected`; a login to an emulated guest takes some of them itself."""
+    began = time.monotonic()
+    while gets_in(garage, key) is not expected:
+        assert time.monotonic() < began + 120, garage.logs()
+    return time.monotonic() - began
+
+
+def test_in_another_project_only_its_members_log_in_and_who_leaves_is_out(garage: GarageInside) -> None:
+    bob, carol = member(garage, "bob", "arms"), member(garage, "carol", "legs")
+    garage.garage("machine", "transfer", "one", "legs")
+    took = [until_in(garage, carol, expected=True)]
+    assert not gets_in(garage, bob)
+    garage.garage("machine", "transfer", "one", "arms")
+    took += [until_in(garage, carol, expected=False), until_in(garage, bob, expected=True)]
+    began = time.monotonic()
+    assert "Keys removed from 1 machines" in garage.garage("user", "offboard", "bob", "--delete")
+    took += [time.monotonic() - began, until_in(garage, bob, expected=False)]
+    assert garage.ssh("one", "echo still here").strip() == "still here", "the admin is a member of both"
+    print("seconds until carol is in; is out, bob in; he is said to be out, is refused:", *(f"{t:.1f}" for t in took))
 
 
 def test_rebuilt_it_is_the_same_machine_on_a_new_disk(garage: GarageInside) -> None:
