@@ -18,6 +18,7 @@ SQLITE_ONLY = frozenset(
         "test_image_uploads",  # streams; what they leave is what test_image_tasks has on both
         "test_gateway_events",  # streams; the watch behind them is that of test_gateway and test_database
         "test_gateway_ssh",  # as test_gateway_events
+        "test_limits_shown",  # as test_cli and test_pages; test_limits runs on both
         "test_machine_cli",  # as test_cli
         "test_machine_pages",  # as test_pages
         "test_news_shown",  # as test_cli and test_pages; test_news and test_channels run on both

@@ -14,18 +14,16 @@ from sqlalchemy import select
 
 from garage import bootstrap
 from garage import config as configuration
-from garage.core.states import Event
 from garage.db.models import Audit, Machine, Node
-from garage.errors import KINDS, GarageError
-from garage.services import accounts, limiting, machines, nodes
+from garage.errors import GarageError
+from garage.services import limiting, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from netd import wire
 from tests.conftest import NODE_TOKEN, Clock
 from tests.inproc.rig import Rig, rigged
-from tests.inproc.served import Served, play
-from tests.inproc.test_cli import Shell, served, shell  # noqa: F401  (fixtures)
-from tests.inproc.test_machine_pages import browse
+from tests.inproc.served import Served
+from tests.inproc.test_cli import served  # noqa: F401  (a fixture)
 
 NODE = {"Authorization": f"Bearer {NODE_TOKEN}"}
 
@@ -143,36 +141,3 @@ def test_an_older_netd_gets_a_spec_that_it_understands(ctx: Context, served: Ser
     assert not {"net_mbit", "connections"} & machine.keys(), "it refuses a spec with a field that it does not know"
     newer = served.http.get("/node/v1/spec", params={"after": 0, "knows": "limits"}, headers=NODE)
     assert nets(ctx, newer.content) == [(1000, 8192)]
-
-
-# --- how it is asked for ----------------------------------------------------------------------------------------------
-
-
-def test_by_the_command(ctx: Context, shell: Shell, admin: Caller, alice: Caller) -> None:
-    machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
-    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, admin, "root")[1]})
-    done = root("machine", "limit", "one.alice", "--net-mbit", "100", "--disk-iops", "0")
-    assert done.stdout == "one: any IOPS (set), 250 MB/s, 100 Mbit/s (set), 8192 connections\n", done.stderr
-    assert "100 Mbit/s (set)" in shell("machine", "show", "one").stdout
-    back = root("machine", "limit", "one.alice", "--disk-iops", "default")
-    assert back.stdout == "one: 5000 IOPS, 250 MB/s, 100 Mbit/s (set), 8192 connections\n"
-    assert root("machine", "limit", "one.alice", "--net-mbit", "many").returncode == 2
-    assert shell("machine", "limit", "one", "--net-mbit", "5").returncode == KINDS["forbidden"].exit
-    assert "100 Mbit/s" in shell("machine", "limit", "one").stdout, "anybody who sees it may look"
-
-
-def test_on_the_page(ctx: Context, admin: Caller, alice: Caller) -> None:
-    made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
-    play(ctx, made.id, Event.STARTED, Event.ANSWERED)
-    token = accounts.reset_link(ctx, admin, "root-admin")
-    accounts.accept_invitation(ctx, token, "password of root-admin", "192.0.2.9")
-    hers, his = browse(ctx, alice), browse(ctx, admin)
-    path = f"/machines/{made.id}"
-    assert "1000 Mbit/s" in hers.get(path).text
-    assert "Set the limits" not in hers.get(f"{path}/change").text
-    assert "Set the limits" in his.get(f"{path}/change").text
-    assert his.post(f"{path}/limits", net_mbit="20", disk_iops="").status_code == 303
-    assert "20 Mbit/s" in hers.get(path).text
-    assert "set for this machine" in hers.get(path).text
-    assert his.post(f"{path}/limits", net_mbit="-3").status_code == 422
-    assert hers.post(f"{path}/limits", net_mbit="9000").status_code == 403
