@@ -1,7 +1,7 @@
 # Thin: everything is in scripts/. `make up` and `make test` are all that one needs.
-.PHONY: up down purge test test-overlay test-burn-in test-pools test-api bench lock lint fmt
+.PHONY: up down purge test test-overlay test-burn-in test-pools test-api test-images bench lock lint fmt
 
-up down purge test test-overlay test-burn-in test-pools test-api bench lock:
+up down purge test test-overlay test-burn-in test-pools test-api test-images bench lock:
 	@scripts/run $@
 
 lint:

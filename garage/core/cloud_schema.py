@@ -39,7 +39,16 @@ BASE = frozenset(
             "launch-index",
             "log_basic",
         ),
-        *("log_cfgs", "manage_resolv_conf", "merge_how", "merge_type", "network", "no_ssh_fingerprints", "output"),
+        *(
+            "log_cfgs",
+            "manage_resolv_conf",
+            "manual_cache_clean",
+            "merge_how",
+            "merge_type",
+            "network",
+            "no_ssh_fingerprints",
+            "output",
+        ),
         *("preserve_hostname", "reporting", "ssh_fp_console_blacklist", "syslog_fix_perms", "system_info", "user"),
         *("vendor_data"),
     )

@@ -82,7 +82,8 @@ def _mmdebstrap(recipe: Recipe, mirror: Mirror, target: Path) -> str:
         apt_conf=str(_apt_conf(mirror, target.parent)),
     )
     environ = {"TMPDIR": str(target.parent), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    done = run(argv, timeout=BOOTSTRAP_SECONDS, check=False, env=environ)
+    alone = ["unshare", "--mount"]  # what it mounts below its folder ends with it, however it ends
+    done = run([*alone, *argv], timeout=BOOTSTRAP_SECONDS, check=False, env=environ)
     if done.returncode == 0:
         return ""
     errors = [line for line in done.stderr.splitlines() if line.startswith("E:") or any(sign in line for sign in FULL)]

@@ -69,7 +69,8 @@ def _node_leave() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "up": _up, "down": _down, "purge": _purge, "lock": _lock, "test": _test, "bench": _bench,
-    "test-overlay": _long("overlay"), "test-burn-in": _long("burn_in"), "test-pools": _long("pools"), "test-api": _long("api"),
+    "test-overlay": _long("overlay"), "test-burn-in": _long("burn_in"), "test-pools": _long("pools"),
+    "test-api": _long("api"), "test-images": _long("images"),
     "node": _node, "node-leave": _node_leave,
 }  # fmt: skip
 

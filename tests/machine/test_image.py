@@ -92,6 +92,11 @@ def test_the_image_says_what_its_cloud_init_takes(image_store: tuple[Path, Manif
     assert old.pointer == "/user_data/apt_update"
 
 
+def test_vpns_and_containers_find_their_devices(plain: Guest) -> None:
+    """The unit that would make them is masked; opening one loads its module."""
+    assert plain.says("test -c /dev/fuse && exec 3<>/dev/net/tun && grep -o ^tun /proc/modules") == "tun"
+
+
 def test_who_it_is(plain: Guest) -> None:
     """The login itself proved the host key: only the seed's is known to ssh here."""
     assert plain.says("hostname; hostname -f").split() == ["vm7", "vm7.alice.home.garage.internal"]
