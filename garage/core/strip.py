@@ -95,7 +95,8 @@ fi
 
 home() { case $1 in /|/dev|/proc|/sys|'') return;; esac
   [ -d "$1" ] || return
-  gone "$1/.ssh" "$1"/.*_history "$1/.lesshst" "$1/.viminfo" "$1/.wget-hsts"; }
+  gone "$1/.ssh" "$1"/.*_history "$1/.histfile" "$1/.zhistory" "$1/.local/share/fish/fish_history" \
+  "$1/.lesshst" "$1/.viminfo" "$1/.wget-hsts"; }
 cut -d : -f 6 /etc/passwd >"$here/homes"
 while read -r folder; do home "$folder"; done <"$here/homes"
 for folder in /root /home/*; do home "$folder"; done

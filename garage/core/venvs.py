@@ -16,8 +16,10 @@ def wrong_requirements(text: object) -> str:
     """Why it is none that we take, or nothing. Pinned, with hashes, from an index: no option, no address, no file."""
     if not isinstance(text, str):
         return "a text is needed"
-    lines = [line.strip() for line in text.replace("\\\n", " ").splitlines()]
-    wanted = [line for line in lines if line and not line.startswith("#")]
+    lines = [
+        line for line in text.splitlines() if not line.lstrip().startswith("#")
+    ]  # first: pip ends a comment with its line
+    wanted = [line for line in map(str.strip, "\n".join(lines).replace("\\\n", " ").splitlines()) if line]
     wrong = next((line for line in wanted if not LINE.fullmatch(line)), "")
     if wrong:
         return f"“{wrong[:60]}” is not NAME==VERSION --hash=sha256:…"

@@ -22,9 +22,8 @@ async def give(request: Request) -> Response:
     check_query(request)
     ctx = parts(request).ctx
     caller, _ = await authenticate(ctx, request)
-    asked = request.headers.get("range", "bytes=0-")
-    first = request.method == "GET" and asked.replace(" ", "").startswith("bytes=0-")
-    found = await run_in_threadpool(disk_copies.fetch, ctx, caller, request.path_params["ref"], first=first)
+    ref, looking = request.path_params["ref"], request.method == "HEAD"
+    found = await run_in_threadpool(disk_copies.fetch, ctx, caller, ref, looking=looking)
     path = ctx.config.home / disk_copies.FOLDER / found.file
     if not path.is_file():
         raise GarageError("unavailable", N_("the copy of the disk is not there any more"), hint=N_("ask for another"))

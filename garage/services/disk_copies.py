@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +81,9 @@ def get(ctx: Context, caller: Caller, ref: str) -> DiskCopyView:
         return _view(machine, row) if row else DiskCopyView(machine.id, "none")
 
 
-def fetch(ctx: Context, caller: Caller, ref: str, *, first: bool) -> DiskFile:
-    """The file; raises `wrong_state` while there is none. `first`: from its beginning on, which the audit log tells; a part of it,
-    where it has not told yet that this one fetches this copy."""
+def fetch(ctx: Context, caller: Caller, ref: str, *, looking: bool = False) -> DiskFile:
+    """The file; raises `wrong_state` while there is none. The audit log tells once that somebody has had of it, however little, unless
+    he is only `looking`."""
     with ctx.db.read() as session:
         machine = machine_for(session, caller, ref)
         row = _current(session, ctx, machine)
@@ -95,16 +96,20 @@ def fetch(ctx: Context, caller: Caller, ref: str, *, first: bool) -> DiskFile:
             )
         found = DiskFile(f"{row.id}.qcow2", f"{machine.name}.qcow2", row.sha256)
         subject, project = f"{machine.name}.{machine.project.name}", machine.project_id
-        tell = first or not _told(session, caller, subject, row.asked_at)
-    if tell:
+        new = not looking and not _told(session, caller, subject, row)
+        copy = row.id
+    if new:
         with ctx.db.write() as session:
-            audit(session, ctx, caller.name, "machine.disk_fetch", subject, project_id=project, id=machine.id)
+            audit(
+                session, ctx, caller.name, "machine.disk_fetch", subject, project_id=project, id=machine.id, copy=copy
+            )
     return found
 
 
-def _told(session: Session, caller: Caller, subject: str, since: float) -> bool:
-    query = select(Audit.id).where(Audit.action == "machine.disk_fetch", Audit.actor == caller.name)
-    return session.scalar(query.where(Audit.subject == subject, Audit.at >= since).limit(1)) is not None
+def _told(session: Session, caller: Caller, subject: str, row: ImageTask) -> bool:
+    query = select(Audit.detail).where(Audit.actor == caller.name, Audit.action == "machine.disk_fetch")
+    query = query.where(Audit.subject == subject, Audit.at >= row.changed_at)
+    return any(detail.get("copy") == row.id for detail in session.scalars(query))
 
 
 def _current(session: Session, ctx: Context, machine: Machine) -> ImageTask | None:
@@ -113,7 +118,7 @@ def _current(session: Session, ctx: Context, machine: Machine) -> ImageTask | No
         return None
     query = select(ImageTask).where(ImageTask.kind == KIND, ImageTask.machine == machine.id)
     row = session.scalars(query.order_by(ImageTask.id.desc()).limit(1)).first()
-    if row is None or row.asked_at < machine.state_since:
+    if row is None or row.asked_at < saving.written_at(machine):
         return None
     return None if row.state == "done" and row.changed_at + KEPT_SECONDS <= ctx.clock() else row
 
@@ -149,15 +154,18 @@ def failed(ctx: Context, task: Task, error: GarageError) -> None:
         row.state, row.error, row.changed_at = "failed", error.as_dict(), ctx.clock()
 
 
-def keep(ctx: Context, most: int) -> set[str]:
-    """Ids of those whose files stay, of `most` bytes together, the newest first; the others are forgotten."""
+def keep(ctx: Context, most: int, there: Callable[[str], bool]) -> set[str]:
+    """Ids of those whose files stay, of `most` bytes together, the newest first; the others are forgotten, and so are those whose file is
+    not `there` (a backup was restored): they can be asked for again."""
     with ctx.db.write() as session:
         query = select(ImageTask).where(ImageTask.kind == KIND, ImageTask.node == ctx.config.node)
         kept, total = set[str](), 0
         for row in session.scalars(query.order_by(ImageTask.changed_at.desc())):
-            machine = session.get_one(Machine, row.machine)
+            machine = session.get(Machine, row.machine)
             total += row.total if row.state == "done" else 0
-            if row.state not in OPEN and (_current(session, ctx, machine) is not row or total > most):
+            lost = row.state == "done" and not there(row.id)
+            stale = machine is None or _current(session, ctx, machine) is not row
+            if row.state not in OPEN and (stale or lost or total > most):
                 session.delete(row)
             else:
                 kept.add(row.id)

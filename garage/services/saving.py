@@ -90,8 +90,10 @@ def check_size(machine: Machine, disk_gib: int) -> None:
 def place_of(ctx: Context, task: Task) -> Place:
     """For the worker; raises `wrong_state`, `not_found` or `version_conflict` where it cannot be done (any more)."""
     with ctx.db.read() as session:
-        image_tasks.held(session, task)
-        machine = session.get_one(Machine, task.machine)
+        row = image_tasks.held(session, task)
+        machine = session.get(Machine, task.machine)
+        if machine is None:  # its node was taken out of the garage
+            raise GarageError("not_found", N_("the machine is not there any more"))
         snapshot = session.get(Snapshot, task.snapshot) if task.snapshot else None
         if task.snapshot and snapshot is None:
             raise GarageError("not_found", N_("the snapshot of {name} is not there any more"), name=machine.name)
@@ -99,8 +101,23 @@ def place_of(ctx: Context, task: Task) -> Place:
         node = session.get_one(Node, machine.node)
         access = NodeAccess(node.name, node.hypervisor, node.address, node.ssh_host_key)
         image_id = snapshot.image_id if snapshot else machine.image_id
-        since = snapshot.made_at if snapshot else machine.state_since
-        return Place(access, machine.id, task.snapshot, session.get_one(Image, image_id).sha256, since or 0.0)
+        since = (snapshot.made_at or 0.0) if snapshot else written_at(machine)
+        if snapshot is None and row.asked_at < since:  # by somebody, who may not be of those who have asked
+            raise started_meanwhile()
+        return Place(access, machine.id, task.snapshot, session.get_one(Image, image_id).sha256, since)
+
+
+def written_at(machine: Machine) -> float:
+    """When the disk of one that is off became what it is: since then nobody writes to it."""
+    return max(machine.state_since, machine.reverted_at or 0.0)
+
+
+def started_meanwhile() -> GarageError:
+    return GarageError(
+        "wrong_state",
+        N_("the machine was started, or returned to a snapshot, before its disk was copied"),
+        hint=N_("stop it, and ask again"),
+    )
 
 
 def _check(machine: Machine, snapshot: Snapshot | None) -> None:

@@ -55,7 +55,7 @@ def _kept(disk: Path, folder: Path, name: str, told: Told) -> str:
             digest = copy_file(source, target, size_of(disk), told)
         _give(draft, 0o640)
         sync(draft)
-        draft.rename(folder / f"{name}.qcow2")
+        draft.rename(disk_at(folder, name))
     finally:
         draft.unlink(missing_ok=True)
     return digest
@@ -67,8 +67,15 @@ def _give(path: Path, mode: int) -> None:
         shutil.chown(path, group=grp.getgrnam(GROUP).gr_gid if os.geteuid() == 0 else os.getgid())
 
 
-def forget_others(folder: Path, kept: Collection[str]) -> None:
-    """Remove all files but those of these ids, also what is begun of others."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name.lstrip(".").partition(".")[0] not in kept:
+def forget_others(folder: Path, kept: Callable[[], Collection[str]]) -> None:
+    """Remove all files but those of the ids that are `kept`, also what is begun of others. That is asked after the look: another worker
+    may begin a new one."""
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    ids = kept()
+    for path in found:
+        if path.name.lstrip(".").partition(".")[0] not in ids:
             path.unlink(missing_ok=True)
+
+
+def disk_at(folder: Path, task: str) -> Path:
+    return folder / f"{task}.qcow2"

@@ -13,7 +13,7 @@ from garage.shell import kvm
 from garage.shell.images import load
 from garage.shell.overlays import Overlay
 from garage.shell.sandbox import Limits, run_confined
-from garage.shell.workplace import MARGIN, Told
+from garage.shell.workplace import MARGIN, Told, opened, size_of
 
 MEMORY_MIB = 256
 LIMITS = Limits(memory=3 << 30, processor=1800, wall=1800.0)
@@ -73,9 +73,9 @@ def argv(overlay: Overlay, tool: Tool, initrd: Path, console: Path) -> list[str]
 
 
 def _said(console: Path) -> str:
-    """A guest without a word has no file."""
-    if not console.is_file():
+    """A guest without a word has no file; one that broke out of its QEMU may have put a link there."""
+    if not console.exists():
         return ""
-    with console.open("rb") as file:
-        file.seek(max(0, console.stat().st_size - SAID))
+    with opened(console) as file:
+        file.seek(max(0, size_of(console) - SAID))
         return file.read().decode("utf-8", "replace")

@@ -21,7 +21,7 @@ from garage.services import disk_copies, image_tasks, images, saving
 from garage.services.context import Context
 from garage.services.image_tasks import Task
 from garage.services.saving import Place
-from garage.shell.disk_export import ExportOrder, export_disk, forget_others
+from garage.shell.disk_export import ExportOrder, disk_at, export_disk, forget_others
 from garage.shell.disk_sources import Source, on_node, on_this_server, path_of
 from garage.shell.image_import import Order, make_image, upload_path
 from garage.shell.image_save import SaveOrder, save_image
@@ -38,6 +38,8 @@ TELL = 1.0
 """Seconds between two words about a step: each is a write."""
 TIDY = 600.0
 PER_MILLE = 1000
+PLACES = ("import", "save", "disk")
+"""Begin the names of tasks' folders below `work`."""
 MOST_KEPT = 256 << 30
 """Bytes of machines' disks that wait to be fetched; beyond that the oldest goes."""
 
@@ -118,6 +120,7 @@ class Importer:
             return save_image(order, home=self._config.home, told=self._teller(task), reserve=reserve).as_dict()
 
     def _export(self, task: Task) -> tuple[int, str]:
+        self._forget_disks()  # room for this one
         with self._alive(task), self._ways() as ways:
             place = saving.place_of(self._ctx, task)
             source = self._source(place, ways)
@@ -129,11 +132,7 @@ class Importer:
     def _still(self, task: Task, place: Place) -> None:
         """Raises where the machine has been started meanwhile."""
         if saving.place_of(self._ctx, task) != place:
-            raise GarageError(
-                "wrong_state",
-                N_("the machine was started while its disk was copied"),
-                hint=N_("stop it, and ask again"),
-            )
+            raise saving.started_meanwhile()
 
     def _source(self, place: Place, ways: Ways) -> Source:
         path = path_of(self._config.home, place.machine, place.snapshot)
@@ -180,8 +179,8 @@ class Importer:
         self._tidy_at = self._monotonic() + TIDY
         image_tasks.prune(self._ctx)
         self._forget_uploads()
-        folder = self._config.home / disk_copies.FOLDER
-        forget_others(folder, disk_copies.keep(self._ctx, MOST_KEPT))
+        self._forget_disks()
+        self._forget_places()
         store = LocalImages(self._config.home)
         for sha256 in images.condemned(self._ctx, store.present()):
             log.info("image %s: removed", sha256[:12])
@@ -193,6 +192,21 @@ class Importer:
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.name not in known:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def _forget_disks(self) -> None:
+        folder = self._config.home / disk_copies.FOLDER
+        there = lambda task: disk_at(folder, task).is_file()  # noqa: E731
+        forget_others(folder, lambda: disk_copies.keep(self._ctx, MOST_KEPT, there))
+
+    def _forget_places(self) -> None:
+        """What a killed worker has left of a task that nobody wants any more; a wanted one begins by removing its own."""
+        folder = self._config.home / "work"
+        found = list(folder.iterdir()) if folder.is_dir() else []
+        known = image_tasks.known(self._ctx)  # after the look: another worker may begin a new one
+        for path in found:
+            kind, _, task = path.name.partition("-")
+            if kind in PLACES and task not in known:
+                shutil.rmtree(path, ignore_errors=True)
 
     def verify_one(self, present: frozenset[str]) -> None:
         """The one that was looked at longest ago, if that is a week."""

@@ -65,6 +65,7 @@ def test_the_default_image_holds_nobodys_keys() -> None:
         (f'[venvs]\n"/opt/x" = "mcap>=1 {HASH}"', "venvs"),
         (f'[venvs]\n"/opt/x" = "--index-url https://example.org {HASH}"', "venvs"),
         (f'[venvs]\n"/opt/x" = "mcap @ https://example.org/x.whl {HASH}"', "venvs"),
+        (f'[venvs]\n"/opt/x" = """# pip ends a comment here: \\\\\n--no-binary :all:\nmcap==1.6.0 {HASH}"""', "venvs"),
         (f'[venvs]\n"../x" = "mcap==1.6.0 {HASH}"', "files"),
         ("= broken", "file"),
     ],

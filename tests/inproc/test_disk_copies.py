@@ -14,14 +14,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import select, update
 
 from garage.core.states import Event
+from garage.db.image_models import ImageTask
 from garage.db.models import Audit, Machine
 from garage.errors import GarageError
 from garage.services import accounts, disk_copies, image_tasks, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.shell.disk_export import forget_others
+from garage.worker import importing
 from garage.worker.importing import Importer
 from tests.conftest import Clock, member
 from tests.inproc.served import Served, play, serving, tcp_server, wait_until
@@ -65,6 +68,11 @@ def worked(ctx: Context, data: bytes = DATA) -> bool:
     return True
 
 
+def staying(ctx: Context, most: int) -> set[str]:
+    folder = ctx.config.home / disk_copies.FOLDER
+    return disk_copies.keep(ctx, most, lambda task: (folder / f"{task}.qcow2").exists())
+
+
 def test_its_people_fetch_it_whole_or_from_where_it_broke_off(
     ctx: Context, alice: Caller, bob: Caller, one: str, served: Served
 ) -> None:
@@ -81,13 +89,15 @@ def test_its_people_fetch_it_whole_or_from_where_it_broke_off(
     assert (rest.status_code, rest.content) == (206, DATA[1000:])
     assert rest.headers["content-range"] == f"bytes 1000-{len(DATA) - 1}/{len(DATA)}"
     assert served.http.get(AT, headers=served.as_(alice) | {"Range": f"bytes={len(DATA)}-"}).status_code == 416
+    for part in ("bytes=1-", "bytes=-9", "bytes=0-"):  # whoever leaves the first byte out has it, too
+        served.http.get(AT, headers=served.as_(alice) | {"Range": part})
     with ctx.db.read() as session:
         told = session.query(Audit).filter(Audit.action.startswith("machine.disk")).order_by(Audit.id).all()
     assert [(entry.actor, entry.action) for entry in told] == [
         ("alice", "machine.disk_copy"),
         ("bob", "machine.disk_fetch"),
         ("alice", "machine.disk_fetch"),
-    ], "who leaves the first bytes out is told of, too, and once"
+    ]
 
 
 def test_nobody_else_fetches_it(ctx: Context, admin: Caller, alice: Caller, one: str, served: Served) -> None:
@@ -106,7 +116,7 @@ def test_nobody_else_fetches_it(ctx: Context, admin: Caller, alice: Caller, one:
 def test_what_is_started_deleted_or_old_is_no_longer_there(ctx: Context, clock: Clock, alice: Caller, one: str) -> None:
     def there(state: str, *, kept: bool) -> None:
         assert disk_copies.get(ctx, alice, one).state == state
-        forget_others(folder, disk_copies.keep(ctx, 1 << 40))
+        forget_others(folder, lambda: staying(ctx, 1 << 40))
         assert bool(list(folder.iterdir())) is kept
 
     folder = ctx.config.home / disk_copies.FOLDER
@@ -126,7 +136,7 @@ def test_what_is_started_deleted_or_old_is_no_longer_there(ctx: Context, clock: 
     assert disk_copies.get(ctx, alice, one).state == "none"
     disk_copies.ask(ctx, alice, one)
     worked(ctx)
-    forget_others(folder, disk_copies.keep(ctx, len(DATA) - 1))
+    forget_others(folder, lambda: staying(ctx, len(DATA) - 1))
     assert list(folder.iterdir()) == [], "more than there may be together"
     machines.delete(ctx, alice, one)
     with refused("wrong_state"):
@@ -140,6 +150,47 @@ def test_why_it_could_not_be_made_is_told_and_it_can_be_asked_for_again(ctx: Con
     assert found.state == "failed"
     assert GarageError.from_dict(found.error or {}).message == "the machine's disk is not where it should be"
     assert disk_copies.ask(ctx, alice, one).state == "waiting"
+
+
+def test_what_a_restored_backup_tells_of_is_made_again(ctx: Context, alice: Caller, one: str) -> None:
+    disk_copies.ask(ctx, alice, one)
+    worked(ctx)
+    assert staying(ctx, 1 << 40)
+    next((ctx.config.home / disk_copies.FOLDER).iterdir()).unlink()
+    assert staying(ctx, 1 << 40) == set()
+    assert disk_copies.ask(ctx, alice, one).state == "waiting"
+
+
+def test_the_disk_is_another_after_a_return_to_a_snapshot(ctx: Context, clock: Clock, alice: Caller, one: str) -> None:
+    disk_copies.ask(ctx, alice, one)
+    worked(ctx)
+    clock.forward(60)
+    with ctx.db.write() as session:
+        session.get_one(Machine, one).reverted_at = ctx.clock()
+    assert disk_copies.get(ctx, alice, one).state == "none"
+
+
+def test_a_machine_whose_row_is_gone_stops_nobodys_tidying(ctx: Context, alice: Caller, one: str) -> None:
+    """Its node was taken out of the garage. What a killed worker left of a task that is not known any more goes, too."""
+    disk_copies.ask(ctx, alice, one)
+    with ctx.db.write() as session:
+        session.execute(update(ImageTask).values(machine="gone"))
+    left, building = ctx.config.home / "work" / "save-0123456789abcdef0123", ctx.config.home / "work" / "build"
+    left.mkdir(parents=True)
+    building.mkdir()
+    at = [0.0]
+    importer = Importer(ctx, ctx.config, lambda: at[0])
+    at[0] += importing.TIDY
+    importer.tidy()
+    assert (left.exists(), building.exists()) == (False, True)
+    assert importer.turn()
+    at[0] += importing.TIDY
+    with ctx.db.read() as session:
+        error = session.scalars(select(ImageTask.error)).one()
+    assert error is not None
+    assert error["code"] == "not_found"
+    importer.tidy()
+    assert image_tasks.known(ctx) == set()
 
 
 @contextmanager
