@@ -8,7 +8,7 @@ from flask import Response
 from pydantic import Field
 
 from garage.api.base import answer, blueprint, caller, mutate
-from garage.api.schemas import In, MutationHeader, NameIn, NoQuery, Ref, UserOut
+from garage.api.schemas import In, MutationHeader, NameIn, NoQuery, Ref, Text, UserOut
 from garage.services import roles
 
 api = blueprint("roles", "people")
@@ -26,7 +26,7 @@ class GrantRef(Ref):
 
 
 class GrantQuery(NoQuery):
-    site: str = Field("", max_length=63, description="An operator's; this garage's own by default.")
+    site: Text = Field("", max_length=63, description="An operator's; this garage's own by default.")
 
 
 @api.post("/users/<ref>/grants", responses={200: UserOut})

@@ -15,13 +15,13 @@ api = blueprint("saving", "images")
 
 
 class SaveIn(s.In):
-    machine: str = Field(max_length=80, description="An id, NAME or NAME.PROJECT.", examples=["arm-test"])
-    name: str = Field(max_length=64, description="Of the image.", examples=["arm-base"])
-    snapshot: str | None = Field(
+    machine: s.Text = Field(max_length=80, description="An id, NAME or NAME.PROJECT.", examples=["arm-test"])
+    name: s.Text = Field(max_length=64, description="Of the image.", examples=["arm-base"])
+    snapshot: s.Text | None = Field(
         None, max_length=64, description="One of the machine's, instead of its disk: then it need not be stopped."
     )
     visibility: Visibility = Field("own", description="Who may use it.")
-    project: str | None = Field(None, max_length=80, description="With visibility “project”; by default the machine's.")
+    project: s.Text | None = Field(None, max_length=80, description="With visibility “project”; by default the machine's.")
 
 
 @api.post("/image-saves", responses={201: ImageTaskOut})

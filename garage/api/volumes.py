@@ -20,12 +20,12 @@ api = blueprint("volumes", "volumes", "/volumes")
 class VolumeIn(s.In):
     name: s.NameIn
     size_gib: int = Field(ge=1, le=MOST_GIB)
-    project: str | None = Field(None, max_length=64, description="Whose it is; your own project otherwise.")
-    machine: str | None = Field(None, max_length=64, description="That gets it as soon as it is made.")
+    project: s.Text | None = Field(None, max_length=64, description="Whose it is; your own project otherwise.")
+    machine: s.Text | None = Field(None, max_length=64, description="That gets it as soon as it is made.")
 
 
 class AttachIn(s.In):
-    machine: str = Field(max_length=64, description="By id, NAME or NAME.PROJECT.")
+    machine: s.Text = Field(max_length=64, description="By id, NAME or NAME.PROJECT.")
 
 
 class GrowIn(s.In):

@@ -43,7 +43,7 @@ def test_a_line_near_its_volume_is_seen_on_every_page(
         assert told in site
         assert f'aria-label="Line flets this month: {percent} %"' in site
     else:
-        assert "volume" not in place[1] + site
+        assert "monthly volume" not in place[1] + site
     assert OTHER in site
     assert "GiB are used in" not in site, "it is drawn, not quoted"
     assert ("volume used up" in page.get("/sites").text) == (percent == 100)
@@ -56,7 +56,7 @@ def test_what_a_silent_site_last_said_of_its_volume_is_not_shown_as_now(
     clock.forward(200)
     text = page.get("/sites").text
     assert "nagoya: does not report" in text
-    assert "volume" not in text.partition('id="invitations"')[0]
+    assert "monthly volume" not in text.partition('id="invitations"')[0]
 
 
 def test_a_paused_site_says_how_it_goes_on(page: Browser, three: list[FakeNode]) -> None:
