@@ -21,7 +21,9 @@ class SaveIn(s.In):
         None, max_length=64, description="One of the machine's, instead of its disk: then it need not be stopped."
     )
     visibility: Visibility = Field("own", description="Who may use it.")
-    project: s.Text | None = Field(None, max_length=80, description="With visibility “project”; by default the machine's.")
+    project: s.Text | None = Field(
+        None, max_length=80, description="With visibility “project”; by default the machine's."
+    )
 
 
 @api.post("/image-saves", responses={201: ImageTaskOut})

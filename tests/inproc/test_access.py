@@ -49,7 +49,8 @@ def test_every_route_is_in_or_out_of_a_scope(scope: str) -> None:
         if scopes.permits(scope, method, f"/api/v1{path}") and method != "GET"
     }
     beyond = {path.split("/")[1] for _, path in may}
-    assert beyond <= {"project": {"machines", "projects"}, "machines": {"machines"}, "read": set()}[scope]
+    machines = {"machines", "volumes"}
+    assert beyond <= {"project": machines | {"projects"}, "machines": machines, "read": set()}[scope]
     assert not scopes.permits(scope, "GET", "/api/v1/backup")
     assert scopes.permits(scope, "GET", "/api/v1/machines/x/ssh") is (scope != "read")
 

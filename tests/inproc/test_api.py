@@ -86,7 +86,8 @@ def test_a_session_cookie_reads_but_does_not_write(app: OpenAPI, ctx: Context, a
     _, cookie = accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.9")
     client = app.test_client()
     client.set_cookie("garage", cookie)
-    assert client.get("/api/v1/me").json == {"name": "alice", "role": "member", "project": "alice", "scope": "all"}
+    who = {"name": "alice", "role": "member", "project": "alice", "scope": "all", "auditor": False, "sites": []}
+    assert client.get("/api/v1/me").json == who
     assert_problem(client.post("/api/v1/machines", json={"name": "one"}), 401, "not_signed_in")
 
 

