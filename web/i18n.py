@@ -115,8 +115,8 @@ def told(error: GarageError) -> Told:
         error.code,
         error.kind.status,
         title,
-        _sentence(error.text, text),
-        _sentence(error.hint, hint),
+        _sentence(error.text, text, texts().locale),
+        _sentence(error.hint, hint, texts().locale),
         error.pointer.removeprefix("/").partition("/")[0],
         tuple(told(other).message for other in error.others),
     )
@@ -126,18 +126,21 @@ def sentence(error: dict[str, Any], locale: str) -> str:
     """An error that was stored (`GarageError.as_dict`), with its hint, in any language."""
     found = GarageError.from_dict(error)
     _, text, hint = translate_error(found, locale)
-    return " ".join(part for part in (_sentence(found.text, text), _sentence(found.hint, hint)) if part)
+    return " ".join(part for part in (_sentence(found.text, text, locale), _sentence(found.hint, hint, locale)) if part)
 
 
 NAMES = ("{", "libvirt", "netd")
 """Beginnings that are names, and stay as they are."""
 
 
-def _sentence(template: str, text: str) -> str:
+STOPS = {"ja": "。"}
+
+
+def _sentence(template: str, text: str, locale: str) -> str:
     """With a capital, unless a name comes first, and a full stop, unless a list or a command comes last."""
     begun = text if template.startswith(NAMES) else text[:1].upper() + text[1:]
     ended = not text or ":" in template or text[-1] in ".!?。"
-    return begun if ended else begun + "."
+    return begun if ended else begun + STOPS.get(locale, ".")
 
 
 def _worded(params: dict[str, Any], catalogue: NullTranslations) -> dict[str, Any]:

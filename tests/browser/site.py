@@ -21,18 +21,33 @@ from garage.config import Config
 from garage.core.pool import Kind
 from garage.core.qcow2 import refused
 from garage.core.states import Event, State
+from garage.core.volumes import by_id
 from garage.db.migrate import migrate
 from garage.db.models import Machine, Node
 from garage.db.session import Database
+from garage.db.volume_models import Volume
 from garage.errors import GarageError
 from garage.gateway.app import make_asgi
 from garage.gateway.serve import make_server
-from garage.services import accounts, image_tasks, images, keys, machines, pools, setup
+from garage.services import (
+    accounts,
+    disk_copies,
+    image_tasks,
+    images,
+    keys,
+    machines,
+    pools,
+    setup,
+    volume_notes,
+    volumes,
+)
 from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire, show_step
 from garage.services.vault import Vault
+from garage.services.volume_notes import VolumeAttached, VolumeMade
+from garage.services.volumes import NewVolume
 from tests.conftest import ALICE_KEY, NODE_TOKEN
 from web.i18n import translate_error
 
@@ -180,6 +195,26 @@ def populate(site: Site, who: Caller) -> dict[str, str]:
     site.set(ids["arm-test"], cold_reason="user_data", cold_detail="bootcmd, write_files /etc/sysctl.d/90-ros.conf")
     _fill(site)
     return ids
+
+
+def bring_volumes(site: Site, who: Caller, ids: dict[str, str]) -> None:
+    """One that a running machine has mounted, one that is free, one that is being made; a copy of a disk."""
+    for name, gib in (("recordings", 60), ("maps", 40), ("coming", 10)):
+        volumes.create(site.ctx, who, NewVolume(name, gib, machine="arm-test" if name == "recordings" else None))
+    with site.ctx.db.write() as session:
+        node = session.get_one(Node, site.ctx.config.node)
+        rows = {row.name: row for row in session.scalars(select(Volume))}
+        for name in ("recordings", "maps"):
+            volume_notes.note(session, site.ctx, node, VolumeMade(rows[name].id, rows[name].size_gib))
+        volume_notes.note(session, site.ctx, node, VolumeAttached(rows["recordings"].id, ids["arm-test"]))
+        hint = "unmount it there first (umount {path}), or stop the machine"
+        mounted = GarageError("in_use", "the machine has {volume} mounted, or uses it otherwise", hint=hint,
+                              volume="recordings", path=by_id(rows["recordings"].id))  # fmt: skip
+        rows["recordings"].error = mounted.as_dict()
+    disk_copies.ask(site.ctx, who, "lidar-log")
+    task = image_tasks.claim(site.ctx, "elsewhere/1")
+    assert task is not None
+    disk_copies.done(site.ctx, task, 812 << 20, "5c" * 32)
 
 
 def _fill(site: Site) -> None:

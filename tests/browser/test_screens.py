@@ -10,15 +10,16 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-from garage.services import accounts, projects, service_accounts
+from garage.services import accounts, projects, roles, service_accounts
 from garage.services.context import Caller
 from tests.browser.conftest import SHOTS, Opener, shoot
-from tests.browser.site import PASSWORD, Site, bring_images, populate
+from tests.browser.site import PASSWORD, Site, bring_images, bring_volumes, populate
 
 IMAGES = SHOTS.parents[1] / "docs" / "images"
 LOOKS = [("en-GB", "light", False), ("ja-JP", "dark", False), ("ja-JP", "light", True), ("en-GB", "dark", True)]
 PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machine-failed": "/machines/bad-driver",
-         "machine-change": "/machines/arm-test/change",
+         "machine-change": "/machines/arm-test/change", "machine-off": "/machines/lidar-log",
+         "volumes": "/volumes", "volume-attached": "/volumes/recordings", "volume-free": "/volumes/maps",
          "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects", "images": "/images",
          "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit",
          "factor": "/account/second-factor", "help": "/help", "not-found": "/nothing"}  # fmt: skip
@@ -31,7 +32,8 @@ RULES = {
 def people(site: Site) -> tuple[Caller, Caller]:
     """Alice with machines in many states; an admin."""
     alice = site.user("alice")
-    populate(site, alice)
+    ids = populate(site, alice)
+    bring_volumes(site, alice, ids)
     site.user("bob")
     bring_images(site, alice)
     projects.create(site.ctx, alice, "robot-arm")
@@ -40,6 +42,8 @@ def people(site: Site) -> tuple[Caller, Caller]:
     service_accounts.create(site.ctx, alice, "robot-arm", "ci-robot")
     service_accounts.create_token(site.ctx, alice, "robot-arm", "ci-robot", "ci", days=90)
     accounts.create_user(site.ctx, site.admin, "carol")
+    roles.grant(site.ctx, site.admin, "bob", "auditor")
+    roles.grant(site.ctx, site.admin, "bob", "operator")
     token = accounts.reset_link(site.ctx, site.admin, "admin")
     return alice, accounts.accept_invitation(site.ctx, token, PASSWORD, "192.0.2.1")[0]
 
