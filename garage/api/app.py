@@ -46,6 +46,32 @@ from garage.errors import N_, GarageError
 from garage.services import outlook
 from garage.services.context import Context
 
+PARTS = (
+    adoption,
+    machines,
+    images,
+    people,
+    info,
+    disk_copies,
+    drains,
+    sites,
+    measurements,
+    renumbering,
+    placement,
+    adding,
+    audit,
+    access,
+    offboarding,
+    announcement,
+    saving,
+    snapshots,
+    news,
+    user_data,
+    roles,
+    limits,
+    volumes,
+)
+"""Modules with routes, in the order of the document."""
 SECURITY: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}
 
 
@@ -77,33 +103,8 @@ def make_flask(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions["garage"], app.extensions["garage_translate"] = ctx, translate
     app.extensions["garage_strangers"] = strangers
-    parts = (
-        adoption,
-        machines,
-        images,
-        people,
-        info,
-        disk_copies,
-        drains,
-        sites,
-        measurements,
-        renumbering,
-        placement,
-        adding,
-        audit,
-        access,
-        offboarding,
-        announcement,
-        saving,
-        snapshots,
-        news,
-        user_data,
-        roles,
-        limits,
-        volumes,
-    )
-    for part in (each.api for each in parts):
-        app.register_api(part)
+    for part in PARTS:
+        app.register_api(part.api)
     app.register_error_handler(GarageError, _refused)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _broken)

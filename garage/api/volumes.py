@@ -12,7 +12,8 @@ from garage.api.base import answer, blueprint, caller, context, locale, mutate
 from garage.core.volumes import MOST_GIB, VolumeState
 from garage.errors import GarageError
 from garage.services import volumes
-from garage.services.volumes import NewVolume, VolumeView
+from garage.services.volume_views import VolumeView
+from garage.services.volumes import NewVolume
 
 api = blueprint("volumes", "volumes", "/volumes")
 

@@ -21,7 +21,7 @@ from garage.db.models import EventRow, Machine, Node
 from garage.db.node_models import NodeCertificate, NodeTask
 from garage.db.overlay_models import Site, SiteNode
 from garage.errors import N_, GarageError
-from garage.services import drains, invitations, own_site, registry, volumes
+from garage.services import drains, invitations, own_site, registry, volume_rules
 from garage.services.context import Caller, Context, audit
 from garage.services.draining import set_state
 from garage.services.overlay_state import lock
@@ -359,7 +359,7 @@ def _forget(session: Session, ctx: Context, name: str) -> None:
         if leaving and len(members) > len(leaving):
             registry.drop(session, ctx, own, leaving, whole=False)
     revoke(session, ctx, name)
-    volumes.forget_node(session, name)
+    volume_rules.forget_node(session, name)
     session.execute(
         delete(Machine).where(Machine.node == name, Machine.state.in_([State.GONE.value, State.LOST.value]))
     )

@@ -16,7 +16,7 @@ from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
 from garage.db.models import EventRow, Machine, MoveRow, Node, NodeImage
 from garage.errors import N_, GarageError
-from garage.services import capacity, moving, snapshots, volumes
+from garage.services import capacity, moving, snapshots, volume_rules
 from garage.services.context import Context, audit, publish_machine
 from garage.services.moving import STAYED, MoveEnded
 from garage.services.placing import PRESENT
@@ -154,7 +154,7 @@ def _residents(session: Session, ctx: Context, node: Node, found: Sequence[Machi
 
 def _held(session: Session, found: Sequence[Machine]) -> dict[str, GarageError]:
     """Why machines stay, whatever room there is elsewhere."""
-    return snapshots.holding(session, found) | volumes.holding(session, found)
+    return snapshots.holding(session, found) | volume_rules.holding(session, found)
 
 
 def _demand(machine: Machine) -> Demand:

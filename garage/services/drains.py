@@ -13,7 +13,7 @@ from garage.core.node_states import NodeEvent, NodeState
 from garage.core.states import COUNTED
 from garage.db.models import Machine, Node
 from garage.errors import N_, GarageError
-from garage.services import news, own_site, volumes
+from garage.services import news, own_site, volume_rules
 from garage.services.context import Caller, Context, audit
 from garage.services.drain_views import DrainView, drain_view
 from garage.services.draining import passages, set_state
@@ -89,7 +89,7 @@ def check_empty(session: Session, node: Node) -> None:
             node=node.name,
             machines=left,
         )
-    volumes.check_none_on(session, node)
+    volume_rules.check_none_on(session, node)
 
 
 def _there(session: Session, node: Node, states: Sequence[str]) -> str:

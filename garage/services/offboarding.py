@@ -12,7 +12,7 @@ from garage.core.states import COUNTED, Event, State
 from garage.db.models import ApiToken, Audit, Invitation, Machine, Membership, Project, Session, SshKey, User
 from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import channels, grants, keys, news, second_factor, volumes
+from garage.services import channels, grants, keys, news, second_factor, volume_rules, volumes
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import require_admin, require_reader
 from garage.services.transitions import fire
@@ -135,7 +135,7 @@ def _has_any(session: OrmSession, project: Project) -> bool:
     """Machines or volumes."""
     counted = Machine.state.in_([state.value for state in COUNTED])
     machine = session.scalar(select(Machine.id).where(Machine.project_id == project.id, counted).limit(1))
-    return machine is not None or volumes.any_of(session, project)
+    return machine is not None or volume_rules.any_of(session, project)
 
 
 def _give(session: OrmSession, project: Project, heir: User) -> None:

@@ -11,7 +11,7 @@ from garage.db.image_models import ImageTask
 from garage.db.models import Image, Machine, Membership, Project, User
 from garage.db.people_models import ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import capacity, channels, keys, news, service_accounts, volumes
+from garage.services import capacity, channels, keys, news, service_accounts, volume_rules
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import is_open, project_for, readable, require_admin, require_owner
 from garage.services.views import ProjectView
@@ -200,7 +200,7 @@ def delete(ctx: Context, caller: Caller, ref: str) -> None:
             raise GarageError(
                 "in_use", N_("{project} still has machines"), hint=N_("delete them first"), project=project.name
             )
-        if volumes.any_of(session, project):
+        if volume_rules.any_of(session, project):
             hint = N_("delete them first: garage volume delete")
             raise GarageError("in_use", N_("{project} still has volumes"), hint=hint, project=project.name)
         for name in service_accounts.names(session, project):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from sqlalchemy import ColumnElement, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
 from garage.core import scopes
 from garage.db.models import Machine, Membership, Project
 from garage.db.people_models import ServiceAccount
+from garage.db.volume_models import Volume
 from garage.errors import N_, GarageError
 from garage.services.context import Caller
 
@@ -102,6 +106,27 @@ def check_scope(caller: Caller, method: str, path: str) -> None:
         raise GarageError("forbidden", N_("this token is only for {scope}"), hint=hint, scope=caller.scope)
 
 
+T = TypeVar("T", Machine, Volume)
+"""What has a name of its own within a project."""
+
+
+def the_one(caller: Caller, candidates: Sequence[T]) -> T | None:
+    """Of those with one name the only one, or that in the caller's own project. Raises `not_found` where it could be several."""
+    own = [found for found in candidates if found.project.personal_of == caller.user_id]
+    if len(left := own or candidates) == 1:
+        return left[0]
+    if not candidates:
+        return None
+    name = candidates[0].name
+    raise GarageError(
+        "not_found",
+        N_("{name} exists in several projects"),
+        hint=N_("write NAME.PROJECT, e.g. {example}"),
+        name=name,
+        example=f"{name}.{candidates[0].project.name}",
+    )
+
+
 def machine_for(session: Session, caller: Caller, ref: str, *, reading: bool = False) -> Machine:
     """The machine with the id `ref`, or named NAME or NAME.PROJECT among those that the caller sees and that still exist. Raises
     `not_found`, and `forbidden` for an auditor who would do more than look (`reading`)."""
@@ -116,17 +141,8 @@ def machine_for(session: Session, caller: Caller, ref: str, *, reading: bool = F
     name, _, project = ref.partition(".")
     query = query.join(Machine.project).where(Machine.name == name, Machine.state != "gone")
     candidates = list(session.scalars(query.where(Project.name == project) if project else query.limit(20)))
-    own = [machine for machine in candidates if machine.project.personal_of == caller.user_id]
-    if len(found_all := own or candidates) == 1:
-        return found_all[0]
-    if candidates:
-        raise GarageError(
-            "not_found",
-            N_("{name} exists in several projects"),
-            hint=N_("write NAME.PROJECT, e.g. {example}"),
-            name=name[:64],
-            example=f"{name}.{candidates[0].project.name}",
-        )
+    if machine := the_one(caller, candidates):
+        return machine
     if caller.auditor and not reading:
         raise _looks(machine_for(session, caller, ref, reading=True).name)
     raise GarageError(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from garage.core import image_files
 from garage.core.changes import Redo
 from garage.core.snapshots import SnapshotState
@@ -15,7 +12,7 @@ from garage.core.types import NodeAccess
 from garage.db.models import Image, Machine, Node
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
-from garage.services import image_tasks, images, moving
+from garage.services import image_tasks, images, moving, snapshots
 from garage.services.context import Caller, Context, audit
 from garage.services.image_tasks import Task, TaskView
 from garage.services.rights import machine_for
@@ -52,7 +49,7 @@ def save(ctx: Context, caller: Caller, ref: str, wanted: NewSave) -> TaskView:
     name = image_files.check_name(wanted.name)
     with ctx.db.write() as session:
         machine = machine_for(session, caller, ref)
-        snapshot = _snapshot(session, machine, wanted.snapshot) if wanted.snapshot else None
+        snapshot = snapshots.find(session, machine, wanted.snapshot, pointer="/snapshot") if wanted.snapshot else None
         _check(machine, snapshot)
         check_size(machine, snapshot.disk_gib if snapshot else machine.disk_gib)
         project = wanted.project
@@ -158,17 +155,3 @@ def check_off(machine: Machine) -> None:
             hint=N_("wait until that is done, or start it"),
             name=machine.name,
         )
-
-
-def _snapshot(session: Session, machine: Machine, name: str) -> Snapshot:
-    query = select(Snapshot).where(Snapshot.machine_id == machine.id, Snapshot.name == name)
-    if row := session.scalars(query).first():
-        return row
-    raise GarageError(
-        "not_found",
-        N_("{machine} has no snapshot {name}"),
-        hint=N_("“garage machine snapshot list {machine}” shows them"),
-        pointer="/snapshot",
-        machine=machine.name,
-        name=name[:64],
-    )

@@ -90,7 +90,7 @@ def listing(ctx: Context, caller: Caller, ref: str) -> list[SnapshotView]:
 def get(ctx: Context, caller: Caller, ref: str, name: str) -> SnapshotView:
     with ctx.db.read() as session:
         machine = machine_for(session, caller, ref, reading=True)
-        return _as_seen(session, caller, machine, _views(session, machine, [_find(session, machine, name)]))[0]
+        return _as_seen(session, caller, machine, _views(session, machine, [find(session, machine, name)]))[0]
 
 
 def _as_seen(session: Session, caller: Caller, machine: Machine, views: list[SnapshotView]) -> list[SnapshotView]:
@@ -104,7 +104,7 @@ def revert(ctx: Context, caller: Caller, ref: str, name: str) -> SnapshotView:
     """The disk of a machine that is off becomes what it was; everything since is lost. Who it is, its addresses and keys stay."""
     with ctx.db.write() as session:
         machine = machine_for(session, caller, ref)
-        row = _find(session, machine, name)
+        row = find(session, machine, name)
         _check_can_return(session, machine, row)
         machine.redo, machine.revert_to, machine.reverted_at = Redo.REVERT.value, row.id, ctx.clock()
         row.error = None
@@ -115,7 +115,7 @@ def delete(ctx: Context, caller: Caller, ref: str, name: str) -> SnapshotView:
     """Also one that is being made: that is called off."""
     with ctx.db.write() as session:
         machine = machine_for(session, caller, ref)
-        row = _find(session, machine, name)
+        row = find(session, machine, name)
         if machine.revert_to == row.id:
             raise _returning(machine)
         row.state = SnapshotState.DELETING.value
@@ -237,7 +237,8 @@ def _check_room(session: Session, ctx: Context, machine: Machine) -> None:
         raise short(room, demand)
 
 
-def _find(session: Session, machine: Machine, name: str) -> Snapshot:
+def find(session: Session, machine: Machine, name: str, *, pointer: str = "") -> Snapshot:
+    """`pointer`: to the field that names it, where one does."""
     query = select(Snapshot).where(Snapshot.machine_id == machine.id, Snapshot.name == name)
     if row := session.scalars(query).first():
         return row
@@ -245,6 +246,7 @@ def _find(session: Session, machine: Machine, name: str) -> Snapshot:
         "not_found",
         N_("{machine} has no snapshot {name}"),
         hint=N_("“garage machine snapshot list {machine}” shows them"),
+        pointer=pointer,
         machine=machine.name,
         name=name[:64],
     )

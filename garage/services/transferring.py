@@ -9,7 +9,7 @@ from garage.core.states import COUNTED, State
 from garage.db.models import EventRow, Machine, Project
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
-from garage.services import capacity, keys, machines, volumes
+from garage.services import capacity, keys, machines, volume_rules
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for, project_for
 from garage.services.specs import raise_specs
@@ -26,7 +26,7 @@ def transfer(ctx: Context, caller: Caller, ref: str, to: str) -> MachineView:
         machine, target = machine_for(session, caller, ref), _named(session, caller, to)
         if target.id != machine.project_id:
             _check_rests(machine)
-            volumes.check_none_attached(session, machine)
+            volume_rules.check_none_attached(session, machine)
             machines.check_names_free(session, target, [machine.name])
             capacity.check_growth(session, target, _held(session, machine))
             _go(session, ctx, caller, machine, target)

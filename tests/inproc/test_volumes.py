@@ -17,11 +17,23 @@ from garage.db import loads
 from garage.db.models import Node, NodeLoad
 from garage.db.volume_models import Volume
 from garage.errors import GarageError
-from garage.services import crew, drains, machines, offboarding, projects, remaking, transferring, volumes, work
+from garage.services import (
+    crew,
+    drains,
+    machines,
+    offboarding,
+    projects,
+    remaking,
+    transferring,
+    volume_rules,
+    volumes,
+    work,
+)
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.volume_notes import VolumeAttached, VolumeDetached
-from garage.services.volumes import NewVolume, VolumeView
+from garage.services.volume_views import VolumeView
+from garage.services.volumes import NewVolume
 from garage.shell.fake_hypervisor import Faults
 from tests.conftest import Clock
 from tests.inproc.deaths import Deaths
@@ -370,7 +382,7 @@ def test_a_machine_that_has_one_stays_on_its_node_and_so_does_a_node_with_volume
     with ctx.db.write() as session:
         here = session.get_one(Node, ctx.config.node)
         session.add(Node(name="node2", hypervisor="fake://2", facts=here.facts))
-        assert "volume delete" in refused("in_use", lambda: volumes.check_none_on(session, here)).hint
+        assert "volume delete" in refused("in_use", lambda: volume_rules.check_none_on(session, here)).hint
     [item] = drains.preview(ctx, admin, ctx.config.node).machines
     assert item.reason is not None
     assert (item.way, item.reason["code"]) == ("stays", "in_use")

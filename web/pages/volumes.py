@@ -12,7 +12,8 @@ from garage.services.context import Caller
 from garage.services.filtering import Filter
 from garage.services.history import project_names
 from garage.services.views import MachineView
-from garage.services.volumes import NewVolume, VolumeView
+from garage.services.volume_views import RESTS, VolumeView
+from garage.services.volumes import NewVolume
 from web import forms
 from web.i18n import told
 from web.pages.base import bp, page, refused, to
@@ -78,7 +79,7 @@ def _one(ref: str, error: GarageError | None = None) -> Response:
     who = caller()
     view = volumes.get(ctx(), who, forms.reference(ref))
     there = machines.listing(ctx(), who, Filter(project=view.project, node=view.node), sort="name", limit=CHOICES)
-    beside = [machine for machine in there.items if machine.state in volumes.RESTS]
+    beside = [machine for machine in there.items if machine.state in RESTS]
     why = reasons([view]).get(view.id)
     shown = {"volume": view, "why": why, "busy": going_on([view]), "machines": beside}
     return page("volumes/page.html", error.kind.status if error else 200, error=told(error) if error else None, **shown)

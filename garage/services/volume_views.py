@@ -1,0 +1,87 @@
+"""Volumes as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from garage.core.states import State
+from garage.core.volumes import VolumeState, by_id
+from garage.db.models import Machine, User
+from garage.db.volume_models import Volume
+from garage.services.context import Caller
+from garage.services.rights import acts_in
+
+RESTS = (State.READY.value, State.STOPPED.value, State.FAILED.value)
+"""States of a machine in which a disk can come and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeView:
+    id: str
+    name: str
+    project: str
+    owner: str
+    state: str
+    """`core.volumes.VolumeState`."""
+    node: str
+    size_gib: int
+    made_gib: int
+    """How large it is by now."""
+    machine: str | None
+    """The name of the machine that has it."""
+    machine_id: str | None
+    path: str
+    """Where a guest finds it."""
+    created_at: float
+    error: dict[str, Any] | None
+    actions: list[str]
+    """What may be done now: of "attach", "detach", "grow", "delete"."""
+
+
+def as_seen(session: Session, caller: Caller, rows: Sequence[Volume]) -> list[VolumeView]:
+    """An auditor has nothing to press."""
+    mine = {project: acts_in(session, caller, project) for project in {row.project_id for row in rows}}
+    return [
+        view if mine[row.project_id] else replace(view, actions=[])
+        for row, view in zip(rows, views(session, rows), strict=True)
+    ]
+
+
+def views(session: Session, rows: Sequence[Volume]) -> list[VolumeView]:
+    owners = select(User.id, User.name).where(User.id.in_({row.created_by for row in rows}))
+    people = dict(session.execute(owners).all())
+    with_them = select(Machine.id, Machine.name, Machine.state).where(Machine.id.in_({row.machine_id for row in rows}))
+    machines = {machine_id: (name, state) for machine_id, name, state in session.execute(with_them)}
+    same = ("id", "name", "state", "node", "size_gib", "made_gib", "machine_id", "created_at", "error")
+    return [
+        VolumeView(
+            **{field: getattr(row, field) for field in same},
+            project=row.project.name,
+            owner=people.get(row.created_by, ""),
+            machine=machines[row.machine_id][0] if row.machine_id in machines else None,
+            path=by_id(row.id),
+            actions=_actions(row, machines[row.machine_id][1] if row.machine_id in machines else ""),
+        )
+        for row in rows
+    ]
+
+
+def _actions(row: Volume, machine_state: str) -> list[str]:
+    match VolumeState(row.state):
+        case VolumeState.AVAILABLE:
+            return ["attach", "grow", "delete"]
+        case VolumeState.ATTACHING | VolumeState.ATTACHED if machine_state == State.LOST.value:
+            return ["detach", "delete"]
+        case VolumeState.ATTACHED if machine_state in RESTS:
+            return ["detach", "grow"]
+        case VolumeState.ATTACHING if machine_state in RESTS:
+            return ["detach"]
+        case VolumeState.MAKING | VolumeState.FAILED if row.machine_id is None:
+            return ["delete"]
+        case _:
+            return []
