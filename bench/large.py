@@ -17,7 +17,7 @@ from garage.app import BY_HAND
 from garage.burnin.trial import Trial
 from garage.core.states import State
 from garage.db.models import Machine, Membership, Node, Project, User
-from garage.services import accounts, fleet
+from garage.services import accounts, api_tokens, fleet
 
 NODES, MACHINES, PROJECTS, PEOPLE = 1250, 25_000, 200, 100
 PAGE = 50
@@ -66,7 +66,7 @@ class Large(Trial):
                 session.flush()
                 owners = [f"u{number % PEOPLE}", *([member.user_id] if number in (50, 117) else [])]
                 session.add_all(Membership(project_id=f"p{number:03}", user_id=owner, role="owner") for owner in owners)
-        return accounts.create_token(self.ctx, member, "bench")[1], cookie
+        return api_tokens.create(self.ctx, member, "bench")[1], cookie
 
     def _spread(self) -> None:
         """Machines dealt out to projects, one in ten stopped, leases that end at different times."""

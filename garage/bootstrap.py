@@ -30,7 +30,7 @@ from garage.core import ipam, names
 from garage.db.migrate import migrate
 from garage.db.session import Database, sqlite_path
 from garage.errors import N_, GarageError
-from garage.services import accounts, images, setup
+from garage.services import api_tokens, images, setup
 from garage.services.adding import SSH_KEY
 from garage.services.context import Caller, Context
 from garage.shell.authority import FOLDER, Authority, make_ssh_key
@@ -178,10 +178,10 @@ def _seed(config: Config, admin: str) -> None:
 def _admin_token(ctx: Context, path: Path, who: Caller) -> None:
     """A token in a file of mode 0600; a file whose token no longer works is renewed."""
     secret = path.read_text().strip() if path.exists() else ""
-    if not accounts.by_token(ctx, secret):
-        _, secret = accounts.create_token(ctx, who, "make up")
+    if not api_tokens.by_token(ctx, secret):
+        _, secret = api_tokens.create(ctx, who, "make up")
         _write(path, secret.encode() + b"\n", 0o600)
-    accounts.remember_server_token(ctx, secret)
+    api_tokens.remember_servers_own(ctx, secret)
 
 
 def _netd_toml(config: Config, present: str) -> str:

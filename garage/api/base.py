@@ -18,7 +18,7 @@ from garage.api import conditional
 from garage.api.problem import LOCALES
 from garage.api.schemas import Problem
 from garage.errors import N_, GarageError
-from garage.services import accounts, idempotency
+from garage.services import accounts, api_tokens, idempotency
 from garage.services.context import Caller, Context
 from garage.services.rights import check_scope
 from garage.services.views import Page
@@ -64,7 +64,7 @@ def caller() -> Caller:
 
 def _authenticate() -> Caller:
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() == "bearer" and (found := accounts.by_token(context(), token.strip())):
+    if kind.lower() == "bearer" and (found := api_tokens.by_token(context(), token.strip())):
         return found
     if not kind and request.method in ("GET", "HEAD"):
         for name in COOKIES:

@@ -8,7 +8,7 @@ from flask import Response, jsonify, make_response, request
 
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate, page
-from garage.services import accounts, directory, keys, projects, second_factor
+from garage.services import accounts, api_tokens, directory, keys, projects, second_factor
 from garage.services.context import Context
 
 api = blueprint("people", "people")
@@ -31,7 +31,9 @@ def me() -> dict[str, Any]:
 @api.post("/login", responses={201: s.LoginOut}, security=[])
 def login(body: s.LoginIn) -> Response:
     """Exchange name and password for an API token."""
-    token = accounts.log_in(context(), body.name, body.password, request.remote_addr or "", body.token_name, body.code)
+    token = api_tokens.log_in(
+        context(), body.name, body.password, request.remote_addr or "", body.token_name, body.code
+    )
     return make_response(jsonify({"token": token}), 201)
 
 
@@ -58,7 +60,7 @@ def delete_key(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG0
 @api.get("/tokens", responses={200: s.TokenList})
 def list_tokens() -> dict[str, Any]:
     """Your API tokens, without their secrets."""
-    return items(s.TokenOut, accounts.list_tokens(context(), caller()))
+    return items(s.TokenOut, api_tokens.listing(context(), caller()))
 
 
 @api.post("/tokens", responses={201: s.TokenCreated})
@@ -67,7 +69,7 @@ def create_token(header: s.MutationHeader, body: s.TokenIn) -> Response:  # noqa
     who = caller()
 
     def act(ctx: Context) -> dict[str, Any]:
-        view, secret = accounts.create_token(ctx, who, body.name, days=body.days, scope=body.scope)
+        view, secret = api_tokens.create(ctx, who, body.name, days=body.days, scope=body.scope)
         return answer(s.TokenOut, view) | {"token": secret}
 
     return mutate(201, act)
@@ -77,7 +79,7 @@ def create_token(header: s.MutationHeader, body: s.TokenIn) -> Response:  # noqa
 def delete_token(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
     """Revoke a token, by id."""
     who = caller()
-    return mutate(204, lambda ctx: accounts.delete_token(ctx, who, path.ref))
+    return mutate(204, lambda ctx: api_tokens.delete(ctx, who, path.ref))
 
 
 @api.get("/users", responses={200: s.UserList})

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from garage.api.base import COOKIES
 from garage.errors import N_, GarageError
-from garage.services import accounts
+from garage.services import accounts, api_tokens
 from garage.services.context import Caller, Context
 from garage.services.live import Credential
 from garage.services.rights import check_scope
@@ -25,7 +25,7 @@ def bearer(connection: HTTPConnection) -> str | None:
 async def authenticate(ctx: Context, connection: HTTPConnection) -> tuple[Caller, Credential]:
     """Raises `not_signed_in`. A header that is there but wrong is not made good by a cookie."""
     if token := bearer(connection):
-        if caller := await run_in_threadpool(accounts.by_token, ctx, token):
+        if caller := await run_in_threadpool(api_tokens.by_token, ctx, token):
             check_scope(caller, connection.scope.get("method", "GET"), connection.url.path)
             return caller, Credential("token", digest(token))
     elif "authorization" not in connection.headers:

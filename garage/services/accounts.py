@@ -1,4 +1,4 @@
-"""People: passwords (argon2id), sessions, API tokens, one-time links, attempts."""
+"""People: passwords (argon2id), sessions, one-time links, attempts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from garage.services.context import Caller, Context, audit
 from garage.services.grants import Granted
 from garage.services.rights import require_admin, require_reader
 from garage.services.vault import digest
-from garage.services.views import GrantView, TokenView, UserView
+from garage.services.views import GrantView, UserView
 
 SESSION_SECONDS = 14 * 86_400
 INVITATION_SECONDS = 3 * 86_400
@@ -62,7 +62,7 @@ def sign_in(
     with ctx.db.write() as session:
         user = still(session, ctx, user_id, stored)
         if second_factor.has(session, user.id):
-            _prove_code(session, ctx, user, code)
+            prove_code(session, ctx, user, code)
         return whole(session, user), let_in(session, ctx, user, address, agent)
 
 
@@ -73,7 +73,7 @@ def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: s
     return open_session(session, ctx, user, address, agent, method)
 
 
-def _prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> None:
+def prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> None:
     if not code:
         hint = N_("send it along: it is on your phone, or one of your recovery codes")
         if not second_factor.has_app(session, user.id):
@@ -84,22 +84,6 @@ def _prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> Non
             "second_factor", N_("a code of your authenticator app is needed, too"), hint=hint, pointer="/code"
         )
     second_factor.prove(session, ctx, user, code)
-
-
-def log_in(ctx: Context, name: str, password: str, address: str, token_name: str, code: str = "") -> str:
-    """The secret of a new API token, for a program; raises as `sign_in` and `create_token` do, and makes nothing then."""
-    check_token_name(token_name, "/token_name")
-    user_id, stored = proved(ctx, name, password, address)
-    with ctx.db.write() as session:
-        user = still(session, ctx, user_id, stored)
-        if user.id in second_factor.missing(session, ctx, grants.of(session, [user])):
-            raise _no_factor(ctx)
-        if second_factor.has(session, user.id):
-            _prove_code(session, ctx, user, code)
-        session.execute(delete(LoginFailure).where(LoginFailure.name == name))
-        row, secret = new_token(session, ctx, user.id, token_name)
-        audit(session, ctx, user.name, "token.create", token_name, id=row.id, address=address)
-        return secret
 
 
 def change_password(ctx: Context, caller: Caller, current: str, new: str, address: str, agent: str = "") -> str:
@@ -217,25 +201,13 @@ def by_session(ctx: Context, cookie: str) -> tuple[Caller, UserView] | None:
 def with_factor(ctx: Context, caller: Caller, user: UserView) -> Caller:
     """Who `by_session` says it is; raises `second_factor` for whoever must set one up first, as all pages but that one do."""
     if user.lacks_factor:
-        raise _no_factor(ctx)
+        raise no_factor(ctx)
     return caller
 
 
-def _no_factor(ctx: Context) -> GarageError:
+def no_factor(ctx: Context) -> GarageError:
     hint = N_("sign in on the page {url} once, it leads you through that")
     return GarageError("second_factor", N_("you need a second factor first"), hint=hint, url=ctx.config.outside)
-
-
-def by_token(ctx: Context, token: str) -> Caller | None:
-    """Who holds this API token, None when it is unknown, expired or its user disabled."""
-    with ctx.db.read() as session:
-        query = select(User, ApiToken, grants.SOME).join(ApiToken, ApiToken.user_id == User.id)
-        query = query.where(ApiToken.hash == digest(token))
-        row = session.execute(query).first()
-        if row is None or row[0].disabled or (row[1].expires_at is not None and row[1].expires_at <= ctx.clock()):
-            return None
-        granted = grants.of_some(session, row[0], row[2]).by(row[1].created_at)
-        return caller_of(row[0], granted, row[1].scope)
 
 
 def sign_out(ctx: Context, cookie: str) -> None:
@@ -416,83 +388,6 @@ def _invitation(session: OrmSession, ctx: Context, token: str) -> Invitation:
     return found
 
 
-def create_token(
-    ctx: Context, caller: Caller, name: str, *, days: float | None = None, scope: str = scopes.ALL
-) -> tuple[TokenView, str]:
-    """(the token's row, its secret, shown this once). Tokens begin with "garage_" so that scanners can find leaked ones."""
-    check_token(name, days, scope)
-    with ctx.db.write() as session:
-        row, secret = new_token(session, ctx, caller.user_id, name, days, scope)
-        audit(session, ctx, caller.name, "token.create", name, id=row.id, scope=scope)
-        return token_view(row), secret
-
-
-def check_token(name: str, days: float | None, scope: str) -> None:
-    """Raises `invalid_field`."""
-    check_token_name(name, "/name")
-    if scope not in scopes.SCOPES:
-        hint = N_("there are: {have}")
-        have = ", ".join(scopes.SCOPES)
-        text = N_("there is no scope {scope}")
-        raise GarageError("invalid_field", text, hint=hint, pointer="/scope", scope=scope[:32], have=have)
-    if days is not None and not 0 < days <= 3650:
-        hint = N_("without a number of days it lives until it is deleted")
-        text = N_("a token lives at most {limit} days")
-        raise GarageError("invalid_field", text, hint=hint, pointer="/days", limit=3650)
-
-
-def check_token_name(name: str, pointer: str) -> None:
-    if not 0 < len(name) <= 64 or not name.isprintable():
-        hint = N_("e.g. what will use it: ansible")
-        raise GarageError(
-            "invalid_field", N_("a token's name has 1 to 64 printable characters"), hint=hint, pointer=pointer
-        )
-
-
-def new_token(
-    session: OrmSession,
-    ctx: Context,
-    user_id: str,
-    name: str,
-    days: float | None = None,
-    scope: str = scopes.ALL,
-) -> tuple[ApiToken, str]:
-    secret, now = "garage_" + secrets.token_urlsafe(32), ctx.clock()
-    row = ApiToken(
-        id=ctx.new_id(),
-        hash=digest(secret),
-        user_id=user_id,
-        name=name,
-        created_at=now,
-        expires_at=now + days * 86_400 if days else None,
-        scope=scope,
-    )
-    session.add(row)
-    return row, secret
-
-
-def remember_server_token(ctx: Context, secret: str) -> None:
-    """`secret` is in a file that root alone reads, and root may make one-time links: no password speaks for or against it."""
-    with ctx.db.write() as session:
-        session.merge(Setting(key=SERVERS_OWN, value=digest(secret)))
-
-
-def list_tokens(ctx: Context, caller: Caller) -> list[TokenView]:
-    with ctx.db.read() as session:
-        query = select(ApiToken).where(ApiToken.user_id == caller.user_id).order_by(ApiToken.id)
-        return [token_view(row) for row in session.scalars(query)]
-
-
-def delete_token(ctx: Context, caller: Caller, token_id: str) -> None:
-    with ctx.db.write() as session:
-        row = session.get(ApiToken, token_id)
-        if row is None or row.user_id != caller.user_id:
-            hint = N_("“garage token list” shows yours")
-            raise GarageError("not_found", N_("there is no token {id}"), hint=hint, id=token_id[:64])
-        session.delete(row)
-        audit(session, ctx, caller.name, "token.delete", row.name, id=row.id)
-
-
 def named(session: OrmSession, name: str) -> User:
     """By name; raises `not_found`."""
     if user := session.scalars(select(User).where(User.name == name)).first():
@@ -534,7 +429,3 @@ def user_view(user: User, service_of: str = "", second: bool = False, openid: bo
         second,
         openid=openid,
     )
-
-
-def token_view(row: ApiToken) -> TokenView:
-    return TokenView(row.id, row.name, row.created_at, row.expires_at, row.scope)

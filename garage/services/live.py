@@ -81,7 +81,7 @@ def look(ctx: Context, last_id: int, credentials: Collection[Credential], machin
 
 
 def _sights(session: OrmSession, ctx: Context, credentials: Collection[Credential]) -> dict[Credential, Sight]:
-    """The same rule as `accounts.by_token` and `by_session`, for many at once."""
+    """The same rule as `api_tokens.by_token` and `accounts.by_session`, for many at once."""
     tokens = _hashes(credentials, "token")
     sessions = _hashes(credentials, "session")
     token, cookie = ApiToken, Session

@@ -21,7 +21,7 @@ from garage.db.models import (
 )
 from garage.db.people_models import RecoveryCode, SecondFactor, ServiceAccount
 from garage.errors import N_, GarageError
-from garage.services import accounts, keys
+from garage.services import accounts, api_tokens, keys
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import project_for, require_owner
 from garage.services.views import ServiceView, TokenView
@@ -74,14 +74,14 @@ def create_token(
     ctx: Context, caller: Caller, ref: str, name: str, token: str, *, days: float | None, scope: str = scopes.MACHINES
 ) -> tuple[TokenView, str]:
     """(the token's row, its secret, shown this once), by an owner of the project."""
-    accounts.check_token(token, days, scope)
+    api_tokens.check(token, days, scope)
     with ctx.db.write() as session:
         project = _owned(session, caller, ref)
         user = _account(session, project, name)
-        row, secret = accounts.new_token(session, ctx, user.id, token, days, scope)
+        row, secret = api_tokens.new(session, ctx, user.id, token, days, scope)
         said = {"id": row.id, "scope": scope, "service": name}
         audit(session, ctx, caller.name, "token.create", token, project_id=project.id, **said)
-        return accounts.token_view(row), secret
+        return api_tokens.view(row), secret
 
 
 def delete_token(ctx: Context, caller: Caller, ref: str, name: str, token_id: str) -> None:
@@ -134,4 +134,4 @@ def _account(session: OrmSession, project: Project, name: str) -> User:
 
 def _view(session: OrmSession, user: User) -> ServiceView:
     query = select(ApiToken).where(ApiToken.user_id == user.id).order_by(ApiToken.id)
-    return ServiceView(user.name, user.created_at, [accounts.token_view(row) for row in session.scalars(query)])
+    return ServiceView(user.name, user.created_at, [api_tokens.view(row) for row in session.scalars(query)])

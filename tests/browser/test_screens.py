@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-from garage.services import accounts, projects, roles, service_accounts
+from garage.services import accounts, api_tokens, projects, roles, service_accounts
 from garage.services.context import Caller
 from tests.browser.conftest import SHOTS, Opener, shoot
 from tests.browser.site import PASSWORD, Site, bring_images, bring_volumes, populate
@@ -38,7 +38,7 @@ def people(site: Site) -> tuple[Caller, Caller]:
     bring_images(site, alice)
     projects.create(site.ctx, alice, "robot-arm")
     projects.set_member(site.ctx, alice, "robot-arm", "bob", "member")
-    accounts.create_token(site.ctx, alice, "ansible", days=90)
+    api_tokens.create(site.ctx, alice, "ansible", days=90)
     service_accounts.create(site.ctx, alice, "robot-arm", "ci-robot")
     service_accounts.create_token(site.ctx, alice, "robot-arm", "ci-robot", "ci", days=90)
     accounts.create_user(site.ctx, site.admin, "carol")

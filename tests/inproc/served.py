@@ -19,7 +19,7 @@ from garage.core.states import Event
 from garage.db.models import Machine
 from garage.gateway.app import make_asgi
 from garage.gateway.serve import make_server
-from garage.services import accounts, machines
+from garage.services import api_tokens, machines
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire
@@ -38,7 +38,7 @@ class Served:
     dialled: list[str] = field(default_factory=list)
 
     def token(self, who: Caller, name: str = "test") -> str:
-        return accounts.create_token(self.ctx, who, name)[1]
+        return api_tokens.create(self.ctx, who, name)[1]
 
     def as_(self, who: Caller) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token(who)}"}

@@ -11,7 +11,7 @@ from garage.core import scopes
 from garage.core.states import Event
 from garage.db.models import ApiToken, Machine, Membership, User
 from garage.errors import GarageError
-from garage.services import accounts, keys, live, machines, projects, service_accounts, sessions
+from garage.services import accounts, api_tokens, keys, live, machines, projects, service_accounts, sessions
 from garage.services.context import Caller, Context
 from garage.services.live import Credential
 from garage.services.machines import NewMachine
@@ -37,7 +37,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def scoped(ctx: Context, who: Caller, scope: str) -> dict[str, str]:
-    return bearer(accounts.create_token(ctx, who, scope, scope=scope)[1])
+    return bearer(api_tokens.create(ctx, who, scope, scope=scope)[1])
 
 
 @pytest.mark.parametrize("scope", ["project", "machines", "read"])
@@ -84,7 +84,7 @@ def test_an_admins_token_of_less_is_a_members(ctx: Context, api: FlaskClient, ad
 
     assert (sees("all"), sees("read"), sees("machines"), sees("project")) == (1, 1, 0, 0)
     for scope in ("machines", "project"):
-        secret = accounts.create_token(ctx, admin, scope, scope=scope)[1]
+        secret = api_tokens.create(ctx, admin, scope, scope=scope)[1]
         look = live.look(ctx, 0, [Credential("token", digest(secret))], [])
         [sight] = look.sights.values()
         assert not sight.caller.admin
@@ -93,7 +93,7 @@ def test_an_admins_token_of_less_is_a_members(ctx: Context, api: FlaskClient, ad
 
 def test_there_is_no_other_scope(ctx: Context, alice: Caller) -> None:
     with refused("invalid_field"):
-        accounts.create_token(ctx, alice, "x", scope="everything")
+        api_tokens.create(ctx, alice, "x", scope="everything")
 
 
 def test_sessions_are_listed_and_ended(ctx: Context, admin: Caller, alice: Caller, bob: Caller, clock: Clock) -> None:
@@ -177,7 +177,7 @@ def test_it_is_no_person(ctx: Context, admin: Caller, alice: Caller, bob: Caller
         with refused("in_use"):
             act()
     _, secret = service_accounts.create_token(ctx, alice, "arms", "robot", "ci", days=None, scope="all")
-    robot = accounts.by_token(ctx, secret)
+    robot = api_tokens.by_token(ctx, secret)
     assert robot is not None
     with refused("in_use"):
         projects.create(ctx, robot, "legs")
@@ -187,13 +187,13 @@ def test_when_it_ends_nothing_of_it_opens_anything(ctx: Context, admin: Caller, 
     projects.create(ctx, alice, "arms")
     service_accounts.create(ctx, alice, "arms", "robot")
     _, secret = service_accounts.create_token(ctx, alice, "arms", "robot", "ci", days=None, scope="all")
-    robot = accounts.by_token(ctx, secret)
+    robot = api_tokens.by_token(ctx, secret)
     assert robot is not None
     keys.add(ctx, robot, "ci", ROBOT_KEY)
     made = machines.create(ctx, robot, NewMachine(name="one", size="tiny"))
     play(ctx, made.id, Event.STARTED, Event.ANSWERED)
     service_accounts.remove(ctx, alice, "arms", "robot")
-    assert accounts.by_token(ctx, secret) is None
+    assert api_tokens.by_token(ctx, secret) is None
     with ctx.db.read() as session:
         machine = session.get_one(Machine, made.id)
         assert (machine.authorized_keys, machine.keys_applied) == ([], False)
@@ -208,7 +208,7 @@ def test_a_project_takes_its_service_accounts_along(ctx: Context, admin: Caller,
     service_accounts.create(ctx, alice, "arms", "robot")
     _, secret = service_accounts.create_token(ctx, alice, "arms", "robot", "ci", days=None)
     projects.delete(ctx, alice, "arms")
-    assert accounts.by_token(ctx, secret) is None
+    assert api_tokens.by_token(ctx, secret) is None
     with ctx.db.read() as session:
         assert session.scalars(select(ApiToken).where(ApiToken.name == "ci")).first() is None
         assert session.scalars(select(User).where(User.name == "robot")).first() is None
@@ -219,4 +219,4 @@ def test_a_disabled_one_does_nothing(ctx: Context, admin: Caller, alice: Caller)
     service_accounts.create(ctx, alice, "arms", "robot")
     _, secret = service_accounts.create_token(ctx, alice, "arms", "robot", "ci", days=None)
     accounts.set_disabled(ctx, admin, "robot", True)
-    assert accounts.by_token(ctx, secret) is None
+    assert api_tokens.by_token(ctx, secret) is None

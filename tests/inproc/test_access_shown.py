@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from garage.services import accounts, projects, service_accounts, sessions
+from garage.services import accounts, api_tokens, projects, service_accounts, sessions
 from garage.services.context import Caller, Context
 from tests.inproc.served import Served
 from tests.inproc.test_cli import Shell, served, shell  # noqa: F401  (fixtures)
@@ -34,7 +34,7 @@ def test_the_account_page_lists_browsers_and_ends_them(ctx: Context, alice: Call
 def test_a_token_of_a_scope_is_made_on_the_page(ctx: Context, alice: Caller, as_alice: Browser) -> None:
     answer = as_alice.post("/account/tokens", name="ci", days="7", scope="read")
     assert answer.status_code == 201
-    assert [view.scope for view in accounts.list_tokens(ctx, alice)] == ["read"]
+    assert [view.scope for view in api_tokens.listing(ctx, alice)] == ["read"]
     assert "only to look" in answer.text
     assert as_alice.post("/account/tokens", name="ci", days="7", scope="x").status_code == 422
 
@@ -52,7 +52,7 @@ def test_an_owner_keeps_service_accounts_on_the_projects_page(
     assert made.status_code == 201
     secret = re.search(r"garage_[\w-]{43}", made.text)
     assert secret
-    assert accounts.by_token(ctx, secret[0]) is not None
+    assert api_tokens.by_token(ctx, secret[0]) is not None
     assert as_alice.post("/projects/arms/services/robot/tokens", name="", days="7").status_code == 422
     assert as_bob.post("/projects/arms/services", name="mine").status_code == 404
     [service] = service_accounts.listing(ctx, alice, "arms")
@@ -60,7 +60,7 @@ def test_an_owner_keeps_service_accounts_on_the_projects_page(
     assert service.tokens[0].id in page
     assert secret[0] not in page
     assert as_alice.post(f"/projects/arms/services/robot/tokens/{service.tokens[0].id}/delete").status_code == 303
-    assert accounts.by_token(ctx, secret[0]) is None
+    assert api_tokens.by_token(ctx, secret[0]) is None
     assert as_alice.post("/projects/arms/services/robot/remove").status_code == 303
     assert service_accounts.listing(ctx, alice, "arms") == []
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from garage import bootstrap
 from garage.db.models import Invitation, Machine, Membership, User
 from garage.errors import GarageError
-from garage.services import accounts, keys, machines, projects
+from garage.services import accounts, api_tokens, keys, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY, Clock, member, on_disk
@@ -52,34 +52,34 @@ def test_a_session_ends_by_time_by_sign_out_and_by_a_new_password(ctx: Context, 
 def test_a_password_set_anew_by_a_link_ends_tokens_and_one_that_is_changed_does_not(
     ctx: Context, admin: Caller, alice: Caller, bob: Caller
 ) -> None:
-    hers, his = (accounts.create_token(ctx, who, "ci")[1] for who in (alice, bob))
+    hers, his = (api_tokens.create(ctx, who, "ci")[1] for who in (alice, bob))
     accounts.change_password(ctx, alice, "password of alice", "a second password", "192.0.2.1")
-    assert accounts.by_token(ctx, hers) == alice
+    assert api_tokens.by_token(ctx, hers) == alice
     link = accounts.reset_link(ctx, admin, "alice")
-    assert accounts.by_token(ctx, hers) == alice
+    assert api_tokens.by_token(ctx, hers) == alice
     assert accounts.invited(ctx, link).has_password
     accounts.accept_invitation(ctx, link, "a third password", "192.0.2.1")
-    assert accounts.by_token(ctx, hers) is None
-    assert accounts.list_tokens(ctx, alice) == []
-    assert accounts.by_token(ctx, his) == bob
+    assert api_tokens.by_token(ctx, hers) is None
+    assert api_tokens.listing(ctx, alice) == []
+    assert api_tokens.by_token(ctx, his) == bob
 
 
 def test_the_servers_own_token_outlives_a_new_password(ctx: Context, admin: Caller, tmp_path: Path) -> None:
     path = tmp_path / "admin.token"
     bootstrap._admin_token(ctx, path, admin)
-    first, other = path.read_text(), accounts.create_token(ctx, admin, "make up")[1]
+    first, other = path.read_text(), api_tokens.create(ctx, admin, "make up")[1]
     for password in ("the first password", "a second password"):
-        assert accounts.by_token(ctx, other) == admin  # a first password ends nothing: nobody had one before
+        assert api_tokens.by_token(ctx, other) == admin  # a first password ends nothing: nobody had one before
         link = accounts.reset_link(ctx, admin, "root-admin")
         accounts.accept_invitation(ctx, link, password, "192.0.2.1")
-    assert accounts.by_token(ctx, other) is None
+    assert api_tokens.by_token(ctx, other) is None
     bootstrap._admin_token(ctx, path, admin)
     assert path.read_text() == first
-    assert [view.name for view in accounts.list_tokens(ctx, admin)] == ["make up"]
-    accounts.delete_token(ctx, admin, accounts.list_tokens(ctx, admin)[0].id)
+    assert [view.name for view in api_tokens.listing(ctx, admin)] == ["make up"]
+    api_tokens.delete(ctx, admin, api_tokens.listing(ctx, admin)[0].id)
     bootstrap._admin_token(ctx, path, admin)
     assert path.read_text() != first
-    assert accounts.by_token(ctx, path.read_text().strip()) == admin
+    assert api_tokens.by_token(ctx, path.read_text().strip()) == admin
 
 
 def test_a_link_works_once_and_for_three_days(ctx: Context, admin: Caller, clock: Clock) -> None:

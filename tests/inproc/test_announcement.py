@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from garage.db.models import Audit
 from garage.errors import GarageError
-from garage.services import accounts, announcements
+from garage.services import announcements, api_tokens
 from garage.services.announcements import NewAnnouncement
 from garage.services.context import Caller, Context
 from tests.conftest import NOON, Clock
@@ -120,7 +120,7 @@ def test_the_page_of_an_admin(as_admin: Browser) -> None:
 
 
 def test_by_the_command(ctx: Context, shell: Shell, served: Served, admin: Caller) -> None:
-    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, admin, "root")[1]})
+    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": api_tokens.create(ctx, admin, "root")[1]})
     assert "nothing is announced" in shell("announcement", "show").stdout
     assert shell("announcement", "set", "--en", "a", "--ja", "b").returncode == 5
     done = root("announcement", "set", "--en", "Down [at] noon", "--ja", "停電", "--warning", "--until", "2100-01-01")

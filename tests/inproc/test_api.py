@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from garage.api.app import make_flask
 from garage.db.models import ApiToken, Audit, Idempotency, Machine, Node, Session
 from garage.errors import KINDS
-from garage.services import accounts, crew, fleet, machines, outlook
+from garage.services import accounts, api_tokens, crew, fleet, machines, outlook
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY, Clock
@@ -39,7 +39,7 @@ class Api:
 
 
 def api_of(app: OpenAPI, ctx: Context, who: Caller) -> Api:
-    return Api(app.test_client(), accounts.create_token(ctx, who, "test")[1])
+    return Api(app.test_client(), api_tokens.create(ctx, who, "test")[1])
 
 
 @pytest.fixture
@@ -92,13 +92,13 @@ def test_a_session_cookie_reads_but_does_not_write(app: OpenAPI, ctx: Context, a
 
 
 def test_an_expired_or_revoked_token_ends(app: OpenAPI, ctx: Context, alice: Caller, clock: Clock) -> None:
-    view, secret = accounts.create_token(ctx, alice, "short", days=1)
+    view, secret = api_tokens.create(ctx, alice, "short", days=1)
     client = Api(app.test_client(), secret)
     assert client("GET", "/me").status_code == 200
     clock.forward(86_401)
     assert_problem(client("GET", "/me"), 401, "not_signed_in")
     clock.forward(-86_401)
-    accounts.delete_token(ctx, alice, view.id)
+    api_tokens.delete(ctx, alice, view.id)
     assert_problem(client("GET", "/me"), 401, "not_signed_in")
 
 
@@ -219,7 +219,7 @@ NO_OBJECTS = (b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 3000, b'{"n
 
 @pytest.mark.parametrize("data", [*NO_OBJECTS, b'{"lease_days": 1e999}', TWICE.encode()])
 def test_a_body_that_is_no_object_is_malformed(app: OpenAPI, ctx: Context, alice: Caller, data: bytes) -> None:
-    token = accounts.create_token(ctx, alice, "t")[1]
+    token = api_tokens.create(ctx, alice, "t")[1]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     response = app.test_client().post("/api/v1/machines", data=data, headers=headers)
     assert response.status_code in (400, 422)
@@ -239,7 +239,7 @@ def test_a_login_that_is_refused_leaves_nothing(app: OpenAPI, ctx: Context, alic
     body = {"name": "alice", "password": "password of alice"}
     refused = Api(app.test_client(), None)("POST", "/login", body | {"token_name": "\u202e"})
     assert assert_problem(refused, 422, "invalid_field")["errors"][0]["pointer"] == "/token_name"
-    assert accounts.list_tokens(ctx, alice) == []
+    assert api_tokens.listing(ctx, alice) == []
     with ctx.db.read() as session:
         assert not session.scalars(select(Audit).where(Audit.action == "session.open")).first()
 

@@ -14,7 +14,7 @@ from garage import tracing
 from garage.api.app import make_flask
 from garage.core.rates import WINDOW, Rates
 from garage.db.models import Machine
-from garage.services import accounts, machines, nodes
+from garage.services import api_tokens, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from netd import wire
@@ -88,7 +88,7 @@ def flask(ctx: Context) -> FlaskClient:
 
 @pytest.fixture
 def as_admin(ctx: Context, admin: Caller) -> dict[str, str]:
-    return {"Authorization": f"Bearer {accounts.create_token(ctx, admin, 'test')[1]}"}
+    return {"Authorization": f"Bearer {api_tokens.create(ctx, admin, 'test')[1]}"}
 
 
 def test_what_was_read_may_be_changed_until_somebody_else_has(

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from garage.errors import KINDS
-from garage.services import accounts, sealing
+from garage.services import api_tokens, sealing
 from garage.services.context import Caller, Context
 from tests.core.test_rfc5424 import LINE
 from tests.inproc.served import Served
@@ -46,7 +46,7 @@ def test_only_admins_have_it_verified(ctx: Context, as_admin: Browser, as_alice:
 
 
 def test_the_command_lists_exports_and_verifies(ctx: Context, shell: Shell, served: Served, admin: Caller) -> None:
-    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, admin, "root")[1]})
+    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": api_tokens.create(ctx, admin, "root")[1]})
     sealing.seal(ctx)
     assert "invited" not in root("audit", "list", "--action", "token").stdout
     assert "user.create" in root("audit", "list", "--user", "root-admin", "--action", "user.create").stdout

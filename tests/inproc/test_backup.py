@@ -20,7 +20,7 @@ from garage.db.migrate import migrate, upgrade
 from garage.db.models import Adoption, ApiToken, Audit, Base, Machine, Node, Session, Setting, Worker
 from garage.db.session import Database
 from garage.errors import GarageError
-from garage.services import accounts, adoption, backups, crew, invitations, keys, machines, nodes
+from garage.services import accounts, adoption, api_tokens, backups, crew, invitations, keys, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.transitions import fire
@@ -146,11 +146,11 @@ def test_the_token_that_asks_works_on_and_sign_ins_end(
 ) -> None:
     path = taken(full, admin, tmp_path)
     clock.forward(1)
-    mine, hers = accounts.create_token(full, admin, "now")[1], accounts.create_token(full, alice, "now")[1]
+    mine, hers = api_tokens.create(full, admin, "now")[1], api_tokens.create(full, alice, "now")[1]
     cookie = accounts.sign_in(full, "alice", "password of alice", "192.0.2.1")[1]
     assert backups.restore(full, admin, path, token_hash=digest(mine)).signed_in
-    assert accounts.by_token(full, mine)
-    assert accounts.by_token(full, hers) is None
+    assert api_tokens.by_token(full, mine)
+    assert api_tokens.by_token(full, hers) is None
     assert accounts.by_session(full, cookie) is None
     with full.db.read() as session:
         assert session.scalar(select(func.count()).select_from(Session)) == 0

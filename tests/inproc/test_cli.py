@@ -18,7 +18,7 @@ from garage.client.errors import ClientError
 from garage.client.state import Cli
 from garage.core.states import Event
 from garage.errors import KINDS, GarageError
-from garage.services import accounts, keys, machines
+from garage.services import api_tokens, keys, machines
 from garage.services.context import Caller, Context
 from garage.shell.tls import fingerprint, make_certificate
 from tests.conftest import ALICE_KEY, Clock
@@ -80,9 +80,9 @@ def test_signing_in_and_out(served: Served, ctx: Context, alice: Caller, tmp_pat
     assert saved.stat().st_mode & 0o777 == 0o600
     assert "password" not in saved.read_text()
     assert shell.json("status")["me"]["name"] == "alice"  # type: ignore[index]
-    assert len(accounts.list_tokens(ctx, alice)) == 1
+    assert len(api_tokens.listing(ctx, alice)) == 1
     assert shell("logout").returncode == 0
-    assert accounts.list_tokens(ctx, alice) == []
+    assert api_tokens.listing(ctx, alice) == []
     assert shell("status", GARAGE_HOME=str(tmp_path)).returncode == 4
 
 
@@ -114,7 +114,7 @@ def test_a_self_signed_certificate_is_pinned_and_a_changed_one_refused(
         return fingerprint(certificate)
 
     shown, shell = renew(), Shell(tmp_path)
-    secret = accounts.create_token(ctx, alice, "t")[1]
+    secret = api_tokens.create(ctx, alice, "t")[1]
 
     def login(url: str, *more: str) -> subprocess.CompletedProcess[str]:
         return shell("login", url, "--token-stdin", *more, stdin=f"{secret}\n")

@@ -20,7 +20,7 @@ from garage.core.states import Event
 from garage.db.image_models import ImageTask
 from garage.db.models import Audit, Machine
 from garage.errors import GarageError
-from garage.services import accounts, disk_copies, image_tasks, machines, projects
+from garage.services import api_tokens, disk_copies, image_tasks, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.shell.disk_export import forget_others
@@ -107,7 +107,7 @@ def test_nobody_else_fetches_it(ctx: Context, admin: Caller, alice: Caller, one:
     assert served.http.get(AT, headers=served.as_(carol)).status_code == 404
     with refused("not_found"):
         disk_copies.ask(ctx, carol, one)
-    reads = accounts.create_token(ctx, alice, "reads", scope="read")[1]
+    reads = api_tokens.create(ctx, alice, "reads", scope="read")[1]
     assert served.http.get(AT, headers={"Authorization": f"Bearer {reads}"}).status_code == 403
     assert served.http.get(AT).status_code == 401
     assert [view.name for view in image_tasks.listing(ctx, admin)] == [], "it is no image"

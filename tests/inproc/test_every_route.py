@@ -31,6 +31,7 @@ from garage.services import (
     accounts,
     adding,
     adoption,
+    api_tokens,
     channels,
     image_tasks,
     images,
@@ -183,7 +184,7 @@ def world(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> Iterator[W
     (ctx.config.home / "keys").mkdir()
     (ctx.config.home / "keys" / "node-ssh.pub").write_text("a key\n")
     accounts.create_user(ctx, admin, "carol")
-    tokens = {who.name: accounts.create_token(ctx, who, "test")[1] for who in (admin, alice, bob)}
+    tokens = {who.name: api_tokens.create(ctx, who, "test")[1] for who in (admin, alice, bob)}
     made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
     off = machines.create(ctx, alice, NewMachine(name="off", size="tiny"))
     play(ctx, made.id, Event.STARTED, Event.ANSWERED)
@@ -224,7 +225,7 @@ def things(ctx: Context, admin: Caller, alice: Caller, made: str, off: str, rest
         "snapshot": snapshot(ctx, alice, made, off),
         **volumes_of(ctx, alice, made),
         "keys": keys.add(ctx, alice, "laptop", ALICE_KEY).id,
-        "tokens": accounts.create_token(ctx, alice, "hers")[0].id,
+        "tokens": api_tokens.create(ctx, alice, "hers")[0].id,
         "users": "alice",
         "projects": projects.create(ctx, alice, "arms").id,
         "site-invitations": invitations.invite(ctx, admin, "nagoya")[0].id,

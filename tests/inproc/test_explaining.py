@@ -12,7 +12,7 @@ import web
 from garage.core.states import Event
 from garage.db.models import Node
 from garage.errors import GarageError
-from garage.services import accounts, explaining, fleet, machines, nodes
+from garage.services import api_tokens, explaining, fleet, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.inproc.served import play
@@ -96,7 +96,7 @@ def test_labels_are_set_and_removed_by_admins(several: Context, admin: Caller, a
 
 
 def test_over_the_api(several: Context, app: Flask, admin: Caller, alice: Caller) -> None:
-    token = accounts.create_token(several, alice, "test")[1]
+    token = api_tokens.create(several, alice, "test")[1]
     headers = {"Authorization": f"Bearer {token}", "Accept-Language": "ja", "Idempotency-Key": "k1"}
     client = app.test_client()
     asked: dict[str, Any] = {"name": "web", "size": "tiny", "count": 2, "apart": "web"}

@@ -12,7 +12,7 @@ import pytest
 
 from garage.core.states import Event
 from garage.db.models import EventRow
-from garage.services import accounts, events, machines, projects
+from garage.services import accounts, api_tokens, events, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import Clock
@@ -114,15 +114,15 @@ def test_rights_widen_and_end_while_streaming(served: Served, ctx: Context, alic
 
 def test_a_stream_ends_with_its_token(served: Served, ctx: Context, alice: Caller) -> None:
     kept, ended = EventReader(served, served.as_(alice)), None
-    view, secret = accounts.create_token(ctx, alice, "short")
+    view, secret = api_tokens.create(ctx, alice, "short")
     ended = EventReader(served, {"Authorization": f"Bearer {secret}"})
-    accounts.delete_token(ctx, alice, view.id)
+    api_tokens.delete(ctx, alice, view.id)
     print(f"event stream closed after {wait_until(ended.ended.is_set, 2):.2f} s")
     assert not kept.ended.is_set()
 
 
 def test_a_stream_ends_when_its_token_expires(served: Served, ctx: Context, alice: Caller, clock: Clock) -> None:
-    secret = accounts.create_token(ctx, alice, "short", days=1)[1]
+    secret = api_tokens.create(ctx, alice, "short", days=1)[1]
     reader = EventReader(served, {"Authorization": f"Bearer {secret}"})
     clock.forward(86_401)
     wait_until(reader.ended.is_set, 2)

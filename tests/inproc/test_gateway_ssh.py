@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from garage.core.states import Event
 from garage.db.models import Machine
-from garage.services import accounts, machines, projects
+from garage.services import accounts, api_tokens, machines, projects
 from garage.services.context import Caller, Context
 from tests.conftest import Clock
 from tests.inproc.served import Served, echo, play, ready_machine, serving, tcp_server, wait_until
@@ -127,8 +127,8 @@ def closed(stream: ClientConnection) -> int:
 
 
 def _token_deleted(ctx: Context, admin: Caller, bob: Caller, machine: str, clock: Clock) -> None:
-    for token in accounts.list_tokens(ctx, bob):
-        accounts.delete_token(ctx, bob, token.id)
+    for token in api_tokens.listing(ctx, bob):
+        api_tokens.delete(ctx, bob, token.id)
 
 
 def _disabled(ctx: Context, admin: Caller, bob: Caller, machine: str, clock: Clock) -> None:
@@ -172,7 +172,7 @@ def test_every_end_of_a_right_closes_the_stream(
     projects.set_member(ctx, alice, "lab", "bob", "member")
     made = machines.create(ctx, alice, machines.NewMachine(name="one", project="lab", size="tiny"))
     play(ctx, made.id, Event.STARTED, Event.ANSWERED)
-    secret = accounts.create_token(ctx, bob, "short", days=1)[1]
+    secret = api_tokens.create(ctx, bob, "short", days=1)[1]
     with opened_at_loopback(served, ctx, made.id, {"Authorization": f"Bearer {secret}"}) as stream:
         stream.send(b"x")
         assert stream.recv(5) == b"x"
@@ -288,9 +288,9 @@ def test_a_right_that_ends_cuts_even_who_does_not_read(ctx: Context, admin: Call
 
     with tcp_server(flood, HERE) as port, serving(ctx, ssh_port=port) as running:
         ready_machine(ctx, alice, "one", HERE)
-        view, secret = accounts.create_token(ctx, alice, "short")
+        view, secret = api_tokens.create(ctx, alice, "short")
         with opened(running, {"Authorization": f"Bearer {secret}"}):
             time.sleep(0.5)
-            accounts.delete_token(ctx, alice, view.id)
+            api_tokens.delete(ctx, alice, view.id)
             wait_until(cut.is_set, 2)
             wait_until(lambda: not running.app.state.parts.hub._carried, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from garage.core.states import Event
 from garage.errors import KINDS
-from garage.services import accounts, machines
+from garage.services import accounts, api_tokens, machines
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.inproc.served import play
@@ -15,7 +15,7 @@ from tests.inproc.test_machine_pages import browse
 
 def test_by_the_command(ctx: Context, shell: Shell, admin: Caller, alice: Caller) -> None:
     machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
-    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, admin, "root")[1]})
+    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": api_tokens.create(ctx, admin, "root")[1]})
     done = root("machine", "limit", "one.alice", "--net-mbit", "100", "--disk-iops", "0")
     assert done.stdout == "one: any IOPS (set), 250 MB/s, 100 Mbit/s (set), 8192 connections\n", done.stderr
     assert "100 Mbit/s (set)" in shell("machine", "show", "one").stdout

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from garage.api.app import make_flask
 from garage.core.states import Event
 from garage.db.models import Machine
-from garage.services import accounts, fleet, machines, projects
+from garage.services import api_tokens, fleet, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import Clock
@@ -53,7 +53,7 @@ def lists(ctx: Context, clock: Clock, admin: Caller, alice: Caller, bob: Caller)
     clock.forward(1)
     his = machines.create(ctx, bob, NewMachine("a", size="tiny", lease_days=20))
     play(ctx, his.id, Event.STARTED, Event.ANSWERED)
-    return Lists(make_flask(ctx).test_client(), accounts.create_token(ctx, admin, "test")[1])
+    return Lists(make_flask(ctx).test_client(), api_tokens.create(ctx, admin, "test")[1])
 
 
 def test_machines_are_filtered(lists: Lists) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from garage.core.states import Event
 from garage.db.models import ApiToken, Machine, Membership, Project, Session, SshKey, User
 from garage.errors import GarageError
-from garage.services import accounts, keys, machines, offboarding, projects, service_accounts
+from garage.services import accounts, api_tokens, keys, machines, offboarding, projects, service_accounts
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY, Clock
@@ -34,12 +34,12 @@ def machine(ctx: Context, ref: str) -> Machine:
 
 def test_nothing_lets_them_in_any_more(ctx: Context, admin: Caller, alice: Caller) -> None:
     _, cookie = accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.1")
-    _, secret = accounts.create_token(ctx, alice, "ci")
+    _, secret = api_tokens.create(ctx, alice, "ci")
     keys.add(ctx, alice, "laptop", ALICE_KEY)
     link = accounts.reset_link(ctx, admin, "alice")
     offboarding.offboard(ctx, admin, "alice")
     assert accounts.by_session(ctx, cookie) is None
-    assert accounts.by_token(ctx, secret) is None
+    assert api_tokens.by_token(ctx, secret) is None
     with refused("link_expired"):
         accounts.invited(ctx, link)
     with refused("wrong_credentials"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from garage.client.commands import offboard
 from garage.core.states import Event
-from garage.services import accounts, keys, machines
+from garage.services import api_tokens, keys, machines
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY
@@ -42,7 +42,7 @@ def test_a_projects_page_tells_what_happened_in_it(ctx: Context, alice: Caller, 
 
 
 def test_by_the_command(ctx: Context, shell: Shell, served: Served, admin: Caller, alice: Caller) -> None:
-    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, admin, "root")[1]})
+    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": api_tokens.create(ctx, admin, "root")[1]})
     assert root("user", "offboard", "alice").returncode == 2
     assert shell("user", "offboard", "root-admin", "--delete").returncode == 5
     machines.create(ctx, alice, NewMachine(name="one", size="tiny"))

@@ -19,7 +19,7 @@ from garage.core.node_checks import Finding
 from garage.core.states import Event
 from garage.db.models import Node
 from garage.errors import GarageError
-from garage.services import accounts, adding, keys, machines, projects
+from garage.services import accounts, adding, api_tokens, keys, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY, Clock
@@ -321,7 +321,7 @@ def test_another_persons_things_do_not_exist(as_bob: Browser, ctx: Context, alic
         assert as_bob.post(f"/machines/{machine}/{path}").status_code == 404
     key = keys.add(ctx, alice, "laptop", ALICE_KEY)
     assert as_bob.post(f"/keys/{key.id}/delete").status_code == 404
-    token, _ = accounts.create_token(ctx, alice, "ci")
+    token, _ = api_tokens.create(ctx, alice, "ci")
     assert as_bob.post(f"/account/tokens/{token.id}/delete").status_code == 404
     assert as_bob.post("/projects/alice/members", user="bob", role="owner").status_code == 404
     assert as_bob.post("/users", name="eve").status_code == 403

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from garage.core.passkeys import Place, place
 from garage.db.models import User
 from garage.db.people_models import Passkey
-from garage.services import accounts, codes, grants, offboarding, passkeys, second_factor
+from garage.services import accounts, api_tokens, codes, grants, offboarding, passkeys, second_factor
 from garage.services.context import Caller, Context
 from garage.services.passkeys import Answer
 from tests.conftest import Clock
@@ -194,8 +194,8 @@ def test_a_key_counts_wherever_a_second_factor_does(ctx: Context, admin: Caller,
     assert not lacks()
     assert [user.name for user in accounts.list_users(ctx, admin) if user.second_factor] == ["alice"]
     with refused("second_factor"):
-        accounts.log_in(ctx, "alice", PASSWORD, "192.0.2.7", "laptop")
-    assert accounts.log_in(ctx, "alice", PASSWORD, "192.0.2.7", "laptop", code=recovery[0])
+        api_tokens.log_in(ctx, "alice", PASSWORD, "192.0.2.7", "laptop")
+    assert api_tokens.log_in(ctx, "alice", PASSWORD, "192.0.2.7", "laptop", code=recovery[0])
     second_factor.reset(ctx, admin, "alice")
     assert passkeys.listing(ctx, alice) == []
     register(ctx, alice, Key())

@@ -9,6 +9,7 @@ import pytest
 from garage.db.models import Machine
 from garage.services import (
     accounts,
+    api_tokens,
     audits,
     events,
     grants,
@@ -33,7 +34,7 @@ from tests.inproc.test_access import refused
 
 def now(ctx: Context, who: Caller) -> Caller:
     """With what they may by now."""
-    found = accounts.by_token(ctx, accounts.create_token(ctx, who, "now")[1])
+    found = api_tokens.by_token(ctx, api_tokens.create(ctx, who, "now")[1])
     assert found is not None
     return found
 
@@ -71,19 +72,19 @@ def test_a_role_is_given_and_taken(ctx: Context, admin: Caller, alice: Caller, b
 
 def test_a_token_made_before_has_nothing_of_a_role(ctx: Context, admin: Caller, alice: Caller, clock: Clock) -> None:
     """A password alone made it, perhaps somebody else's hands; a role asks for more."""
-    tokens = [accounts.create_token(ctx, alice, "before")[1]]
+    tokens = [api_tokens.create(ctx, alice, "before")[1]]
     clock.forward(1)
     roles.grant(ctx, admin, "alice", "auditor")
-    tokens.append(accounts.create_token(ctx, alice, "between")[1])
+    tokens.append(api_tokens.create(ctx, alice, "between")[1])
     clock.forward(1)
     roles.grant(ctx, admin, "alice", "operator")
-    tokens.append(accounts.create_token(ctx, alice, "after")[1])
+    tokens.append(api_tokens.create(ctx, alice, "after")[1])
     held = [
         alice,
         replace(alice, auditor=True),
         replace(alice, auditor=True, sites=frozenset({"home"})),
     ]
-    assert [accounts.by_token(ctx, token) for token in tokens] == held
+    assert [api_tokens.by_token(ctx, token) for token in tokens] == held
     streams = [Credential("token", digest(token)) for token in tokens]
     sights = live.look(ctx, 0, streams, []).sights
     assert [sights[stream].caller for stream in streams] == held
@@ -127,7 +128,7 @@ def test_whoever_is_trusted_needs_a_second_factor_where_admins_do(ctx: Context, 
         assert found[0] == alice, "until then a member"
         assert found[1].lacks_factor
         with refused("second_factor"):
-            accounts.log_in(strict, "alice", "password of alice", "192.0.2.7", "laptop")
+            api_tokens.log_in(strict, "alice", "password of alice", "192.0.2.7", "laptop")
         roles.revoke(ctx, admin, "alice", role)
     found = accounts.by_session(strict, cookie)
     assert found is not None
@@ -150,7 +151,7 @@ def test_an_auditor_sees_a_machine_and_not_into_it(ctx: Context, admin: Caller, 
             act(ctx, bob, made.id)
     with refused("not_found"):
         machines.get(ctx, bob, "other")
-    credential = Credential("token", digest(accounts.create_token(ctx, bob, "live")[1]))
+    credential = Credential("token", digest(api_tokens.create(ctx, bob, "live")[1]))
     sight, theirs = live.look(ctx, 0, [credential], []).sights[credential], project_of(ctx, made.id)
     assert (sight.shows(theirs), sight.sees(theirs)) == (True, False), "told of it, and carried nowhere"
     assert made.id in {event.subject for event in events.after(ctx, bob, 0)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from garage.services import accounts, roles
+from garage.services import accounts, api_tokens, roles
 from garage.services.context import Caller, Context
 from tests.conftest import member
 from tests.inproc.route_roles import AUDITED, NEITHER, OPERATED, SITES_SEEN, Operation
@@ -29,7 +29,7 @@ def roled(world: World, admin: Caller) -> World:
         who = member(world.ctx, admin, name)
         for site in sites:
             roles.grant(world.ctx, admin, name, role, site)
-        world.tokens[name] = accounts.create_token(world.ctx, who, "test")[1]
+        world.tokens[name] = api_tokens.create(world.ctx, who, "test")[1]
     return world
 
 
@@ -88,8 +88,8 @@ def test_an_operator_does_what_a_site_needs(roled: World) -> None:
 
 
 def test_a_narrow_token_carries_no_role(roled: World, ctx: Context) -> None:
-    watcher = accounts.by_token(roled.ctx, roled.tokens["watcher"])
+    watcher = api_tokens.by_token(roled.ctx, roled.tokens["watcher"])
     assert watcher is not None
     for scope, status in (("read", 200), ("machines", 403), ("project", 403)):
-        roled.tokens[scope] = accounts.create_token(ctx, watcher, scope, scope=scope)[1]
+        roled.tokens[scope] = api_tokens.create(ctx, watcher, scope, scope=scope)[1]
         assert roled.ask(scope, ("GET", "/users"), "/api/v1/users").status == status

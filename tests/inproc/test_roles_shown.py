@@ -7,7 +7,7 @@ import re
 
 from flask import Flask
 
-from garage.services import accounts, roles
+from garage.services import accounts, api_tokens, roles
 from garage.services.context import Caller, Context
 from tests.inproc.overlay_nodes import member
 from tests.inproc.served import Served
@@ -82,12 +82,12 @@ def test_an_admin_gives_and_takes_roles_on_the_page(ctx: Context, as_admin: Brow
 
 
 def test_the_commands(ctx: Context, shell: Shell, served: Served, admin: Caller, bob: Caller) -> None:
-    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, admin, "root")[1]})
+    root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": api_tokens.create(ctx, admin, "root")[1]})
     assert root("user", "grant", "bob", "auditor").stdout == "bob is: member, auditor.\n"
     told = root("user", "grant", "bob", "operator", "--site", "home").stdout
     assert told == "bob is: member, auditor, operator of home.\n"
     assert "member, auditor, operator of home" in root("user", "list").stdout
-    bobs = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": accounts.create_token(ctx, bob, "t")[1]})
+    bobs = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": api_tokens.create(ctx, bob, "t")[1]})
     assert bobs("audit", "verify").returncode == 0
     assert bobs("audit", "export").stdout.count("\n") > 3
     assert bobs("node", "label", ctx.config.node, "rack=2").returncode == 0

@@ -13,7 +13,7 @@ from garage.api.app import make_flask
 from garage.db.models import User
 from garage.errors import GarageError
 from garage.gateway.auth import authenticate
-from garage.services import accounts, codes, grants, live, second_factor
+from garage.services import accounts, api_tokens, codes, grants, live, second_factor
 from garage.services.context import Caller, Context
 from garage.services.live import Credential
 from garage.services.vault import digest
@@ -69,7 +69,7 @@ def test_a_password_alone_opens_nothing(ctx: Context, admin: Caller, app: pyotp.
     with refused("second_factor"):
         accounts.sign_in(ctx, "alice", PASSWORD, *HERE)
     with refused("second_factor"):
-        accounts.log_in(ctx, "alice", PASSWORD, HERE[0], "cli")
+        api_tokens.log_in(ctx, "alice", PASSWORD, HERE[0], "cli")
     cookie, passed = codes.begin(ctx, "alice", PASSWORD, *HERE)
     assert cookie == ""
     assert accounts.by_session(ctx, passed) is None
@@ -77,7 +77,7 @@ def test_a_password_alone_opens_nothing(ctx: Context, admin: Caller, app: pyotp.
     assert who.name == "alice"
     assert accounts.by_session(ctx, cookie) is not None
     clock.forward(60)
-    assert accounts.log_in(ctx, "alice", PASSWORD, HERE[0], "cli", shows(app, clock)).startswith("garage_")
+    assert api_tokens.log_in(ctx, "alice", PASSWORD, HERE[0], "cli", shows(app, clock)).startswith("garage_")
     link = accounts.reset_link(ctx, admin, "alice")
     assert accounts.accept_invitation(ctx, link, "another password", *HERE)[1] == "", "a link is the first factor only"
 
@@ -178,9 +178,9 @@ def test_an_admin_without_one_is_no_admin(ctx: Context, admin: Caller, clock: Cl
     assert not sight.caller.admin
     assert sight.projects is not None
     with refused("second_factor"):
-        accounts.log_in(strict, admin.name, "password of root", HERE[0], "cli")
-    _, secret = accounts.create_token(strict, admin, "made by make up")
-    token = accounts.by_token(strict, secret)
+        api_tokens.log_in(strict, admin.name, "password of root", HERE[0], "cli")
+    _, secret = api_tokens.create(strict, admin, "made by make up")
+    token = api_tokens.by_token(strict, secret)
     assert token is not None
     assert token.admin, "the server's own token needs no phone"
     offer = second_factor.offer(strict, found[0])

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from garage.api.app import make_flask
 from garage.errors import KINDS
-from garage.services import accounts, invitations, registry
+from garage.services import api_tokens, invitations, registry
 from garage.services.context import Caller, Context
 from netd.core.token import parse_token
 from tests.inproc.overlay_nodes import FakeNode, member, request
@@ -22,7 +22,7 @@ from tests.inproc.test_cli import Shell
 @pytest.fixture
 def http(ctx: Context, admin: Caller) -> FlaskClient:
     client = make_flask(ctx).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {accounts.create_token(ctx, admin, 'test')[1]}"
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {api_tokens.create(ctx, admin, 'test')[1]}"
     return client
 
 
@@ -121,7 +121,7 @@ def test_withdrawing(http: FlaskClient) -> None:
 
 def test_members_see_and_change_nothing(ctx: Context, alice: Caller) -> None:
     client = make_flask(ctx).test_client()
-    headers = {"Authorization": f"Bearer {accounts.create_token(ctx, alice, 'test')[1]}"}
+    headers = {"Authorization": f"Bearer {api_tokens.create(ctx, alice, 'test')[1]}"}
     for method, path in (
         *(
             ("GET", "/sites"),

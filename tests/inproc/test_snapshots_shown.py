@@ -14,7 +14,7 @@ from garage.core.states import Event
 from garage.db.models import Machine
 from garage.db.snapshot_models import Snapshot
 from garage.errors import KINDS
-from garage.services import accounts, machines, snapshots
+from garage.services import api_tokens, machines, snapshots
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.inproc.served import play, serving, wait_until
@@ -97,7 +97,7 @@ def test_a_failure_is_the_commands_failure(shell: Shell, ctx: Context, one: str)
 
 def test_it_changes_only_what_was_read_and_once(ctx: Context, alice: Caller, one: str) -> None:
     client = make_flask(ctx).test_client()
-    auth = {"Authorization": f"Bearer {accounts.create_token(ctx, alice, 'test')[1]}"}
+    auth = {"Authorization": f"Bearer {api_tokens.create(ctx, alice, 'test')[1]}"}
     at = f"/api/v1/machines/{one}/snapshots"
     key = auth | {"Idempotency-Key": "k1"}
     made = [client.post(at, json={"name": "before"}, headers=key) for _ in range(2)]

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from garage.db.models import Machine
-from garage.services import accounts, keys, machines
+from garage.services import api_tokens, keys, machines
 from garage.services.context import Caller, Context
 from tests.inproc.served import Served, ready_machine, serving, wait_until
 
@@ -236,8 +236,8 @@ def test_a_session_ends_when_its_token_does(laptop: Laptop, ctx: Context, alice:
     )
     assert session.stdout
     assert session.stdout.readline() == b"in\n"
-    for token in accounts.list_tokens(ctx, alice):
-        accounts.delete_token(ctx, alice, token.id)
+    for token in api_tokens.listing(ctx, alice):
+        api_tokens.delete(ctx, alice, token.id)
     began = time.monotonic()
     _, errors = session.communicate(timeout=30)  # it would sleep for 60
     print(f"ssh ended {time.monotonic() - began:.2f} s after its token")

@@ -342,10 +342,10 @@ MEMBER = """
 import sys
 from garage import config
 from garage.app import make_context
-from garage.services import accounts, keys, projects
+from garage.services import api_tokens, accounts, keys, projects
 from garage.services.context import Caller
 ctx = make_context(config.load())
-admin = accounts.by_token(ctx, (ctx.config.home / "admin.token").read_text().strip())
+admin = api_tokens.by_token(ctx, (ctx.config.home / "admin.token").read_text().strip())
 name, project, key = sys.argv[1:]
 who = accounts.accept_invitation(ctx, accounts.create_user(ctx, admin, name)[1], f"password of {name}", "127.0.0.1")[0]
 keys.add(ctx, who, "laptop", key)

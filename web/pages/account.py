@@ -8,7 +8,7 @@ from flask import Response
 
 from garage.core.scopes import ALL
 from garage.errors import GarageError
-from garage.services import accounts, openid, second_factor, sessions
+from garage.services import accounts, api_tokens, openid, second_factor, sessions
 from garage.services.vault import digest
 from web import forms
 from web.pages.base import bp, page, refused, to
@@ -22,7 +22,7 @@ def shown(status: int = 200, error: GarageError | None = None, **more: Any) -> R
     """The page, or after a refusal the page with what was typed."""
     who, here = caller(), visitor()
     values = {
-        "tokens": accounts.list_tokens(ctx(), who),
+        "tokens": api_tokens.listing(ctx(), who),
         "token_days": TOKEN_DAYS,
         "codes_left": second_factor.codes_left(ctx(), who),
         "connected": openid.connected(ctx(), who),
@@ -43,7 +43,7 @@ def token_create() -> Response:
     who = caller()
     try:
         days, scope = forms.number("days"), forms.text("scope", default=ALL)
-        made, secret = accounts.create_token(
+        made, secret = api_tokens.create(
             ctx(), who, forms.text("name"), days=int(days) if days is not None else None, scope=scope
         )
     except GarageError as error:
@@ -63,7 +63,7 @@ def password_change() -> Response:
 
 @bp.post("/account/tokens/<token_id>/delete")
 def token_delete(token_id: str) -> Response:
-    accounts.delete_token(ctx(), caller(), forms.reference(token_id))
+    api_tokens.delete(ctx(), caller(), forms.reference(token_id))
     return to("account")
 
 
