@@ -66,18 +66,16 @@ def run_confined(
 
 
 def _confined(limits: Limits) -> list[str]:
+    """Each of these is killed when its parent is gone, so that all end with a worker that was killed. `--kill-child` alone does not: what
+    it sets is cleared by the change of user, and set again behind it."""
     return [
-        "prlimit",
-        f"--as={limits.memory}",
-        f"--fsize={limits.file}",
-        f"--cpu={limits.processor}",
-        "--nofile=64",
-        "--core=0",
-        *("--", "unshare", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child"),
-        *("--", "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"),
-        *("--bounding-set=-all", "--inh-caps=-all"),
+        *("setpriv", "--pdeathsig=KILL", "--"),
+        *("prlimit", f"--as={limits.memory}", f"--fsize={limits.file}", f"--cpu={limits.processor}"),
+        *("--nofile=64", "--core=0", "--"),
+        *("unshare", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "--"),
+        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"),
+        *("--bounding-set=-all", "--inh-caps=-all", "--pdeathsig=KILL", "--"),
         *(
-            "--",
             "sh",
             "-c",
             '"$@"; exit $?',

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gzip
 import hashlib
 import lzma
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -21,6 +25,7 @@ from garage.shell.images import Manifest, verify
 from garage.shell.node_images import LocalImages
 from garage.shell.sandbox import Limits, run_confined
 from tests.hostileimages import HOSTILE, image
+from tests.inproc.served import wait_until
 
 pytestmark = pytest.mark.kernel
 GUARD = make_guard([], [], [])
@@ -248,3 +253,30 @@ def test_what_a_tool_started_ends_with_it(home: Path) -> None:
     size = (home / "alive").stat().st_size if (home / "alive").exists() else 0
     subprocess.run(["sleep", "0.5"], check=True)
     assert ((home / "alive").stat().st_size if (home / "alive").exists() else 0) == size
+
+
+HOLDS = "import fcntl, time; file = open('held', 'w'); fcntl.flock(file, fcntl.LOCK_EX); open('begun', 'w'); time.sleep(600)"
+WORKER = """
+import pathlib, sys
+from garage.shell.sandbox import Limits, run_confined
+run_confined(["python3", "-I", "-c", sys.argv[1]], pathlib.Path.cwd(), Limits(), lambda: None)
+"""
+
+
+def test_a_tool_ends_with_the_worker_that_is_killed(home: Path) -> None:
+    home.chmod(0o777)
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, HOLDS], cwd=home, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
+    wait_until((home / "begun").exists, 60)
+    worker.kill()
+    worker.wait()
+    with (home / "held").open() as file:
+        wait_until(lambda: free(file), 60)
+
+
+def free(file: IO[str]) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
