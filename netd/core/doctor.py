@@ -94,6 +94,8 @@ def _nft(seen: Kernel) -> Verdict:
         return Verdict("nftables", "fail", "nft is missing", "apt install nftables")
     if seen.nft_error:
         todo = "is this root, and has the kernel nf_tables (modprobe nf_tables)?"
+        if "SIGSEGV" in seen.nft_error:  # nftables 1.0.6 on what 1.1 wrote, from a container that shares this network
+            todo = "tables of a newer nft may be there, which this one cannot read: upgrade nftables, or delete them by the newer one"
         return Verdict("nftables", "fail", f"nft does not work: {seen.nft_error[:150]}", todo)
     return Verdict("nftables", "ok", f"nft {seen.nft}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import signal
 import subprocess
 from collections.abc import Sequence
 
@@ -23,5 +24,10 @@ def run(argv: Sequence[str], *, input: str | None = None, check: bool = True, ti
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NetdError("tool", f"{argv[0]}: {error}", hint="is it installed?") from None
     if check and done.returncode:
-        raise NetdError("tool", f"{shlex.join(argv)}: {done.stderr.strip()[-1000:]}")
+        raise NetdError("tool", f"{shlex.join(argv)}: {done.stderr.strip()[-1000:] or _end(done.returncode)}")
     return done.stdout
+
+
+def _end(code: int) -> str:
+    """Of a program that said nothing."""
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"

@@ -44,6 +44,7 @@ def test_a_healthy_server() -> None:
         ({"frr": "10.2.1-1ubuntu1"}, "frr", "ok", "10.2.1", ""),
         ({"nft": ""}, "nftables", "fail", "missing", "apt install nftables"),
         ({"nft_error": "Operation not permitted"}, "nftables", "fail", "not permitted", "root"),
+        ({"nft_error": "nft list tables: ended by SIGSEGV"}, "nftables", "fail", "SIGSEGV", "newer nft"),
         ({"missing": ("chronyd",)}, "programs", "warn", "chronyd", "apt install chrony"),
         ({"missing": ("wg", "chronyd")}, "programs", "fail", "wg", "wireguard-tools"),
         ({"sysctls": (("net/ipv4/ip_forward", "1", "0"),)}, "sysctls", "fail", "net.ipv4.ip_forward is 0", "sysctl -w"),
