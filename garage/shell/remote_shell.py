@@ -179,7 +179,7 @@ def scan(address: str, timeout: float = CONNECT_SECONDS) -> list[str]:
         with contextlib.suppress(GarageError):
             found.append(parse_host_key(line.partition(" ")[2]))
     if not found:
-        raise _refused(target.host, said.stderr)
+        raise _refused(target.host, "\n".join(dict.fromkeys(said.stderr.splitlines())))  # said once per type of key
     return sorted(found, key=lambda key: KEY_TYPES.index(key.split()[0]))
 
 
