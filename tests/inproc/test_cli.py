@@ -198,7 +198,7 @@ def test_machines_as_table_and_as_json(shell: Shell, ctx: Context, alice: Caller
     assert "one.alice.home.garage.internal" in shown
     assert shell("machine", "sizes").stdout.split()[:4] == ["NAME", "VCPU", "MEMORY", "DISK"]
     assert shell("machine", "renew", "one", "--days", "10").returncode == 0
-    assert shell.json("machine", "stop", "one")["state"] == "stopping"  # type: ignore[index]
+    assert shell.json("machine", "stop", "one", "--no-wait")["state"] == "stopping"  # type: ignore[index]
     assert shell("machine", "delete", "one").returncode == 130
     assert shell("machine", "delete", "one", "--yes").stdout == "one: deleting\n"
 

@@ -249,7 +249,7 @@ def test_without_libvirt_it_goes_on_and_what_is_asked_meanwhile_is_done_later(ga
     assert "not answering: hypervisor" in garage.garage("status")
     assert garage.show("one")["state"] == "ready"
     assert garage.ssh("one", "echo still here").strip() == "still here"
-    garage.garage("machine", "stop", "one")
+    garage.garage("machine", "stop", "one", "--no-wait")
     time.sleep(3)
     assert garage.show("one")["state"] == "stopping"
     garage.start_libvirt()

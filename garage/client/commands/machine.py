@@ -247,7 +247,7 @@ def start(cli: Cli, name: str, wait: bool) -> None:
 
 @machine.command(help=_("Shut a machine down; its disk stays."))
 @click.argument("name")
-@_wait
+@click.option("--wait/--no-wait", default=True, help=_("Wait until it is done."))
 @pass_cli
 def stop(cli: Cli, name: str, wait: bool) -> None:
     _act(cli, name, "stop", ("stopped",), wait)
