@@ -76,12 +76,13 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
+def until(true: Callable[[], bool], seconds: float = PATIENCE, look: float = 0.01) -> None:
+    """Asks every `look` seconds."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
             raise RuntimeError("it takes too long")
-        time.sleep(0.01)
+        time.sleep(look)
 
 
 @contextmanager

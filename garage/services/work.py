@@ -67,6 +67,8 @@ class NodeWork:
     """Domains without a row, whose guests are asked to shut down once."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     """Those that no machine has, of which something is wanted; the others are their machines'."""
+    revision: int = 0
+    """That of the node's rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ def load(ctx: Context, node: str) -> NodeWork:
             adopting.waits(session, node),
             adopting.kept(session, node),
             volumes,
+            row.revision,
         )
 
 
@@ -263,14 +266,19 @@ def record(ctx: Context, hold: Hold, notes: Sequence[Note]) -> list[bool]:
 def record_all(ctx: Context, batches: Mapping[Hold, Sequence[Note]]) -> dict[Hold, list[bool] | GarageError]:
     """`record` for several nodes in one transaction; for a hold that is lost its `version_conflict`, and nothing of it is written."""
     done: dict[Hold, list[bool] | GarageError] = {}
+    nodes: dict[Hold, Node] = {}
     with ctx.db.write() as session:
-        for hold, notes in sorted(batches.items(), key=lambda item: item[0].node):
+        for hold in sorted(batches, key=lambda hold: hold.node):
             try:
-                node = held(session, hold)
+                nodes[hold] = held(session, hold)
             except GarageError as error:
                 done[hold] = error
-            else:
-                done[hold] = [_note(session, ctx, node, note) for note in notes]
+        # all at once, and kept for the session: before each read of a single one, what was noted so far would be written
+        ids = {note.machine for hold in nodes for note in batches[hold] if not isinstance(note, VolumeNote)}
+        rows = list(session.scalars(select(Machine).where(Machine.id.in_(ids))))
+        for hold, node in nodes.items():
+            done[hold] = [_note(session, ctx, node, note) for note in batches[hold]]
+        del rows
     return done
 
 

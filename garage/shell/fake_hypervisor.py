@@ -64,6 +64,8 @@ class Settings:
     boot_id: str = "fake-boot"
     call: float = 0.0
     """Of every call."""
+    agent: float = 0.0
+    """Of what a guest's agent does, besides."""
     spread: float = 0.0
     """Each latency is drawn evenly from this share below to this share above it, e.g. 0.5: between half and one and a half times."""
     lost: float = 0.0
@@ -211,7 +213,7 @@ class FakeHypervisor:
                 del self._guests[machine_id]
 
     def limit_disk(self, machine_id: str, iops: int, megabytes: int) -> None:
-        with self._changing("limit_disk", machine_id):
+        with self._changing("limit_disk", machine_id, heard=False):
             guest = self._guest(machine_id)
             if self._now(guest).active:
                 guest.disk_limit = (iops, megabytes)
@@ -222,7 +224,8 @@ class FakeHypervisor:
             return self._guest(machine_id).disk_limit
 
     def write_file(self, machine_id: str, path: str, data: bytes) -> None:
-        with self._changing("write_file", machine_id):
+        self._sleep(self.settings.agent)
+        with self._changing("write_file", machine_id, heard=False):
             guest = self._guest(machine_id)
             if self.faults.agent_away or guest.domain.power is not Power.RUNNING:
                 raise GarageError(
@@ -234,7 +237,8 @@ class FakeHypervisor:
         self, machine_id: str, script: str, data: bytes = b"", *, wait: float = 0.0, unless: Unless = lambda: False
     ) -> bool:
         """The guest remembers what it was told; a script that is waited for ends when the guest has booted."""
-        with self._changing("execute", machine_id):
+        self._sleep(self.settings.agent)
+        with self._changing("execute", machine_id, heard=False):
             guest = self._guest(machine_id)
             if self.faults.agent_away or guest.domain.power is not Power.RUNNING:
                 raise GarageError(
@@ -478,7 +482,8 @@ class FakeHypervisor:
             raise GarageError("hypervisor_away", N_("libvirt does not answer: {reason}"), reason="simulated")
 
     @contextlib.contextmanager
-    def _changing(self, call: str, machine_id: str) -> Iterator[None]:
+    def _changing(self, call: str, machine_id: str, *, heard: bool = True) -> Iterator[None]:
+        """`heard`: libvirt tells of it; of what its guest's agent does or a limit it does not."""
         self._reach()
         if self.settings.refused and self._rng.random() < self.settings.refused:
             raise GarageError(
@@ -487,7 +492,8 @@ class FakeHypervisor:
         with self.changing():
             self.calls.append((call, machine_id))
             yield
-        self._listener(machine_id)
+        if heard:
+            self._listener(machine_id)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from garage import tracing
-from garage.core.changes import Change, Wanted
+from garage.core.changes import Change, PushKeys, Wanted
 from garage.core.states import State
 from garage.core.volumes import Volume
 from garage.errors import GarageError
@@ -19,6 +19,8 @@ from garage.worker.observe import needs_files
 
 log = logging.getLogger(__name__)
 BRINGING_UP = (State.PREPARING, State.BOOTING)
+UNSEEN: list[Change] = [PushKeys()]
+"""What succeeds without changing anything that a look shows."""
 FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable", "config", "internal", "timeout"})
 """Errors by which bringing a machine up fails for good; `hypervisor_away` is waited out."""
 
@@ -26,8 +28,11 @@ FINAL = frozenset({"hypervisor_error", "disk_full", "tool_failed", "unavailable"
 class Carrier:
     """Of one node, under one hold."""
 
-    def __init__(self, tools: Tools, hold: Hold, lookout: Lookout, tell: Callable[[Done], None]) -> None:
+    def __init__(
+        self, tools: Tools, hold: Hold, lookout: Lookout, tell: Callable[[Done], None], monotonic: Callable[[], float]
+    ) -> None:
         self._tools, self._hold, self._lookout, self._tell = tools, hold, lookout, tell
+        self._monotonic = monotonic
 
     def carry_out(self, machine: Wanted, changes: list[Change]) -> None:
         with tracing.of(machine.request):
@@ -74,7 +79,8 @@ class Carrier:
     def tend(self, volume: Volume, changes: list[Change]) -> None:
         """Of a volume that no machine has."""
         with tracing.of(volume.request):
-            self._tell(Done(volume.id, changes, None, _tried(volume.id, lambda: self._tend(changes))))
+            error = _tried(volume.id, lambda: self._tend(changes))
+            self._tell(Done(volume.id, changes, None, error, self._monotonic()))
 
     def _tend(self, changes: list[Change]) -> None:
         for change in changes:
@@ -84,16 +90,17 @@ class Carrier:
         failpoint.step()
 
     def _leave(self, machine_id: str, changes: list[Change], error: GarageError | None, *, files: bool = False) -> None:
-        """Tell the node's loop, with a fresh look."""
-        look = None
+        """Tell the node's loop, with a fresh look where there may be something to see."""
+        look, ended = None, self._monotonic()
         try:
-            look = self._lookout.glance(machine_id, files=files)
+            if error or changes != UNSEEN:
+                look = self._lookout.glance(machine_id, files=files)
         except GarageError as raised:
             error = error or raised
         except Exception:
             error = error or GarageError("internal", "unexpected")
             log.exception("%s: an error of ours", machine_id)
-        self._tell(Done(machine_id, changes, look, error))
+        self._tell(Done(machine_id, changes, look, error, ended))
 
 
 def _tried(what: str, work: Callable[[], None]) -> GarageError | None:

@@ -26,6 +26,8 @@ class Done:
     changes: list[Change]
     look: Glance | None
     error: GarageError | None
+    ended: float
+    """By the monotonic clock: all that it wrote was committed before."""
 
 
 @dataclass(frozen=True, slots=True)

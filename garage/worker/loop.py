@@ -40,7 +40,9 @@ FULL_LOOK = 10.0
 """Seconds between looks at everything, whether or not something told of a change."""
 AWAY_RETRY = 2.0
 EFFECTS = 8
-"""Machines of one node that are worked on at the same time."""
+"""Machines of one node that are worked on at the same time; as many again get their keys."""
+KEYS: list[Change] = [p.PushKeys()]
+"""Who has left must not be let in for as long as other work takes."""
 BACKOFF_FIRST, BACKOFF_MAX = 1.0, 30.0
 GIB = 1 << 30
 MEMORY_STEP = 256
@@ -57,6 +59,8 @@ class _Retry:
 
     at: float
     pause: float
+    changes: list[Change]
+    """What had failed."""
     for_guest: bool
     """It waits for the guest's agent: news of the domain is a reason to try at once."""
 
@@ -109,16 +113,18 @@ class NodeLoop:
         if self._images:
             self._observer.image = self._images.percent
         self._lookout = Lookout(hold, backend, self._images, self._tell)
-        self._carrier = Carrier(tools, hold, self._lookout, self._tell)
+        self._carrier = Carrier(tools, hold, self._lookout, self._tell, shop.monotonic)
         self._adopter = Adopter(self._ctx, backend.hypervisor, self._run_effect, shop.monotonic)
         backend.hypervisor.listen(self._heard)
 
     # --- what wakes it -------------------------------------------------------------------------------------------
 
-    def changed(self) -> None:
-        """Rows of this node were changed."""
-        self._stale = True
-        self._wake()
+    def changed(self, revision: int | None = None) -> None:
+        """Rows of this node were changed, up to `revision`. A loop that has loaded that one already, as after an effect of its own, has
+        nothing to do."""
+        if revision is None or self._work is None or self._work.revision != revision:
+            self._stale = True
+            self._wake()
 
     def _heard(self, machine_id: str) -> None:
         self._dirty.put(machine_id)
@@ -202,8 +208,9 @@ class NodeLoop:
         """One after the other, so that they come back in order, and apart from effects, which take longer."""
         self._shop.crowd.submit(("look", self._hold.node), look)
 
-    def _run_effect(self, effect: Callable[[], None]) -> None:
-        self._shop.crowd.submit(self._hold.node, effect, EFFECTS)
+    def _run_effect(self, effect: Callable[[], None], *, urgent: bool = False) -> None:
+        """What is urgent waits for no machine that is made, moved or copied meanwhile."""
+        self._shop.crowd.submit(("urgent", self._hold.node) if urgent else self._hold.node, effect, EFFECTS)
 
     def _collect(self) -> None:
         """Take in what looks and effects left."""
@@ -219,7 +226,7 @@ class NodeLoop:
                     self._look_at = 0.0
                 case Done():
                     self._busy.discard(news.machine_id)
-                    self._stale = True
+                    self._stale |= self._loaded_at <= news.ended  # what it wrote may not be in there
                     if news.look is not None:
                         self._observer.note(news.look)
                     self._settle(news)
@@ -277,7 +284,7 @@ class NodeLoop:
             isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity | p.TakeSnapshot | p.DetachVolume)
             for change in done.changes
         )
-        self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, for_guest)
+        self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, done.changes, for_guest)
         if done.error.code == "hypervisor_away":
             self._look_at = 0.0
 
@@ -300,7 +307,7 @@ class NodeLoop:
     def _load(self) -> NodeWork:
         if not self._stale and self._work is not None:
             return self._work
-        self._stale = False
+        self._stale, begun = False, self._monotonic()
         try:
             load = work.load(self._ctx, self._hold.node)
             moves_on = load.draining or any(machine.move for machine in load.machines.values())
@@ -312,7 +319,7 @@ class NodeLoop:
         if self._work is not None:
             for machine_id in load.machines.keys() - self._work.machines.keys():
                 self._observer.forget(machine_id)
-        self._work, self._settled, self._loaded_at = load, {}, self._monotonic()
+        self._work, self._settled, self._loaded_at = load, {}, begun
         known = load.machines.keys() | load.arriving.keys() | load.leftovers
         self._observer.forget_all_but(set(known))
         known |= load.volumes.keys()
@@ -408,13 +415,14 @@ class NodeLoop:
         effects = [c for c in changes if not _is_idle(c, machine)]
         if not effects:
             return wait
-        makes_way = effects == [p.Suspend()]
-        if not makes_way and (retry := self._retry.get(machine.id)) and retry.at > self._monotonic():
+        urgent = effects == KEYS
+        retry = None if effects == [p.Suspend()] else self._retry.get(machine.id)
+        if retry and retry.at > self._monotonic() and not (urgent and retry.changes != KEYS):
             return retry.at - self._monotonic()
         self._busy.add(machine.id)
         with tracing.of(machine.request):
             log.info("%s (%s): %s", machine.name, machine.id, " ".join(map(_word, effects)))
-        self._run_effect(lambda: self._carrier.carry_out(machine, effects))
+        self._run_effect(lambda: self._carrier.carry_out(machine, effects), urgent=urgent)
         return FULL_LOOK
 
     def _kvm(self) -> bool:

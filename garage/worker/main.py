@@ -179,7 +179,7 @@ class Foreman:
             return
         if held.revision != post.revision:
             held.revision = post.revision
-            held.loop.changed()
+            held.loop.changed(post.revision)
         if held.access != post.access:
             held.ending = True  # it is reached another way now: begin anew
 

@@ -41,10 +41,10 @@ class Looks:
     """Runs looks at the node at once, and effects on threads."""
 
     def __init__(self) -> None:
-        self._crowd = Crowd(8)
+        self._crowd = Crowd(16)
 
     def submit(self, key: Hashable, work: Callable[[], None], limit: int = 1) -> None:
-        if isinstance(key, tuple):
+        if isinstance(key, tuple) and key[0] == "look":
             work()
         else:
             self._crowd.submit(key, work, limit)
