@@ -10,6 +10,7 @@ from flask import Response
 from garage import __version__
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate
+from garage.core.states import State
 from garage.services import machines, outlook, own_site, pool_views, silencing
 
 api = blueprint("info", "garage")
@@ -48,6 +49,6 @@ def status() -> dict[str, Any]:
         "ready": health.ready,
         "parts": asdict(health),
         "forecast": answer(s.ForecastOut, outlook.forecast(ctx)),
-        "machines": sum(machines.counts(ctx).values()),
+        "machines": sum(count for state, count in machines.counts(ctx).items() if state != State.SPARE.value),
         "fault_ours": silencing.fault_is_ours(ctx),
     }

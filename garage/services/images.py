@@ -240,8 +240,9 @@ def _own(session: Session, caller: Caller, ref: str) -> Image:
 
 
 def _users(session: Session, images: Collection[Image]) -> Counter[str]:
-    """How many machines are made of each, or could return to a snapshot on it."""
-    counted = Machine.state.in_([state.value for state in COUNTED])
+    """How many people's machines are made of each, or could return to a snapshot on it. What waits in a pool is nobody's: it ends by
+    itself once its image is no longer asked for."""
+    counted = and_(Machine.state.in_([state.value for state in COUNTED]), Machine.project_id.is_not(None))
     ids = [image.id for image in images]
     query = select(Machine.image_id, func.count()).where(Machine.image_id.in_(ids), counted)
     found = Counter[str](dict(session.execute(query.group_by(Machine.image_id)).all()))

@@ -55,6 +55,20 @@ def test_one_waits_paused_and_is_nobodys(rig: Rig) -> None:
     assert len(spares(rig)) == 1, "no more than wanted"
 
 
+def test_an_image_that_only_pool_machines_are_made_of_can_go(rig: Rig, admin: Caller) -> None:
+    image = filled(rig).image_id
+    assert images.get(rig.ctx, admin, image).machines == 0
+    sha256 = images.get(rig.ctx, admin, image).sha256
+    images.delete(rig.ctx, admin, image)
+    assert images.condemned(rig.ctx, [sha256]) == [], "its files stay as long as they are needed"
+    for _ in range(3):
+        rig.pass_time(11)
+        rig.netd()
+        rig.settle()
+    assert spares(rig) == []
+    assert images.condemned(rig.ctx, [sha256]) == [sha256]
+
+
 def test_a_request_takes_it_and_it_keeps_its_address(rig: Rig) -> None:
     spare = filled(rig)
     before = len(rig.fake.calls)
