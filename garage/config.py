@@ -86,7 +86,7 @@ class Config:
     smtp: Mapping[str, Any] = field(default_factory=dict)
     """How e-mail leaves (`core.channels.Smtp`); empty: it does not."""
     quota: Mapping[str, int] = field(
-        default_factory=lambda: {"machines": 5, "vcpus": 10, "memory_mib": 16384, "disk_gib": 200}
+        default_factory=lambda: {"machines": 5, "vcpus": 10, "memory_mib": 16384, "disk_gib": 200, "image_gib": 50}
     )
     """What a new personal project may use."""
 

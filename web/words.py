@@ -81,6 +81,7 @@ RESOURCES: dict[str, str] = {
     "vcpus": N_("vCPUs"),
     "memory_mib": N_("MiB of memory"),
     "disk_gib": N_("GiB of disk"),
+    "image_gib": N_("GiB of images"),
 }
 
 ORIGINS: dict[str, str] = {

@@ -235,6 +235,7 @@ class QuotaIn(In):
     vcpus: int | None = Field(None, ge=0, le=100_000)
     memory_mib: int | None = Field(None, ge=0, le=1 << 30)
     disk_gib: int | None = Field(None, ge=0, le=1 << 20)
+    image_gib: int | None = Field(None, ge=0, le=1 << 20, description="Stored images that its people brought or saved.")
 
 
 class UserIn(In):

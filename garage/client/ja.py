@@ -93,6 +93,7 @@ TABLES: dict[str, str] = {
     "machines": "機械",
     "memory MiB": "メモリ MiB",
     "disk GiB": "ディスク GiB",
+    "images GiB": "イメージ GiB",
     "controller": "コントローラー",
     "signed in as": "利用者",
     "organisation": "組織",

@@ -49,6 +49,8 @@ class ImageTask(Base):
     total: Mapped[int] = mapped_column(BigInteger, default=0)
     """Of the step, in bytes, or in per mille of a build; 0: not known."""
     error: Mapped[Json | None] = mapped_column(JSON)
+    reserved: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Bytes of a project's quota that it takes until it has ended."""
     asked_at: Mapped[float]
     worker: Mapped[str] = mapped_column(String(64), default="")
     changed_at: Mapped[float]

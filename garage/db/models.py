@@ -47,6 +47,7 @@ class Project(Base):
     quota_vcpus: Mapped[int]
     quota_memory_mib: Mapped[int]
     quota_disk_gib: Mapped[int]
+    quota_image_gib: Mapped[int] = mapped_column(default=50, server_default="50")
     created_at: Mapped[float]
 
 
@@ -134,6 +135,8 @@ class Image(Base):
     name: Mapped[str] = mapped_column(String(64), index=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     manifest: Mapped[Json]
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Of its stored disk: what it takes of a project's quota."""
     created_at: Mapped[float]
     current: Mapped[bool] = mapped_column(default=True)
     """The one of its name, among those of the same people, that new machines boot."""

@@ -17,6 +17,7 @@ from garage.db.models import Machine, Node, NodeLoad, Project, Size
 from garage.db.snapshot_models import Snapshot
 from garage.db.volume_models import Volume
 from garage.errors import N_, GarageError
+from garage.services import image_quota
 from garage.services.context import Context
 from garage.services.views import UsageView, quota_of
 
@@ -27,7 +28,7 @@ EXISTS = text("machine.state != 'gone'")
 
 
 def usage(session: Session, project: Project) -> UsageView:
-    """What the project's machines, their snapshots and its volumes hold of its quota, stopped ones included."""
+    """What the project's machines (stopped ones, too), their snapshots, its volumes and its people's images hold of its quota."""
     query = select(func.count(), func.sum(Machine.vcpus), func.sum(Machine.memory_mib), func.sum(Machine.disk_gib))
     where = Machine.project_id == project.id, EXISTS, Machine.state.in_(_COUNTED)
     row = session.execute(query.where(*where)).one()
@@ -36,6 +37,7 @@ def usage(session: Session, project: Project) -> UsageView:
     used["disk_gib"] += session.scalar(kept) or 0
     volumes = select(func.sum(Volume.size_gib)).where(Volume.project_id == project.id)
     used["disk_gib"] += session.scalar(volumes) or 0
+    used["image_gib"] = image_quota.gib(image_quota.held(session, project))
     return UsageView(used, quota_of(project))
 
 

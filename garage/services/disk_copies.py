@@ -15,7 +15,8 @@ from garage.db.models import Audit, Machine
 from garage.errors import N_, GarageError
 from garage.services import image_tasks, saving
 from garage.services.context import Caller, Context, audit
-from garage.services.image_tasks import OPEN, Task
+from garage.services.image_quota import OPEN
+from garage.services.image_tasks import Task
 from garage.services.rights import machine_for
 
 KIND = "disk"

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, true, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, delete, func, or_, select, true, update
+from sqlalchemy.orm import Session, aliased
 
 from garage.core import image_files, outward
 from garage.core.recipe import Recipe, parse_recipe
 from garage.db.image_models import ImageTask
 from garage.db.models import Image, User
 from garage.errors import N_, GarageError
-from garage.services import images, news
+from garage.services import image_quota, images, news
 from garage.services.context import Caller, Context, audit
+from garage.services.image_quota import OPEN
 from garage.services.rights import require_admin
 
 DEAD_AFTER = 30.0
@@ -25,7 +26,7 @@ UPLOAD_SECONDS = 86_400.0
 """An upload that is not gone on with for so long is forgotten, and so is a task that has failed."""
 AT_ONCE = 3
 """Tasks of one person that have not ended."""
-OPEN = ("uploading", "waiting", "running")
+ENDED = ("done", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def bring(ctx: Context, caller: Caller, wanted: NewImage) -> TaskView:
     with ctx.db.write() as session:
         project_id = images.scope(session, caller, name, wanted.visibility, wanted.project)
         row = want(session, ctx, caller, "import", name, state, wanted.visibility, project_id)
+        image_quota.reserve(session, row, total)
         row.url, row.sha256, row.total = url, sha256, total
         row.format, row.boot = wanted.format, wanted.boot
         audit(session, ctx, caller.name, "image.import", name, project_id=project_id, sha256=sha256, url=url)
@@ -226,21 +228,35 @@ def uploaded(ctx: Context, ref: str, done: int) -> None:
 
 
 def claim(ctx: Context, worker: str, *, ended: Callable[[str], bool] = lambda _: False) -> Task | None:
-    """The next task of this server that nobody works on. `ended`: whether it is known of a worker that it lives no more."""
-    here = ImageTask.node == ctx.config.node
+    """The next task of this server that nobody works on, one of each person at a time, in turn. `ended`: whether it is known of a worker
+    that it lives no more."""
     with ctx.db.read() as session:
-        running = select(ImageTask.id, ImageTask.worker, ImageTask.changed_at).where(here, ImageTask.state == "running")
+        running = select(ImageTask.id, ImageTask.worker, ImageTask.changed_at)
+        running = running.where(ImageTask.node == ctx.config.node, ImageTask.state == "running")
         late = ctx.clock() - DEAD_AFTER
         left = [row.id for row in session.execute(running) if row.changed_at < late or ended(row.worker)]
-        free = here, or_(ImageTask.state == "waiting", ImageTask.id.in_(left))
-        if session.scalar(select(ImageTask.id).where(*free).limit(1)) is None:
+        following = _following(ctx.config.node, left)
+        if session.scalars(following).first() is None:
             return None
     with ctx.db.write() as session:
-        row = session.scalars(select(ImageTask).where(*free).order_by(ImageTask.asked_at).limit(1)).first()
+        row = session.scalars(following).first()
         if row is None:
             return None
         row.state, row.worker, row.changed_at, row.error = "running", worker, ctx.clock(), None
         return Task(**{name: getattr(row, name) for name in Task.__dataclass_fields__})
+
+
+def _following(node: str, left: list[str]) -> Select[ImageTask]:
+    """The next one. A person who has one under way waits, and who was served last comes last; two builds would wait for each other's
+    folder. `left`: ids of those whose workers have died."""
+    other = aliased(ImageTask)
+    busy = select(other.id).where(other.node == node, other.state == "running", other.id.not_in(left))
+    busy = busy.where(or_(other.owner_id == ImageTask.owner_id, and_(other.kind == "build", ImageTask.kind == "build")))
+    past = aliased(ImageTask)
+    served = select(func.max(past.changed_at)).where(past.owner_id == ImageTask.owner_id, past.state.in_(ENDED))
+    free = ImageTask.node == node, or_(ImageTask.state == "waiting", ImageTask.id.in_(left)), ~busy.exists()
+    turn = func.coalesce(served.scalar_subquery(), 0.0), ImageTask.asked_at, ImageTask.id
+    return select(ImageTask).where(*free).order_by(*turn).limit(1)
 
 
 def held(session: Session, task: Task) -> ImageTask:
@@ -259,14 +275,18 @@ def progress(ctx: Context, task: Task, step: str, done: int, total: int) -> None
 
 
 def done(ctx: Context, task: Task, manifest: dict[str, Any], schema: str = "") -> None:
-    """The stored image is theirs, and current. `schema`: what its cloud-init takes, as the manifest names it."""
+    """The stored image is theirs, and current. `schema`: what its cloud-init takes, as the manifest names it. Raises `quota_exceeded`
+    where it turned out larger than their quota allows."""
     with ctx.db.write() as session:
         row = held(session, task)
+        if row.kind != "build":
+            image_quota.settle(session, row, images.size_of(manifest))
         image = session.scalars(select(Image).where(Image.sha256 == manifest["sha256"])).first()
         if image is None:
             image = Image(id=ctx.new_id(), name=row.name, sha256=manifest["sha256"], created_at=ctx.clock())
             session.add(image)
-        image.manifest, image.verified_at, image.damaged, image.deleted_at = manifest, ctx.clock(), False, None
+        image.manifest, image.bytes = manifest, images.size_of(manifest)
+        image.verified_at, image.damaged, image.deleted_at = ctx.clock(), False, None
         if row.kind != "build":
             image.visibility, image.owner_id, image.project_id = row.visibility, row.owner_id, row.project_id
         images.learn(session, manifest, schema)
@@ -282,6 +302,14 @@ def failed(ctx: Context, task: Task, error: GarageError) -> None:
         row.state, row.error, row.changed_at = "failed", error.as_dict(), ctx.clock()
         news.of_person(session, ctx, "image.failed", row.owner_id, image=row.name, error=row.error)
         audit(session, ctx, "garage", "image.failed", row.name, project_id=row.project_id, code=error.code)
+
+
+def is_nobodys(ctx: Context, task: Task, sha256: str) -> bool:
+    """Whether what this worker has stored can go: it was called off or refused at the end, and no other worker is at it."""
+    with ctx.db.read() as session:
+        row = session.get(ImageTask, task.id)
+        others = row is not None and row.state != "failed" and row.worker != task.worker
+        return not others and session.scalar(select(Image.id).where(Image.sha256 == sha256)) is None
 
 
 def prune(ctx: Context) -> None:

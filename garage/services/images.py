@@ -15,6 +15,7 @@ from garage.db.image_models import CloudSchema
 from garage.db.models import Image, Machine, Membership, Project, User
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
+from garage.services import image_quota
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import project_for
 from garage.services.views import ImageView
@@ -33,11 +34,17 @@ def register(ctx: Context, name: str, sha256: str, manifest: dict[str, Any], sch
         image = session.scalars(select(Image).where(Image.sha256 == sha256)).first()
         if image is None:
             image = Image(id=ctx.new_id(), name=name, sha256=sha256, manifest=manifest, created_at=ctx.clock())
+            image.bytes = size_of(manifest)
             session.add(image)
             audit(session, ctx, "garage", "image.register", name, sha256=sha256)
         image.verified_at, image.damaged, image.deleted_at = ctx.clock(), False, None
         make_current(session, image)
         return _view(session, image)
+
+
+def size_of(manifest: Mapping[str, Any]) -> int:
+    """Bytes of the stored disk."""
+    return int(manifest.get("bytes") or 0)
 
 
 def learn(session: Session, manifest: Mapping[str, Any], schema: str) -> None:
@@ -134,11 +141,20 @@ def share(ctx: Context, caller: Caller, ref: str, visibility: str, project: str 
                 "forbidden", N_("{name} is the garage's own, and for all"), hint=N_("build another"), name=image.name
             )
         project_id = scope(session, caller, image.name, visibility, project, but=image)
+        _check_payer(session, image, visibility, project_id)
         image.visibility, image.project_id = visibility, project_id
         if image.current:
             make_current(session, image)
         audit(session, ctx, caller.name, "image.share", image.name, project_id=project_id, visibility=visibility)
         return _view(session, image, _users(session, [image]), caller)
+
+
+def _check_payer(session: Session, image: Image, visibility: str, project_id: str | None) -> None:
+    """Raises `quota_exceeded` where it would count in another project's quota, and is too large for it."""
+    before = image_quota.payer(session, image.visibility, image.project_id, image.owner_id)
+    after = image_quota.payer(session, visibility, project_id, image.owner_id)
+    if after is not before:
+        image_quota.check(session, after, image.bytes)
 
 
 def scope(
@@ -268,7 +284,7 @@ def _view(session: Session, image: Image, users: Counter[str] | None = None, cal
         machines=users[image.id] if users else 0,
         verified_at=image.verified_at,
         damaged=image.damaged,
-        bytes=int(image.manifest.get("bytes", 0)),
+        bytes=image.bytes,
         virtual_bytes=int(image.manifest.get("virtual_bytes", 0)),
         boot=str(image.manifest.get("boot", "kernel")),
         mine=caller is not None and (caller.admin or image.owner_id == caller.user_id),

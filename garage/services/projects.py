@@ -16,7 +16,7 @@ from garage.services.context import Caller, Context, audit
 from garage.services.rights import is_open, project_for, readable, require_admin, require_owner
 from garage.services.views import ProjectView
 
-QUOTA_LIMITS = {"machines": 10_000, "vcpus": 100_000, "memory_mib": 1 << 30, "disk_gib": 1 << 20}
+QUOTA_LIMITS = {"machines": 10_000, "vcpus": 100_000, "memory_mib": 1 << 30, "disk_gib": 1 << 20, "image_gib": 1 << 20}
 
 
 def listing(ctx: Context, caller: Caller) -> list[ProjectView]:
@@ -162,7 +162,7 @@ def _changed(
 
 
 def set_quota(ctx: Context, caller: Caller, ref: str, quota: dict[str, int]) -> ProjectView:
-    """Admin only; keys machines, vcpus, memory_mib, disk_gib. A quota below what is used only stops new machines."""
+    """Admin only; keys machines, vcpus, memory_mib, disk_gib, image_gib. A quota below what is used only stops what is new."""
     require_admin(caller)
     with ctx.db.write() as session:
         project = project_for(session, caller, ref)

@@ -12,7 +12,7 @@ from garage.core.types import NodeAccess
 from garage.db.models import Image, Machine, Node
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
-from garage.services import image_tasks, images, moving, snapshots
+from garage.services import image_quota, image_tasks, images, moving, snapshots
 from garage.services.context import Caller, Context, audit
 from garage.services.image_tasks import Task, TaskView
 from garage.services.rights import machine_for
@@ -57,6 +57,7 @@ def save(ctx: Context, caller: Caller, ref: str, wanted: NewSave) -> TaskView:
             project = machine.project.name
         project_id = images.scope(session, caller, name, wanted.visibility, project)
         row = image_tasks.want(session, ctx, caller, "save", name, "waiting", wanted.visibility, project_id)
+        image_quota.reserve(session, row)
         row.machine, row.snapshot = machine.id, snapshot.id if snapshot else ""
         subject = f"{machine.name}.{machine.project.name}"
         audit(

@@ -88,7 +88,7 @@ class MachineView:
 
 @dataclass(frozen=True, slots=True)
 class UsageView:
-    """Of one project: what is used and what its quota allows; keys machines, vcpus, memory_mib, disk_gib."""
+    """Of one project: what is used and what its quota allows; keys machines, vcpus, memory_mib, disk_gib, image_gib."""
 
     used: Mapping[str, int]
     quota: Mapping[str, int]
@@ -312,4 +312,5 @@ def quota_of(project: Project) -> dict[str, int]:
         "vcpus": project.quota_vcpus,
         "memory_mib": project.quota_memory_mib,
         "disk_gib": project.quota_disk_gib,
+        "image_gib": project.quota_image_gib,
     }

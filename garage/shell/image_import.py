@@ -14,7 +14,7 @@ from garage.core.outward import Guard
 from garage.errors import N_, GarageError
 from garage.shell.images import Manifest, keep, sha256_of
 from garage.shell.outward_fetch import Bounds, fetch
-from garage.shell.sandbox import NOBODY, Limits, run_confined
+from garage.shell.sandbox import NOBODY, limits_for, run_confined
 from garage.shell.workplace import (
     MARGIN,
     Hashed,
@@ -97,7 +97,7 @@ def _unpack(source: Path, place: Path, told: Told, most: int) -> Path:
         return source
     plain, total = place / "plain", source.stat().st_size
     with source.open("rb") as stdin, plain.open("xb") as stdout:
-        limits = Limits(memory=1 << 30, file=most)
+        limits = limits_for(most, file=most, memory=1 << 30)
         extra = {"xz": ["--memlimit-decompress=512MiB"], "zstd": ["--memory=512MB", "--no-progress"]}.get(tool, [])
         argv = [tool, "-dc", *extra]
         run_confined(
@@ -131,7 +131,8 @@ def _convert(order: Order, plain: Path, place: Path, size: int, told: Told, most
     if os.geteuid() == 0:
         os.chown(plain, NOBODY, NOBODY)
     argv = ["qemu-img", "convert", "-q", "-f", order.format, "-O", "qcow2", "-o", "compat=1.1", str(plain), str(disk)]
-    run_confined(argv, place, Limits(file=most + MARGIN), lambda: told("convert", min(size_of(disk), total), total))
+    limits = limits_for(max(size, total), file=most + MARGIN)
+    run_confined(argv, place, limits, lambda: told("convert", min(size_of(disk), total), total))
     plain.unlink()
     check_made(disk, size)
     return disk

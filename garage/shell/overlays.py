@@ -15,7 +15,7 @@ from typing import Any
 from garage.shell.disk_files import translated
 from garage.shell.disk_sources import Source
 from garage.shell.run import run
-from garage.shell.sandbox import NOBODY, Limits, run_confined
+from garage.shell.sandbox import NOBODY, limits_for, run_confined
 from garage.shell.workplace import MARGIN, Told, check_made, check_room, looked_at, size_of
 
 FINE = 4096
@@ -86,9 +86,8 @@ def flattened(overlay: Overlay, place: Path, reserve: int, told: Told) -> Path:
     check_room(place, total + reserve)
     argv = ["qemu-img", "convert", "-q", "-O", "qcow2", "-o", "compat=1.1"]
     argv += ["json:" + json.dumps(overlay.node()), str(disk)]
-    run_confined(
-        argv, place, Limits(file=overlay.size + MARGIN), lambda: told("convert", min(size_of(disk), total), total)
-    )
+    limits = limits_for(max(overlay.size, total), file=overlay.size + MARGIN)
+    run_confined(argv, place, limits, lambda: told("convert", min(size_of(disk), total), total))
     for layer in overlay.layers:
         layer.unlink()
     check_made(disk, overlay.size, most_gib=overlay.most_gib)

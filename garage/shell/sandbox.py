@@ -19,6 +19,9 @@ NOBODY = 65534
 LOOK = 0.5
 """Seconds between looks at how far it is."""
 TAIL = 600
+LEAST_SECONDS = 300
+SLOWEST = 16 << 20
+"""Bytes per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,14 @@ class Limits:
     memory: int = 2 << 30
     file: int = 1 << 30
     """Of each file that it writes."""
-    processor: int = 3600
-    wall: float = 7200.0
+    processor: int = 1800
+    wall: float = 1800.0
+
+
+def limits_for(size: int, *, file: int, memory: int = 2 << 30) -> Limits:
+    """Of a program that goes once through a disk of `size` bytes: time enough for slow disks on busy servers, and no more."""
+    seconds = LEAST_SECONDS + size // SLOWEST
+    return Limits(memory, file, seconds, float(seconds))
 
 
 def run_confined(

@@ -1,4 +1,4 @@
-"""Brings, builds and saves images that people want, one at a time; looks at stored ones now and then; removes what nobody uses any more."""
+"""Brings, builds and saves images that people want, some at a time; looks at stored ones now and then; removes what nobody uses."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ from garage.shell.ways import Ways
 from garage.worker.signs import saying
 
 log = logging.getLogger(__name__)
+LANES = 2
+"""Tasks at a time, of different people: one whose disk is slow to read, or means to be, holds up nobody else."""
 LOOK = 1.0
 TELL = 1.0
 """Seconds between two words about a step: each is a write."""
@@ -45,25 +47,25 @@ MOST_KEPT = 256 << 30
 
 
 class Importer:
-    """One per worker process, in a thread of its own; works on what lies on this server."""
+    """One per worker process, in threads of its own; works on what lies on this server."""
 
     def __init__(self, ctx: Context, config: Config, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._ctx, self._config, self._monotonic = ctx, config, monotonic
         self._server = socket.gethostname()[:40]
         self._worker = f"{self._server}/{os.getpid()}"
         self._tidy_at = monotonic() + TIDY / 10
-        self._told = 0.0
 
-    def start(self, stop: threading.Event) -> threading.Thread:
-        thread = threading.Thread(target=self._for_ever, args=(stop,), name="importing", daemon=True)
-        thread.start()
-        return thread
+    def start(self, stop: threading.Event) -> None:
+        for lane in range(LANES):
+            name = f"importing-{lane}"
+            threading.Thread(target=self._for_ever, args=(stop, lane), name=name, daemon=True).start()
 
-    def _for_ever(self, stop: threading.Event) -> None:
+    def _for_ever(self, stop: threading.Event, lane: int) -> None:
         while not stop.wait(LOOK):
             try:
                 self.turn()
-                self.tidy()
+                if lane == 0:
+                    self.tidy()
             except Exception as error:  # noqa: BLE001  (a database that is away must not end the thread)
                 log.warning("images: %s", error)
 
@@ -91,7 +93,12 @@ class Importer:
             return
         manifest = {"import": self._bring, "build": self._build, "save": self._save}[task.kind](task)
         schema = user_data_schema(self._config.home / "images", manifest["sha256"])
-        image_tasks.done(self._ctx, task, manifest, schema)
+        try:
+            image_tasks.done(self._ctx, task, manifest, schema)
+        except GarageError:
+            if task.kind != "build" and image_tasks.is_nobodys(self._ctx, task, manifest["sha256"]):
+                LocalImages(self._config.home).remove(manifest["sha256"])
+            raise
 
     def _failed(self, task: Task, error: GarageError) -> None:
         """One that was called off is forgotten already."""

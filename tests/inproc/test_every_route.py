@@ -357,7 +357,9 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("PUT", "/announcement"): {**dict.fromkeys(("text_en", "text_ja"), PRINTABLE), "since": (None,), "until": (None,)},
     ("POST", "/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
     ("POST", "/projects/{ref}/service-accounts/{account}/tokens"): {"name": PRINTABLE, "days": (None, 1.5)},
-    ("PUT", "/projects/{ref}/quota"): dict.fromkeys(("machines", "vcpus", "memory_mib", "disk_gib"), (None, 0)),
+    ("PUT", "/projects/{ref}/quota"): dict.fromkeys(
+        ("machines", "vcpus", "memory_mib", "disk_gib", "image_gib"), (None, 0)
+    ),
     ("POST", "/site-invitations"): {"own_name": (None,), "node": (False,)},
     ("PUT", "/sites/{ref}/place"): dict.fromkeys(("latitude", "longitude"), (0, -1, 1.5)),
     ("PUT", "/sites/{ref}/relay"): {"may": (True, False)},

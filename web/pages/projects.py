@@ -77,7 +77,7 @@ def project_quota(ref: str) -> Response:
     """Admins only. Memory is typed in GiB and kept in MiB."""
     who, ref = caller(), forms.reference(ref)
     try:
-        typed = {key: forms.number(key) for key in ("machines", "vcpus", "memory_gib", "disk_gib")}
+        typed = {key: forms.number(key) for key in ("machines", "vcpus", "memory_gib", "disk_gib", "image_gib")}
         wanted = {key: int(value) for key, value in typed.items() if value is not None}
         if "memory_gib" in wanted:
             wanted["memory_mib"] = wanted.pop("memory_gib") * GIB

@@ -139,6 +139,7 @@ def _show_project(cli: Cli, item: Item) -> None:
         ("vCPU", lambda item: _used(item, "vcpus")),
         (_("memory MiB"), lambda item: _used(item, "memory_mib")),
         (_("disk GiB"), lambda item: _used(item, "disk_gib")),
+        (_("images GiB"), lambda item: _used(item, "image_gib")),
     )
     output.show_item(cli, item, columns)
 
@@ -191,6 +192,7 @@ project.add_command(service)
 @click.option("--vcpus", type=int)
 @click.option("--memory-mib", type=int)
 @click.option("--disk-gib", type=int)
+@click.option("--image-gib", type=int)
 @pass_cli
 def project_quota(cli: Cli, /, name: str, **quota: int | None) -> None:
     wanted = {what: value for what, value in quota.items() if value is not None}

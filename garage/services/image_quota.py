@@ -1,0 +1,85 @@
+"""What stored images hold of a project's quota: its own, those of the people whose personal project it is, and those on their way."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from garage.db.image_models import ImageTask
+from garage.db.models import Image, Project
+from garage.db.people_models import ServiceAccount
+from garage.errors import N_, GarageError
+
+GIB = 1 << 30
+UNKNOWN = GIB
+"""Bytes that one on its way takes whose size nobody knows yet."""
+OPEN = ("uploading", "waiting", "running")
+"""States of a task that has not ended."""
+COUNTED = ("import", "save")
+"""Kinds of tasks: what the garage builds for all is nobody's."""
+
+
+def gib(size: int) -> int:
+    """Bytes as whole GiB, rounded up."""
+    return -(-size // GIB)
+
+
+def payer(session: Session, visibility: str, project_id: str | None, owner_id: str | None) -> Project | None:
+    """The project in whose quota an image of these people counts: the one that shares it, or else its owner's own."""
+    if visibility == "project":
+        return session.get(Project, project_id) if project_id else None
+    service = select(ServiceAccount.project_id).where(ServiceAccount.user_id == owner_id)
+    own = or_(Project.personal_of == owner_id, Project.id.in_(service))
+    return session.scalars(select(Project).where(own)).first() if owner_id else None
+
+
+def held(session: Session, project: Project, *, but: str = "") -> int:
+    """Bytes of stored images and of what is reserved for those on their way; `but`: without that task."""
+    stored = select(func.sum(Image.bytes)).where(Image.deleted_at.is_(None), _of(Image, project))
+    coming = select(func.sum(ImageTask.reserved)).where(
+        ImageTask.state.in_(OPEN), ImageTask.kind.in_(COUNTED), ImageTask.id != but, _of(ImageTask, project)
+    )
+    return int(session.scalar(stored) or 0) + int(session.scalar(coming) or 0)
+
+
+def _of(table: type[Image | ImageTask], project: Project) -> ColumnElement[bool]:
+    services = select(ServiceAccount.user_id).where(ServiceAccount.project_id == project.id)
+    owned = or_(table.owner_id == project.personal_of, table.owner_id.in_(services))
+    return or_(
+        and_(table.visibility == "project", table.project_id == project.id),
+        and_(table.visibility != "project", owned),
+    )
+
+
+def check(session: Session, project: Project | None, more: int, *, but: str = "") -> None:
+    """Raises `quota_exceeded` where so many bytes more are too many."""
+    if project is None or held(session, project, but=but) + more <= project.quota_image_gib * GIB:
+        return
+    names = ", ".join(_spare(session, project))
+    ask = N_("ask an admin for more")
+    raise GarageError(
+        "quota_exceeded",
+        N_("{project} would use {would} of {quota} {what}"),
+        hint=N_("delete an image that you no longer need ({names}), or ask an admin for more") if names else ask,
+        project=project.name, would=gib(held(session, project, but=but) + more), quota=project.quota_image_gib,
+        what="image_gib", names=names,
+    )  # fmt: skip
+
+
+def reserve(session: Session, task: ImageTask, size: int = 0) -> None:
+    """Before anything is brought. `size`: bytes; 0: nobody knows."""
+    project = payer(session, task.visibility, task.project_id, task.owner_id)
+    check(session, project, size or UNKNOWN, but=task.id)
+    task.reserved = size or UNKNOWN
+
+
+def settle(session: Session, task: ImageTask, size: int) -> None:
+    """It has come, and has so many bytes."""
+    check(session, payer(session, task.visibility, task.project_id, task.owner_id), size, but=task.id)
+
+
+def _spare(session: Session, project: Project) -> list[str]:
+    """Some names to choose from: older versions first, which no name means any more."""
+    query = select(Image.name, Image.sha256, Image.current).where(Image.deleted_at.is_(None), _of(Image, project))
+    found = session.execute(query.order_by(Image.current, Image.id).limit(3))
+    return [row.name if row.current else f"{row.name} {row.sha256[:16]}" for row in found]

@@ -1,0 +1,176 @@
+"""Stored images count in a project's quota, from the moment that somebody wants them; and whose turn it is when many want some."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from garage.core.states import Event
+from garage.db.models import Machine
+from garage.errors import GarageError
+from garage.services import image_tasks, images, machines, projects, saving
+from garage.services.context import Caller, Context
+from garage.services.image_tasks import NewImage, Task
+from garage.services.machines import NewMachine
+from garage.services.saving import NewSave
+from garage.shell.images import Manifest
+from garage.worker import importing
+from garage.worker.importing import Importer
+from tests.conftest import Clock
+from tests.inproc.served import play
+from tests.inproc.test_image_tasks import HEX, MINE, brought, claimed, manifest, refused
+from tests.inproc.test_image_uploads import stored
+
+GIB = 1 << 30
+
+
+def upload(size: int, name: str = "up") -> NewImage:
+    return NewImage(name, HEX, bytes=size)
+
+
+def used(ctx: Context, who: Caller, project: str = "alice") -> tuple[int, int]:
+    """GiB of images: (used, of so many)."""
+    usage = projects.get(ctx, who, project).usage
+    return usage.used["image_gib"], usage.quota["image_gib"]
+
+
+def test_what_is_on_its_way_counts_before_it_is_there(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> None:
+    projects.set_quota(ctx, admin, "alice", {"image_gib": 4})
+    with refused("quota_exceeded"):
+        image_tasks.bring(ctx, alice, upload(4 * GIB + 1))
+    image_tasks.bring(ctx, alice, upload(3 * GIB))
+    image_tasks.bring(ctx, alice, replace(MINE, name="of-unknown-size"))
+    assert used(ctx, alice) == (4, 4)
+    with refused("quota_exceeded"):
+        image_tasks.bring(ctx, alice, MINE)
+    image_tasks.bring(ctx, bob, MINE)
+    image_tasks.cancel(ctx, alice, "up")
+    assert used(ctx, alice) == (1, 4)
+    image_tasks.failed(ctx, claimed(ctx), GarageError("image_refused", "no", why="sha256"))
+    assert used(ctx, alice) == (0, 4)
+
+
+def test_what_became_larger_than_allowed_is_not_kept(
+    ctx: Context, admin: Caller, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projects.set_quota(ctx, admin, "alice", {"image_gib": 2})
+    image_tasks.bring(ctx, alice, MINE)
+    sha256, nothing = "78" * 32, dict.fromkeys(("kernel_sha256", "initrd_sha256", "kernel_release", "cmdline"), "")
+    large = Manifest("mine", "mine", "", "", sha256, **nothing, virtual_bytes=9 * GIB, built_at=0.0, bytes=2 * GIB + 1)
+
+    def made(*_: object, **__: object) -> Manifest:
+        stored(ctx, sha256)
+        return large
+
+    monkeypatch.setattr(importing, "make_image", made)
+    assert Importer(ctx, ctx.config).turn()
+    [task] = image_tasks.listing(ctx, alice)
+    assert (task.state, (task.error or {})["code"]) == ("failed", "quota_exceeded")
+    assert not (ctx.config.home / "images" / sha256).exists()
+    assert (used(ctx, alice), [image.name for image in images.listing(ctx, alice)]) == ((0, 2), ["debian-12"])
+
+
+def test_older_versions_count_and_deleted_ones_do_not(ctx: Context, admin: Caller, alice: Caller) -> None:
+    projects.set_quota(ctx, admin, "alice", {"image_gib": 3})
+    brought(ctx, alice, bytes=GIB)
+    brought(ctx, alice, sha256="56" * 32, bytes=GIB)
+    assert used(ctx, alice) == (2, 3)
+    image_tasks.bring(ctx, alice, MINE)
+    with pytest.raises(GarageError) as error:
+        image_tasks.bring(ctx, alice, replace(MINE, name="other"))
+    assert error.value.params["names"].split(", ")[0] == f"mine {'34' * 8}", "the older one is named"
+    images.delete(ctx, alice, "34" * 32)
+    image_tasks.bring(ctx, alice, replace(MINE, name="other"))
+
+
+def test_it_counts_where_it_is_shared(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> None:
+    projects.create(ctx, alice, "arms")
+    projects.set_member(ctx, alice, "arms", "bob", "member")
+    brought(ctx, bob, bytes=3 * GIB)
+    assert used(ctx, bob, "bob")[0] == 3
+    projects.set_quota(ctx, admin, "arms", {"image_gib": 2})
+    with refused("quota_exceeded"):
+        images.share(ctx, bob, "mine", "project", "arms")
+    projects.set_quota(ctx, admin, "arms", {"image_gib": 3})
+    images.share(ctx, bob, "mine", "project", "arms")
+    assert (used(ctx, bob, "bob")[0], used(ctx, alice, "arms")[0]) == (0, 3)
+    with refused("quota_exceeded"):
+        image_tasks.bring(ctx, alice, replace(MINE, name="other", visibility="project", project="arms"))
+    images.share(ctx, bob, "mine", "all", None)
+    assert (used(ctx, bob, "bob")[0], used(ctx, alice, "arms")[0]) == (3, 0)
+    brought(ctx, alice, replace(MINE, name="last", visibility="project", project="arms"), sha256="56" * 32)
+    projects.delete(ctx, alice, "arms")
+    assert used(ctx, alice)[0] == 1
+
+
+def test_a_machine_is_saved_only_where_there_is_room(ctx: Context, admin: Caller, alice: Caller) -> None:
+    made = machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
+    play(ctx, made.id, Event.STARTED, Event.ANSWERED, Event.STOP, Event.OFF)
+    with ctx.db.write() as session:
+        session.get_one(Machine, made.id).wants_running = False
+    projects.set_quota(ctx, admin, "alice", {"image_gib": 0})
+    with refused("quota_exceeded"):
+        saving.save(ctx, alice, made.id, NewSave("base"))
+    projects.set_quota(ctx, admin, "alice", {"image_gib": 1})
+    saving.save(ctx, alice, made.id, NewSave("base"))
+    assert used(ctx, alice) == (1, 1)
+
+
+def test_of_many_at_once_one_has_the_last_of_it(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> None:
+    """Of two people, so that it is not the count of each that refuses."""
+    projects.create(ctx, alice, "arms")
+    projects.set_member(ctx, alice, "arms", "bob", "member")
+    projects.set_quota(ctx, admin, "arms", {"image_gib": 1})
+
+    def ask(number: int) -> bool:
+        wanted = replace(MINE, name=f"mine-{number}", visibility="project", project="arms")
+        try:
+            image_tasks.bring(ctx, (alice, bob)[number % 2], wanted)
+        except GarageError as error:
+            assert error.code == "quota_exceeded"
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as crowd:
+        assert sum(crowd.map(ask, range(8))) == 1
+
+
+# --- whose turn it is --------------------------------------------------------------------------------------------------
+
+
+def next_one(ctx: Context) -> Task | None:
+    return image_tasks.claim(ctx, "server/1")
+
+
+def test_people_take_turns_and_nobody_has_two_under_way(ctx: Context, clock: Clock, alice: Caller, bob: Caller) -> None:
+    for who, name in ((alice, "first"), (alice, "second"), (alice, "third"), (bob, "mine")):
+        image_tasks.bring(ctx, who, replace(MINE, name=name))
+        clock.forward(1)
+    first, mine = next_one(ctx), next_one(ctx)
+    assert (first and first.name, mine and mine.name) == ("first", "mine"), "not hers twice while he waits"
+    assert next_one(ctx) is None, "hers go one after another"
+    assert mine is not None
+    image_tasks.done(ctx, mine, manifest())
+    clock.forward(1)
+    assert first is not None
+    image_tasks.failed(ctx, first, GarageError("image_refused", "no", why="sha256"))
+    image_tasks.bring(ctx, bob, replace(MINE, name="later"))
+    later = next_one(ctx)
+    assert later is not None
+    assert later.name == "later", "it is longer ago that he was served"
+    assert [task and task.name for task in (next_one(ctx), next_one(ctx))] == ["second", None]
+
+
+def test_one_build_at_a_time(ctx: Context, admin: Caller, alice: Caller) -> None:
+    """They share a folder: a second one would only hold up those behind it."""
+    chief = replace(alice, admin=True)
+    for who, name in ((admin, "a"), (chief, "b")):
+        image_tasks.build(
+            ctx, who, f'name = "{name}"\ntitle = "T"\nsuite = "bookworm"\npackages = ["dash"]\nsources = ""\n'
+        )
+    found = claimed(ctx)
+    assert next_one(ctx) is None
+    image_tasks.done(ctx, found, manifest())
+    assert next_one(ctx) is not None
