@@ -3,12 +3,18 @@ is still what the caller has read.
 
 What a mutation changes is told by its path: the longest beginning of it that can be read. For `PUT /projects/arms/quota` that is
 `/projects/arms`.
+
+What is measured all the time is no change that anybody made: an ETag is "VERSION-ALL" where an answer holds some of it. All of it tells
+whether there is news (If-None-Match), the version without what is measured whether somebody else changed it (If-Match).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -17,11 +23,32 @@ from garage.errors import N_, GarageError
 from garage.services.context import Context
 
 ROOT = "/api/v1/"
+OBSERVED = frozenset(
+    ["reported_at", "applied_version", "disk_free_gib", "free_vcpus", "free_memory_mib", "machines", "used", "rtt_ms", "jitter_ms", "loss", "links_up", "copies", "silence", "silent_since", "hypervisor_error", "netd_error", "outside", "alarms", "accusations", "problems"]
+)
+"""Fields of nodes, sites, links and projects that change by themselves."""
+_ANY = re.compile(rb'"(?:%s)":' % "|".join(sorted(OBSERVED)).encode())
 
 
 def tag(body: bytes) -> str:
     """Of an answer's bytes; the language of texts in it is part of it."""
-    return hashlib.sha256(body).hexdigest()[:32]
+    whole = hashlib.sha256(body).hexdigest()[:32]
+    if not _ANY.search(body):
+        return whole
+    steady = json.dumps(_steady(json.loads(body)), sort_keys=True).encode()
+    return f"{hashlib.sha256(steady).hexdigest()[:32]}-{whole}"
+
+
+def _steady(found: Any) -> Any:
+    """Without what is measured, at any depth."""
+    if isinstance(found, dict):
+        kept = {name: value for name, value in found.items() if name not in OBSERVED}
+        return {name: value if name == "quota" else _steady(value) for name, value in kept.items()}
+    return [_steady(each) for each in found] if isinstance(found, list) else found
+
+
+def _version(tag: str) -> str:
+    return tag.partition("-")[0]
 
 
 def stamp(response: Response) -> Response:
@@ -43,7 +70,7 @@ def check(ctx: Context) -> None:
         now = _present()
     finally:
         g.pop("joined")
-    if not request.if_match.contains(now):
+    if not request.if_match.star_tag and _version(now) not in map(_version, request.if_match.as_set()):
         raise GarageError(
             "version_conflict",
             N_("it was changed since you read it"),

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from garage import tracing
 from garage.api.app import make_flask
 from garage.core.rates import WINDOW, Rates
-from garage.db.models import Machine
+from garage.db.models import Machine, Node
 from garage.services import api_tokens, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
@@ -107,6 +107,20 @@ def test_what_was_read_may_be_changed_until_somebody_else_has(
     assert now.headers["ETag"] != read.headers["ETag"]
     assert quota(9, f'"other", {now.headers["ETag"]}').status_code == 200
     assert quota(10, "*").status_code == 200
+
+
+def test_what_a_node_measures_is_news_and_no_change(ctx: Context, flask: FlaskClient, as_admin: dict[str, str]) -> None:
+    def labels(etag: str, **wanted: str) -> int:
+        headers = {**as_admin, "If-Match": etag}
+        return int(flask.patch("/api/v1/nodes/node1/labels", json={"labels": wanted}, headers=headers).status_code)
+
+    read = flask.get("/api/v1/nodes/node1", headers=as_admin).headers["ETag"]
+    with ctx.db.write() as session:
+        session.get_one(Node, "node1").reported_at = ctx.clock() + 7
+    known = {**as_admin, "If-None-Match": read}
+    assert flask.get("/api/v1/nodes/node1", headers=known).status_code == 200
+    assert labels(read, gpu="none") == 200
+    assert labels(read, gpu="l4") == 412
 
 
 def test_a_repeated_request_is_answered_again_though_its_condition_has_passed(

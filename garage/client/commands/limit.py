@@ -6,7 +6,7 @@ import click
 
 from garage.client import output
 from garage.client.output import Item
-from garage.client.state import Cli, pass_cli
+from garage.client.state import Cli, Command, pass_cli
 from garage.client.words import _
 
 UNITS = {"disk_iops": "{} IOPS", "disk_mb": "{} MB/s", "net_mbit": "{} Mbit/s", "connections": _("{} connections")}
@@ -43,6 +43,7 @@ def limits(item: Item) -> str:
 
 @click.command(
     "limit",
+    cls=Command,
     help=_(
         "Set what a machine may take of what its node shares (admin), also while it runs: 0 is no limit, “default” as its size has it."
     ),

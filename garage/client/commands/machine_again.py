@@ -7,11 +7,11 @@ import click
 from garage.client import output, progress
 from garage.client.api import Api
 from garage.client.output import Item
-from garage.client.state import Cli, pass_cli
+from garage.client.state import Cli, Command, pass_cli
 from garage.client.words import _
 
 
-@click.command(help=_("Give a machine another name; it is reached by that one from now on."))
+@click.command(cls=Command, help=_("Give a machine another name; it is reached by that one from now on."))
 @click.argument("name")
 @click.argument("new")
 @pass_cli
@@ -20,7 +20,7 @@ def rename(cli: Cli, name: str, new: str) -> None:
     output.done(cli, found, _("{name} is called {new} now").format(name=name, new=output.short(found)))
 
 
-@click.command(help=_("Put words on a machine, by which “list --tag” finds it."))
+@click.command(cls=Command, help=_("Put words on a machine, by which “list --tag” finds it."))
 @click.argument("name")
 @click.argument("tags", nargs=-1)
 @click.option("--remove", multiple=True, metavar="TAG", help=_("Take this one off."))
@@ -34,7 +34,9 @@ def tag(cli: Cli, name: str, tags: tuple[str, ...], remove: tuple[str, ...]) -> 
     output.done(cli, found, " ".join(found["tags"]) or _("no tags"))
 
 
-@click.command(help=_("Write something down about a machine, or show what is written; an empty text removes it."))
+@click.command(
+    cls=Command, help=_("Write something down about a machine, or show what is written; an empty text removes it.")
+)
 @click.argument("name")
 @click.argument("text", required=False)
 @pass_cli
@@ -45,7 +47,8 @@ def note(cli: Cli, name: str, text: str | None) -> None:
 
 
 @click.command(
-    help=_("The same machine on a new disk: what is on the old one is lost; name, addresses, keys and lease stay.")
+    cls=Command,
+    help=_("The same machine on a new disk: what is on the old one is lost; name, addresses, keys and lease stay."),
 )
 @click.argument("name")
 @click.option("--image", help=_("What it boots then (default: the newest of what it was made of)."))
@@ -60,7 +63,9 @@ def rebuild(cli: Cli, name: str, image: str | None, yes: bool, wait: bool) -> No
     _until_ready(cli, api, found, wait=wait)
 
 
-@click.command(help=_("Another size from the next start on; the machine must be off. A disk never shrinks."))
+@click.command(
+    cls=Command, help=_("Another size from the next start on; the machine must be off. A disk never shrinks.")
+)
 @click.argument("name")
 @click.argument("size")
 @click.option("--start", is_flag=True, help=_("Start it then, and wait until its SSH answers."))
@@ -77,7 +82,8 @@ def resize(cli: Cli, name: str, size: str, start: bool) -> None:
 
 
 @click.command(
-    help=_("Give a machine to another of your projects; its addresses stay, its name and who may log in change.")
+    cls=Command,
+    help=_("Give a machine to another of your projects; its addresses stay, its name and who may log in change."),
 )
 @click.argument("name")
 @click.argument("project")

@@ -6,11 +6,13 @@ import click
 
 from garage.client import output
 from garage.client.output import Item
-from garage.client.state import Cli, pass_cli
+from garage.client.state import Cli, Command, pass_cli
 from garage.client.words import _
 
 
-@click.command("renumber", help=_("Take the prefixes that the registry gave this site; shows first what changes."))
+@click.command(
+    "renumber", cls=Command, help=_("Take the prefixes that the registry gave this site; shows first what changes.")
+)
 @click.option("--plan", "only_plan", is_flag=True, help=_("Only show it."))
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @pass_cli

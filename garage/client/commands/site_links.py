@@ -10,7 +10,7 @@ from garage.client import output
 from garage.client.api import Api
 from garage.client.errors import local_error
 from garage.client.output import Item, local_time
-from garage.client.state import Cli, pass_cli
+from garage.client.state import Cli, Command, pass_cli
 from garage.client.words import _
 
 STATES = {
@@ -29,7 +29,7 @@ ASK_SECONDS = 0.5
 ENDED = ("done", "failed")
 
 
-@click.command("links", help=_("Links, all or those of a site."))
+@click.command("links", cls=Command, help=_("Links, all or those of a site."))
 @click.argument("name", required=False)
 @pass_cli
 def links(cli: Cli, name: str | None) -> None:
@@ -49,7 +49,7 @@ def links(cli: Cli, name: str | None) -> None:
     output.show_list(cli, found, columns)
 
 
-@click.command("measure", help=_("Measure the throughput between two linked sites, both ways."))
+@click.command("measure", cls=Command, help=_("Measure the throughput between two linked sites, both ways."))
 @click.argument("name")
 @click.argument("peer")
 @click.option("--seconds", type=click.IntRange(1, 5), help=_("How long, each way."))
@@ -92,7 +92,7 @@ def _result(item: Item) -> list[str]:
     ]
 
 
-@click.command("measurements", help=_("What was measured, the newest first."))
+@click.command("measurements", cls=Command, help=_("What was measured, the newest first."))
 @click.argument("name")
 @click.argument("peer", required=False)
 @pass_cli
