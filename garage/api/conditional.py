@@ -23,9 +23,11 @@ from garage.errors import N_, GarageError
 from garage.services.context import Context
 
 ROOT = "/api/v1/"
-OBSERVED = frozenset(
-    ["reported_at", "applied_version", "disk_free_gib", "free_vcpus", "free_memory_mib", "machines", "used", "rtt_ms", "jitter_ms", "loss", "links_up", "copies", "silence", "silent_since", "hypervisor_error", "netd_error", "outside", "alarms", "accusations", "problems"]
-)
+OBSERVED = frozenset({
+    "reported_at", "applied_version", "disk_free_gib", "free_vcpus", "free_memory_mib", "machines", "used", "rtt_ms", "jitter_ms",
+    "loss", "links_up", "copies", "silence", "silent_since", "hypervisor_error", "netd_error", "outside", "alarms", "accusations",
+    "problems",
+})  # fmt: skip
 """Fields of nodes, sites, links and projects that change by themselves."""
 _ANY = re.compile(rb'"(?:%s)":' % "|".join(sorted(OBSERVED)).encode())
 

@@ -47,11 +47,12 @@ def run(
     work.set_parked(ctx, False)
     pulse = Pulse(ctx)
     pulse.turn()
-    heart = Heart(pulse)
+    heart, sealer = Heart(pulse), Sealer(ctx)
     watchman = Watchman(ctx)
     foreman = Foreman(ctx, config, pulse, watchman, open_backend)
     _watch(ctx, foreman, watchman, stop)
     foreman.end()
+    sealer.end()
     heart.end()
     pulse.leave(foreman.nodes)
     foreman.close()
@@ -242,12 +243,11 @@ def _watch(ctx: Context, foreman: Foreman, watchman: Watchman, stop: threading.E
     """Have the foreman look when anybody committed or the workers changed, and look for all nodes' signs of life, until `stop`."""
     watch: ChangeWatch | None = None
     stale = True
-    housekeeper, names, sealer = Housekeeper(ctx), NameTeller(ctx), Sealer(ctx)
+    housekeeper, names = Housekeeper(ctx), NameTeller(ctx)
     while not stop.wait(POLL):
         try:
             watch = watch or ChangeWatch(ctx.db)
             stale = watch.changed() or stale
-            sealer.turn(stale)
             if stale or foreman.due():
                 foreman.look()
                 stale = False

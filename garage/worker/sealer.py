@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import logging
+import threading
 
 from garage.services import sealing
 from garage.services.context import Context
 
-EVERY = 0.5
-"""Seconds between two seals: a burst of entries costs one transaction more, not one each."""
+log = logging.getLogger(__name__)
+EVERY = 0.3
+"""Seconds between two looks: a burst of entries costs a few transactions more, not one each; a look without news reads two indexes."""
 
 
 class Sealer:
-    """Used by one thread."""
+    """On a thread of its own: with a thousand nodes the worker's look at all of them takes longer than an entry may wait."""
 
-    def __init__(self, ctx: Context, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._ctx, self._monotonic = ctx, monotonic
-        self._due, self._next = True, float("-inf")
+    def __init__(self, ctx: Context) -> None:
+        self._ctx, self._ended = ctx, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sealer", daemon=True)
+        self._thread.start()
 
-    def turn(self, changed: bool) -> None:
-        """`changed`: somebody has committed something. Cheap while nobody does."""
-        self._due = self._due or changed
-        if self._due and self._monotonic() >= self._next:
-            self._due = sealing.seal(self._ctx)
-            self._next = self._monotonic() + EVERY
+    def _run(self) -> None:
+        while not self._ended.wait(EVERY):
+            try:
+                while sealing.seal(self._ctx) and not self._ended.is_set():
+                    pass
+            except Exception as error:  # noqa: BLE001  (a database that is away must not end it)
+                log.warning("nothing is sealed: %s", error)
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()

@@ -17,8 +17,9 @@ from garage.services import audits, backups, projects, sealing
 from garage.services.audits import Search
 from garage.services.context import Caller, Context, audit
 from garage.worker.housekeeping import Housekeeper, remove_logs
-from garage.worker.sealer import EVERY, Sealer
+from garage.worker.sealer import Sealer
 from tests.conftest import Clock
+from tests.inproc.served import wait_until
 
 DAY = 86_400.0
 
@@ -227,17 +228,18 @@ def test_after_a_restore_the_chain_goes_on(ctx: Context, admin: Caller, tmp_path
     assert len(audits.listing(ctx, admin, Search(actor="late")).items) == 2
 
 
-def test_the_worker_seals_once_in_a_while(ctx: Context, admin: Caller) -> None:
-    now = [0.0]
-    sealer = Sealer(ctx, lambda: now[0])
-    sealer.turn(False)
-    assert sealing.verify(ctx, admin).waiting == 0
+def test_the_worker_seals_by_itself(ctx: Context, admin: Caller) -> None:
+    sealer = Sealer(ctx)
+    try:
+        before = sealing.verify(ctx, admin).entries
+        for count in (1, sealing.BATCH + 1):
+            say(ctx, count)
+            wait_until(lambda: sealing.verify(ctx, admin).waiting == 0)
+        assert sealing.verify(ctx, admin).number >= before + sealing.BATCH + 2
+    finally:
+        sealer.end()
     say(ctx, 1)
-    sealer.turn(True)
-    assert sealing.verify(ctx, admin).waiting == 1, "not so soon"
-    now[0] += EVERY
-    sealer.turn(False)
-    assert sealing.verify(ctx, admin).waiting == 0
+    assert sealing.verify(ctx, admin).waiting == 1
 
 
 @pytest.mark.parametrize("change", ["id", "at", "actor", "action", "project_id", "subject", "detail"])
