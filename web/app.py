@@ -22,7 +22,7 @@ from web import i18n, words
 from web.pages import announcement, entry, news
 from web.pages.base import bp, live
 from web.security import harden
-from web.session import check_csrf, csrf_token, ctx, remember_visit, visitor
+from web.session import check_csrf, csrf_token, ctx, home, remember_visit, visitor
 
 WITHOUT_FACTOR = {
     f"web.{name}"
@@ -90,6 +90,7 @@ def _for_templates() -> dict[str, Any]:
         "version": __version__,
         "organisation": ctx().config.organisation,
         "cli": _cli,
+        "home": home,
         "openid": ctx().config.openid,
         "outside": ctx().config.outside,
         "now": fmt.now(),
@@ -120,7 +121,7 @@ def _version(name: str, _changed: int) -> str:
 
 def _cli() -> str:
     """How the command line comes to one's own computer."""
-    return f"pip install {request.host_url}cli/garage_cli-{__version__}-py3-none-any.whl"
+    return f"pip install {home()}/cli/garage_cli-{__version__}-py3-none-any.whl"
 
 
 def _with_query(**changes: str) -> str:

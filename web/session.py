@@ -37,6 +37,11 @@ def ctx() -> Context:
     return cast(Context, g.ctx)
 
 
+def home() -> str:
+    """The address by which people reach the garage, without a slash at its end: what `public_url` says, else what this request came to."""
+    return ctx().config.public_url.rstrip("/") or request.host_url.rstrip("/")
+
+
 def visitor() -> Visitor | None:
     """Who is signed in; read once per request."""
     if "visitor" not in g:

@@ -112,6 +112,8 @@ def proved(ctx: Context, name: str, password: str, address: str, wrong: GarageEr
         stored = user.password_hash if user and user.password_hash and not user.disabled else _nobody()
     # the attempt counts before the slow hash, so that many at a time cannot slip past the limit
     if not _verify(stored, password) or user is None or stored == _nobody():
+        with ctx.db.write() as session:  # never the name as it was typed: it may be a password
+            audit(session, ctx, "garage", "session.refuse", user.name if user else "", address=address, method=LOCALLY)
         raise wrong or _wrong_credentials(ctx)
     return user.id, stored
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from garage import bootstrap
-from garage.db.models import Invitation, Machine, Membership, User
+from garage.db.models import Audit, Invitation, Machine, Membership, User
 from garage.errors import GarageError
 from garage.services import accounts, api_tokens, keys, machines, projects
 from garage.services.context import Caller, Context
@@ -226,3 +226,14 @@ def test_a_sign_in_does_not_outlive_what_happened_meanwhile(
     monkeypatch.setattr(accounts, "_verify", slow)
     with refused("wrong_credentials"):
         accounts.sign_in(ctx, "alice", "password of alice", "192.0.2.9")
+
+
+def test_a_wrong_password_is_audited_without_what_was_typed(ctx: Context, alice: Caller) -> None:
+    for name in ("alice", "her password by mistake"):
+        with refused("wrong_credentials"):
+            accounts.sign_in(ctx, name, "not hers at all", "192.0.2.9")
+    with ctx.db.read() as session:
+        rows = session.scalars(select(Audit).where(Audit.action == "session.refuse").order_by(Audit.id)).all()
+    assert [(row.subject, row.detail) for row in rows] == [
+        (subject, {"address": "192.0.2.9", "method": "password"}) for subject in ("alice", "")
+    ]

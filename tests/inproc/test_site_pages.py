@@ -108,6 +108,7 @@ def test_the_line_names_the_address_by_which_others_reach_this_garage(ctx: Conte
     text = page.post("/sites", name="nagoya", own_name="tsukuba", hours="1", once="one").text
     assert re.search(r"<code[^>]*>echo gj1\.[\w.-]+ \| netd join https://garage\.example\.org</code>", text)
     assert "Nobody can join yet" not in text
+    assert "https://garage.example.org/welcome/" in page.post("/users", name="carol").text
 
 
 def test_the_first_invitation_ends_in_one_line(page: Browser, ctx: Context, admin: Caller) -> None:

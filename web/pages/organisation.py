@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, url_for
 
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
@@ -26,7 +26,7 @@ from web import forms
 from web.i18n import told
 from web.node_words import coming
 from web.pages.base import bp, page, refused, to
-from web.session import admin, caller, ctx, reader
+from web.session import admin, caller, ctx, home, reader
 
 
 @bp.get("/users")
@@ -57,7 +57,7 @@ def user_link(name: str) -> Response:
 
 
 def _link_page(name: str, token: str, status: int) -> Response:
-    link = request.host_url.rstrip("/") + url_for("web.welcome", token=token)
+    link = home() + url_for("web.welcome", token=token)
     return page("users.html", status, link=link, link_for=name, **everybody(admin()))
 
 
