@@ -22,6 +22,7 @@ from garage.api import (
     conditional,
     disk_copies,
     drains,
+    going,
     images,
     info,
     limits,
@@ -110,6 +111,7 @@ def make_flask(
     app.register_error_handler(Exception, _broken)
     app.before_request(check_query)
     app.after_request(conditional.stamp)
+    app.after_request(going.stamp)
     _plain_routes(app)
     return app
 

@@ -1,8 +1,10 @@
-"""The parts of the OpenAPI document that describe the gateway's async routes."""
+"""What the OpenAPI document says beside what Flask's routes say themselves: the gateway's async routes, refusals, headers."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from garage.api.going import GOING
 
 _REF = {"name": "ref", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 80}}
 _PROBLEM = {
@@ -23,7 +25,7 @@ def _operation(summary: str, tag: str, content: str, parameters: list[dict[str, 
         "tags": [tag],
         "parameters": parameters,
         "security": _AUTH,
-        "responses": {"200": ok, "4XX": _PROBLEM},
+        "responses": {"200": ok},
     }
 
 
@@ -95,24 +97,61 @@ PATHS: dict[str, Any] = {
 }
 
 
+READ = ("400", "401", "403", "404", "422", "429")
+"""Refusals of any request: it cannot be read, nobody or not they, nothing there, a field, too often."""
+CHANGE = (*READ, "409", "412", "413")
+"""And of a change: not now, changed meanwhile, too large."""
+HEADERS: dict[str, Any] = {
+    name: {"description": description, "schema": {"type": "string"}}
+    for name, description in {
+        "X-Request-Id": "Stands in the logs of all that the request led to.",
+        "RateLimit-Policy": "How many requests in how many seconds (draft-ietf-httpapi-ratelimit-headers).",
+        "RateLimit": "How many are left, and for how many seconds.",
+        "Retry-After": "Seconds.",
+        "ETag": "For If-None-Match, and for If-Match of a change.",
+        "Idempotency-Replayed": "true where a request with this Idempotency-Key was answered before, in these words.",
+    }.items()
+}
+_ALWAYS = ("X-Request-Id", "RateLimit-Policy", "RateLimit")
+
+
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with the gateway's paths added, and problems under their own media type, which Flask's part calls plain JSON."""
+    """The document with the gateway's paths, and with each operation's refusals one by one, as problems: Flask's part says 4XX, in
+    plain JSON."""
     paths = {
-        path: {method: _with_problems(operation) for method, operation in operations.items()}
-        for path, operations in document["paths"].items()
+        path: {method: _told(method, operation) | _going(method, path) for method, operation in operations.items()}
+        for path, operations in (document["paths"] | PATHS).items()
     }
-    return document | {"paths": paths | PATHS}
+    refused = {status: _PROBLEM | {"headers": _headers(*_ALWAYS, *_also(status))} for status in (*CHANGE, "5XX")}
+    parts = document["components"] | {"headers": HEADERS, "responses": refused}
+    return document | {"paths": paths, "components": parts}
 
 
-def _with_problems(operation: dict[str, Any]) -> dict[str, Any]:
-    responses = {
-        status: response | {"content": _PROBLEM["content"]} if _is_problem(response) else response
+def _told(method: str, operation: dict[str, Any]) -> dict[str, Any]:
+    done = {
+        status: response | {"headers": _headers(*_ALWAYS, *_of_done(method, response))}
         for status, response in operation["responses"].items()
+        if status.startswith("2")
     }
-    return operation | {"responses": responses}
+    refusals = (*(READ if method == "get" else CHANGE), "5XX")
+    return operation | {
+        "responses": done | {status: {"$ref": f"#/components/responses/{status}"} for status in refusals}
+    }
 
 
-def _is_problem(response: dict[str, Any]) -> bool:
-    """One, or the list of them that Flask's part says a field error would be."""
-    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
-    return str(schema.get("items", schema).get("$ref")).endswith("/Problem")
+def _going(method: str, path: str) -> dict[str, Any]:
+    return {"deprecated": True} if (method.upper(), path) in GOING else {}
+
+
+def _of_done(method: str, response: dict[str, Any]) -> tuple[str, ...]:
+    if method == "get":
+        return ("ETag",) if "application/json" in response.get("content", {}) else ()
+    return ("Idempotency-Replayed",)
+
+
+def _also(status: str) -> tuple[str, ...]:
+    return ("Retry-After",) if status in ("429", "5XX") else ()
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ValidationError
 from garage import tracing
 from garage.api import conditional
 from garage.api.problem import LOCALES
-from garage.api.schemas import Problem
 from garage.errors import N_, GarageError
 from garage.services import accounts, api_tokens, idempotency
 from garage.services.context import Caller, Context
@@ -38,7 +37,6 @@ def blueprint(name: str, tag: str, prefix: str = "") -> APIBlueprint:
         url_prefix=f"/api/v1{prefix}",
         abp_tags=[Tag(name=tag)],
         abp_security=[{"bearer": []}],
-        abp_responses={"4XX": Problem, "5XX": Problem},
     )
 
 

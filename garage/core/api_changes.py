@@ -29,10 +29,17 @@ def _operation(before: Document, was: Schema, after: Document, now: Schema) -> I
     if not was.get("requestBody", {}).get("required") and now.get("requestBody", {}).get("required"):
         yield "needs a body now"
     for status, response in was.get("responses", {}).items():
-        if status not in now.get("responses", {}):
+        same = [other for other in now.get("responses", {}) if other == status or _within(other, status)]
+        if not same:
             yield f"answers {status} no more"
-        else:
-            yield from _given(before, _content(response), after, _content(now["responses"][status]), "", ())
+        for other in same:
+            answers = _resolved(before, response), _resolved(after, now["responses"][other])
+            yield from _given(before, _content(answers[0]), after, _content(answers[1]), "", ())
+
+
+def _within(status: str, range_: str) -> bool:
+    """Whether 409 is said instead of 4XX."""
+    return range_.endswith("XX") and status.startswith(range_[0])
 
 
 def _parameters(before: Document, was: Schema, after: Document, now: Schema) -> Iterator[str]:
@@ -107,7 +114,8 @@ def _choices(schema: Schema) -> list[Schema]:
 
 def _resolved(document: Document, schema: Schema) -> Schema:
     while "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        _, _, kind, name = schema["$ref"].split("/")
+        schema = document["components"][kind][name]
     return schema
 
 

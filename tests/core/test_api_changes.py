@@ -94,3 +94,13 @@ def test_the_document_is_not_written_when_a_client_would_break(
     assert json.loads(published.FILE.read_text()) == more
     assert published.main(["--break"]) == 0
     assert json.loads(published.FILE.read_text()) == published.present()
+
+
+def test_refusals_that_are_told_one_by_one_break_nothing() -> None:
+    refused = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Thing"}}}}
+    before, after = document(), document()
+    post(before)["responses"]["4XX"] = refused
+    after["components"]["responses"] = {"409": refused}
+    post(after)["responses"]["409"] = {"$ref": "#/components/responses/409"}
+    assert breaking(before, after) == []
+    assert breaking(after, before) == ["POST /things: answers 409 no more"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from garage import tracing
+from garage.api import going
 from garage.api.app import make_flask
 from garage.core.rates import WINDOW, Rates
 from garage.db.models import Machine, Node
@@ -208,3 +210,17 @@ def test_a_machine_keeps_the_request_while_the_worker_goes_on(ctx: Context, alic
     machines.delete(ctx, alice, made.id)
     with ctx.db.read() as session:
         assert session.get_one(Machine, made.id).request == "r-1"
+
+
+def test_what_is_to_go_says_so(
+    ctx: Context, flask: FlaskClient, as_admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since, until = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 9, 1, tzinfo=UTC)
+    monkeypatch.setitem(going.GOING, ("GET", "/api/v1/nodes/{ref}"), going.Going(since, until))
+    told = flask.get("/api/v1/nodes/node1", headers=as_admin).headers
+    assert (told["Deprecation"], told["Sunset"]) == ("@1798761600", "Wed, 01 Sep 2027 00:00:00 GMT")
+    assert "Sunset" not in flask.get("/api/v1/nodes", headers=as_admin).headers
+    paths = flask.get("/api/v1/openapi.json").json["paths"]
+    assert paths["/api/v1/nodes/{ref}"]["get"]["deprecated"]
+    with pytest.raises(ValueError, match="six months"):
+        going.Going(since, datetime(2027, 3, 1, tzinfo=UTC))
