@@ -147,7 +147,6 @@ class Daemon:
         self._reported = time.monotonic()
 
     def _as_seen(self) -> Report:
-        problems = (*self._problems, self._trouble) if self._trouble else self._problems
         self._named = self._name()
         return Report(
             node=self._config.node,
@@ -155,7 +154,8 @@ class Daemon:
             refusal=self._refusal,
             boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
             ipv6_uplink=self._ipv6_uplink,
-            problems=tuple(problem[:200] for problem in problems),
+            problems=tuple(problem[:200] for problem in self._problems),
+            trouble=self._trouble[:200],
             **self._named,
         )
 

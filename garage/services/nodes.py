@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
@@ -109,11 +110,7 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
         if row.spec_version < said.applied_version < FORGED:
             _overtake(session, row, said.applied_version)
         row.applied_version = min(said.applied_version, row.spec_version)
-        row.refusal = (
-            {"code": said.refusal.code, "text": said.refusal.text, "version": said.refusal.version}
-            if said.refusal
-            else None
-        )
+        row.refusal = _refusal(said)
         row.reported_at, row.boot_id = ctx.clock(), said.boot_id
         heard(session, ctx, row)
         if not row.address:  # the controller's own server: no other node has a say in what the site is
@@ -121,6 +118,13 @@ def report(ctx: Context, node: str, said: wire.Report) -> None:
         if before != (row.applied_version, row.refusal):
             data = {"applied_version": row.applied_version, "refused": bool(row.refusal)}
             session.add(EventRow(at=ctx.clock(), kind="node", project_id=None, subject=node, data=data))
+
+
+def _refusal(said: wire.Report) -> dict[str, Any] | None:
+    """Why the node does not do what is wanted: it does not take the spec, or it cannot."""
+    if found := said.refusal:
+        return {"code": found.code, "text": found.text, "version": found.version}
+    return {"code": "network_error", "text": said.trouble, "version": 0} if said.trouble else None
 
 
 def _hear_of_site(session: Session, ctx: Context, node: str, said: wire.Report) -> None:

@@ -92,6 +92,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ipv6_uplink: bool = False
     """The node has a default IPv6 route, so machines get IPv6 to the internet by masquerade."""
     problems: tuple[Text, ...] = ()
+    trouble: Text = ""
+    """Why what is wanted of this node is not in force, e.g. a program that fails; tried again and again."""
     site: Label | None = None
     """The name that an overlay's invitation gave this site; None for a lone one."""
     domain: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[a-z0-9.-]*\Z")] = ""

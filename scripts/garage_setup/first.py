@@ -66,7 +66,15 @@ def _follow(controller: Controller, identity: str, runner: Runner, tell: Tell) -
             )
         tell(f"{machine['state']} {machine['step']}".strip())
         time.sleep(0.25)
-    raise SetupError(f"{NAME} was not ready in {PATIENCE:.0f} s", hint=f"garage machine show {NAME}")
+    raise SetupError(
+        f"{NAME} was not ready in {PATIENCE:.0f} s", hint=_why(controller) or f"garage machine show {NAME}"
+    )
+
+
+def _why(controller: Controller) -> str:
+    """What the server says itself."""
+    nodes = controller.get("/nodes")["items"]
+    return "; ".join(said for node in nodes for said in (node["hypervisor_error"], node["netd_error"]) if said)
 
 
 def garage(place: Place, runner: Runner, controller: Controller, *words: str) -> str:

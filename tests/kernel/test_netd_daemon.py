@@ -146,14 +146,14 @@ def test_a_damaged_policy_file_is_told_and_the_rules_stay(world: World) -> None:
     office = world.node.config.parent.parent / "office.networks"
     good = office.read_text()
     office.write_text("192.168.77.0/24\nnot a network\n")
-    world.wait(lambda: "line 2" in str(world.report().get("problems")))
+    world.wait(lambda: "line 2" in str(world.report().get("trouble")))
     assert world.report()["applied_version"] == 4
     world.kill()
     world.start()
-    world.wait(lambda: "line 2" in str(world.report().get("problems")))
+    world.wait(lambda: "line 2" in str(world.report().get("trouble")))
     assert "192.168.0.0/16" in world.lab.exec(world.lab.node, "nft list table inet garage_tst")
     office.write_text(good)
-    world.wait(lambda: not world.report().get("problems"))
+    world.wait(lambda: not world.report().get("trouble"))
 
 
 def test_without_a_controller_it_comes_up_from_the_last_good_spec(world: World) -> None:
