@@ -230,7 +230,7 @@ def bring_images(site: Site, who: Caller) -> None:
     """Images of hers, one of them damaged, one on its way and one that did not come."""
     ctx, url = site.ctx, "https://cloud.example.org/images/disk.qcow2"
     for number, (name, visibility) in enumerate(
-        (("ubuntu-24.04", "all"), ("my-robots", "own"), ("coming", "own"), ("refused", "own"))
+        (("ubuntu-24.04", "all"), ("my-robots", "own"), ("refused", "own"), ("coming", "own"))
     ):
         image_tasks.bring(ctx, who, NewImage(name, f"{number:x}" * 64, url=url, visibility=visibility))
         task = image_tasks.claim(ctx, "elsewhere/1")
