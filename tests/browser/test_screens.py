@@ -113,8 +113,8 @@ def test_pictures_for_the_readme(site: Site, people: tuple[Caller, Caller], open
     """With GARAGE_PICTURES=1 they are renewed in docs/images/, too."""
     for language in ("en-GB", "ja-JP"):
         page = open_tab(people[0], language=language).page
-        for name in ("machines", "project"):
-            page.goto(PAGES[name])
+        for name, path in (("machines", "/machines"), ("project", "/projects/alice")):
+            page.goto(path)
             shoot(page, f"readme-{name}-{language[:2]}", full=False)
             if os.environ.get("GARAGE_PICTURES"):
                 IMAGES.mkdir(parents=True, exist_ok=True)
