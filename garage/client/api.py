@@ -30,9 +30,9 @@ PAGE = 200
 
 
 class Api:
-    """A connection to one controller as one user."""
+    """A connection to one controller as one user. `seconds`: how long an answer may take, if less than usual."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, *, seconds: float | None = None) -> None:
         self.profile = profile
         headers = {"User-Agent": f"garage/{__version__}", "Accept-Language": language(os.environ)}
         if profile.token:
@@ -40,7 +40,7 @@ class Api:
         self._http = httpx.Client(
             base_url=f"{profile.url}/api/v1",
             headers=headers,
-            timeout=TIMEOUT,
+            timeout=httpx.Timeout(seconds) if seconds else TIMEOUT,
             verify=context_for(profile.certificate) if profile.url.startswith("https") else True,
             trust_env=not profile.loopback,  # a proxy of the environment cannot reach this computer's own loopback
         )

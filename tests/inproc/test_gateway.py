@@ -78,10 +78,10 @@ def test_a_node_reports_about_itself_alone(served: Served, ctx: Context) -> None
 
 
 def test_what_a_node_cannot_do_is_shown_until_it_can(served: Served, ctx: Context) -> None:
-    for trouble, shown in (("nft -f -: ended by SIGSEGV", "network_error: nft -f -: ended by SIGSEGV"), ("", "")):
+    for trouble, told in (("nft -f -: ended by SIGSEGV", "network_error: nft -f -: ended by SIGSEGV"), ("", "")):
         said = wire.Report(node="node1", applied_version=0, trouble=trouble)
         assert served.http.post("/node/v1/report", content=msgspec.json.encode(said), headers=NODE).status_code == 204
-        assert nodes.listing(ctx, Caller("", "x", admin=True))[0].netd_error == shown
+        assert nodes.listing(ctx, Caller("", "x", admin=True))[0].netd_error == told
 
 
 def test_a_report_that_is_none_is_refused(served: Served) -> None:

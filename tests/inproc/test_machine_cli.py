@@ -56,3 +56,18 @@ def test_completion_is_printed_and_completes(shell: Shell, name: str) -> None:
     found = completing()
     for command in ("rename", "rebuild", "resize", "reboot", "renew"):
         assert command in found.stdout, found
+
+
+def test_names_are_completed(shell: Shell, ctx: Context, alice: Caller, bob: Caller) -> None:
+    for who, name in ((alice, "arm-one"), (alice, "arm-two"), (alice, "leg"), (bob, "arm-of-bob")):
+        machines.create(ctx, who, NewMachine(name=name, size="tiny"))
+
+    def completed(words: str, **more: str) -> list[str]:
+        count = str(len(words.split(" ")) - 1)
+        asked = {"COMP_WORDS": words, "COMP_CWORD": count, "_GARAGE_COMPLETE": "bash_complete", **more}
+        return sorted(line.partition(",")[2] for line in shell(**asked).stdout.split("\n") if line)
+
+    assert completed("garage machine stop ar") == ["arm-one", "arm-two"]
+    assert completed("garage ssh l") == ["leg"]
+    assert completed("garage machine create --image deb") == ["debian-12"]
+    assert completed("garage machine stop ar", GARAGE_URL="http://127.0.0.1:9") == [], "nobody answers there"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from garage.client import output
+from garage.client.completing import IMAGE, MACHINE
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Command, pass_cli
 from garage.client.words import N_, _
@@ -46,9 +47,9 @@ def labels(given: Sequence[str]) -> dict[str, str]:
 @click.command(
     cls=Command, help=_("Why a machine is where it is; without NAME: where one would go, and what each node lacks.")
 )
-@click.argument("name", default="")
+@click.argument("name", default="", type=MACHINE)
 @click.option("--size", help=_("How large; “garage machine sizes” shows them."))
-@click.option("--image", help=_("What it boots; “garage image list” shows them."))
+@click.option("--image", type=IMAGE, help=_("What it boots; “garage image list” shows them."))
 @click.option("--project", help=_("Whose it is (default: your own project)."))
 @click.option("--apart", metavar="WORD", help=_("Not on a node with another machine of the project with this word."))
 @click.option("--label", "wanted", metavar="KEY=VALUE", multiple=True, help=_("A label that its node must have."))

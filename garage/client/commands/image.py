@@ -15,6 +15,7 @@ import httpx
 
 from garage.client import output
 from garage.client.api import Api
+from garage.client.completing import IMAGE, MACHINE
 from garage.client.errors import ClientError, local_error
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
@@ -180,7 +181,7 @@ def image_build(cli: Cli, recipe: Path, wait: bool) -> None:
 @image.command(
     "save", help=_("Make an image of a machine that is stopped, without anything by which it or its people are known.")
 )
-@click.argument("machine")
+@click.argument("machine", type=MACHINE)
 @click.argument("name")
 @click.option("--snapshot", metavar="SNAPSHOT", help=_("Of this one of its snapshots; then it need not be stopped."))
 @click.option("--for", "visibility", type=FOR, default="own", show_default=True, help=_("Who may use it."))
@@ -293,7 +294,7 @@ def image_cancel(cli: Cli, name: str) -> None:
 
 
 @image.command("share", help=_("Say who may use an image of yours."))
-@click.argument("name")
+@click.argument("name", type=IMAGE)
 @click.option("--for", "visibility", type=FOR, required=True, help=_("Who may use it."))
 @click.option("--project", help=_("Whose members may use it, with --for project."))
 @pass_cli
@@ -304,7 +305,7 @@ def image_share(cli: Cli, name: str, visibility: str, project: str | None) -> No
 
 
 @image.command("delete", help=_("Delete an image of yours that no machine is made of, by name or sha256."))
-@click.argument("name")
+@click.argument("name", type=IMAGE)
 @pass_cli
 def image_delete(cli: Cli, name: str) -> None:
     cli.api().delete(f"/images/{name}")

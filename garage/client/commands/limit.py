@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from garage.client import output
+from garage.client.completing import MACHINE
 from garage.client.output import Item
 from garage.client.state import Cli, Command, pass_cli
 from garage.client.words import _
@@ -48,7 +49,7 @@ def limits(item: Item) -> str:
         "Set what a machine may take of what its node shares (admin), also while it runs: 0 is no limit, “default” as its size has it."
     ),
 )
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.option("--disk-iops", type=Figure(), help=_("Reads and writes per second."))
 @click.option("--disk-mb", type=Figure(), help=_("MB per second, read and written."))
 @click.option("--net-mbit", type=Figure(), help=_("Mbit per second, each way."))

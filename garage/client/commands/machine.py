@@ -15,6 +15,7 @@ from garage.client.commands.explain import explain, labels
 from garage.client.commands.limit import limit, limits
 from garage.client.commands.snapshot import snapshot
 from garage.client.commands.ssh import ssh
+from garage.client.completing import IMAGE, MACHINE
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time, short
 from garage.client.state import DAYS, Cli, Group, pass_cli
@@ -39,7 +40,7 @@ def machine() -> None:
 @machine.command(help=_("Ask for a machine and wait until its SSH answers."))
 @click.argument("name", default="")
 @click.option("--size", help=_("How large; “garage machine sizes” shows them."))
-@click.option("--image", help=_("What it boots; “garage image list” shows them."))
+@click.option("--image", type=IMAGE, help=_("What it boots; “garage image list” shows them."))
 @click.option("--project", help=_("Whose it is (default: your own project)."))
 @click.option("--days", type=DAYS, help=_("How long the lease lasts."))
 @click.option("--user-data", type=user_data_file.FILE, help=_("cloud-init user-data."))
@@ -120,7 +121,7 @@ def finish(cli: Cli, found: Item) -> None:
 @click.option("--project")
 @click.option("--state")
 @click.option("--node", help=_("On this node."))
-@click.option("--image", help=_("That boot this image."))
+@click.option("--image", type=IMAGE, help=_("That boot this image."))
 @click.option("--size", help=_("Of this size."))
 @click.option("--tag", help=_("With this tag."))
 @click.option("--owner", help=_("Made by this user."))
@@ -149,7 +150,7 @@ def list_(cli: Cli, /, limit: int | None, **asked: str | None) -> None:
 
 
 @machine.command(help=_("Everything about one machine."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @pass_cli
 def show(cli: Cli, name: str) -> None:
     item = cli.api().get(f"/machines/{name}")
@@ -238,7 +239,7 @@ _wait = click.option("--wait/--no-wait", default=False, help=_("Wait until it is
 
 
 @machine.command(help=_("Start a stopped or failed machine."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.option("--wait/--no-wait", default=True, help=_("Wait until its SSH answers."))
 @pass_cli
 def start(cli: Cli, name: str, wait: bool) -> None:
@@ -246,7 +247,7 @@ def start(cli: Cli, name: str, wait: bool) -> None:
 
 
 @machine.command(help=_("Shut a machine down; its disk stays."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.option("--wait/--no-wait", default=True, help=_("Wait until it is done."))
 @pass_cli
 def stop(cli: Cli, name: str, wait: bool) -> None:
@@ -254,7 +255,7 @@ def stop(cli: Cli, name: str, wait: bool) -> None:
 
 
 @machine.command(help=_("Shut a machine down and start it again."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @_wait
 @pass_cli
 def reboot(cli: Cli, name: str, wait: bool) -> None:
@@ -262,7 +263,7 @@ def reboot(cli: Cli, name: str, wait: bool) -> None:
 
 
 @machine.command(help=_("Let the lease end later."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.option("--days", type=DAYS, help=_("From now (default: the garage's lease)."))
 @pass_cli
 def renew(cli: Cli, name: str, days: float | None) -> None:
@@ -272,7 +273,7 @@ def renew(cli: Cli, name: str, days: float | None) -> None:
 
 
 @machine.command(help=_("Delete a machine and its disk."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @_wait
 @pass_cli
@@ -283,7 +284,7 @@ def delete(cli: Cli, name: str, yes: bool, wait: bool) -> None:
 
 
 @machine.command(help=_("The end of the serial console."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.option("--kib", type=click.IntRange(1, 64), default=16, show_default=True, help=_("How much of it."))
 @pass_cli
 def console(cli: Cli, name: str, kib: int) -> None:

@@ -14,6 +14,7 @@ import httpx
 from garage.client import output
 from garage.client.api import Api
 from garage.client.commands.image import Told, bar
+from garage.client.completing import MACHINE
 from garage.client.errors import ClientError, local_error
 from garage.client.output import Item
 from garage.client.state import Cli, Command, pass_cli
@@ -30,7 +31,7 @@ CHUNK = 1 << 20
     cls=Command,
     help=_("The disk of a machine that is stopped, also after its lease, as a qcow2 file that stands alone."),
 )
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help=_("Replace FILE if it exists."))
 @pass_cli

@@ -8,6 +8,7 @@ import click
 
 from garage.client import output
 from garage.client.api import Api
+from garage.client.completing import MACHINE
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
@@ -34,7 +35,7 @@ def snapshot() -> None:
 
 
 @snapshot.command("create", help=_("Keep a machine's disk as it is now; it may run meanwhile."))
-@click.argument("machine")
+@click.argument("machine", type=MACHINE)
 @click.argument("name", default="")
 @click.option(
     "--crash-consistent", is_flag=True, help=_("Without freezing its file systems: the disk is as after a power cut.")
@@ -51,7 +52,7 @@ def create(cli: Cli, machine: str, name: str, crash_consistent: bool, wait: bool
 
 
 @snapshot.command("list", help=_("A machine's snapshots, the newest first."))
-@click.argument("machine")
+@click.argument("machine", type=MACHINE)
 @pass_cli
 def list_(cli: Cli, machine: str) -> None:
     columns = (
@@ -67,7 +68,7 @@ def list_(cli: Cli, machine: str) -> None:
 
 
 @snapshot.command("revert", help=_("Return a machine that is off to a snapshot: what came on its disk since is lost."))
-@click.argument("machine")
+@click.argument("machine", type=MACHINE)
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @click.option("--wait/--no-wait", default=True, help=_("Wait until it is there."))
@@ -86,7 +87,7 @@ def revert(cli: Cli, machine: str, name: str, yes: bool, wait: bool) -> None:
 
 
 @snapshot.command("delete", help=_("Delete a snapshot; the others stay."))
-@click.argument("machine")
+@click.argument("machine", type=MACHINE)
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @pass_cli

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from garage.client import lease, openssh
+from garage.client.completing import machines
 from garage.client.errors import local_error
 from garage.client.profiles import Profile, folder, write_private
 from garage.client.state import Cli, Command, pass_cli
@@ -30,7 +31,7 @@ DIFFERS = 255
     context_settings=RAW,
     help=_("Log in to a machine, or run a command on it. Takes ssh's options: garage ssh [OPTIONS] NAME [-- COMMAND]."),
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=machines)
 @pass_cli
 def ssh(cli: Cli, arguments: tuple[str, ...]) -> None:
     line = openssh.split(arguments)
@@ -126,7 +127,7 @@ def _become(argv: list[str]) -> None:
     context_settings=RAW,
     help=_("Copy files to or from a machine. Takes scp's options: garage scp [OPTIONS] FILE… NAME:PATH."),
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=machines)
 @pass_cli
 def scp(cli: Cli, arguments: tuple[str, ...]) -> None:
     machines = openssh.remotes(arguments)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from garage.client.completing import IMAGE
 from garage.client.errors import local_error
 from garage.client.output import Item, done
 from garage.client.state import Cli, Command, pass_cli
@@ -31,7 +32,7 @@ def warn(cli: Cli, made: Item) -> None:
 
 @click.command(cls=Command, help=_("Whether an image's cloud-init takes this user-data; nothing is made."))
 @click.argument("file", type=FILE)
-@click.option("--image", default="debian-12", help=_("What the machine would boot (default: debian-12)."))
+@click.option("--image", type=IMAGE, default="debian-12", help=_("What the machine would boot (default: debian-12)."))
 @pass_cli
 def check_user_data(cli: Cli, file: Path, image: str) -> None:
     told = cli.api().post(f"/images/{image}/user-data", {"user_data": read(file)})
