@@ -9,8 +9,10 @@ The floor looks at every packet, not only at new connections, so that a network 
 
 What one machine may take is part of its elements: each of the sets `sends`, `receives` and `connects` measures its elements one by
 one, and a rule finds a machine there only while it is over its limit. What is over a rate is dropped at its tap. A new connection of
-one that has as many as it may is dropped before it is tracked, wherever it leads, the node's own name service included; connections to
-a machine are none of its own, so that its owner gets in all the same.
+one that has as many as it may is dropped before it is tracked, wherever it leads; connections to a machine are none of its own, so that
+its owner gets in all the same. What machines ask of the node's own DHCP, DNS and NTP over UDP is not tracked at all, nor is what it
+answers: it takes no room in the table, so a machine at its limit keeps its address and its names. Since each name that the node does
+not know is a connection of the node's own, a machine may ask for so many a second and no more.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ SETS = {
 """Name → (table, type) of the sets of machines: allowed senders, then who is over a limit; each element brings its own figure."""
 BURST = 65_536
 """The largest piece that a guest hands over (GSO): one of a slow machine passes whole."""
+ASKS = 250
+"""Questions for names per second and machine. What the node asks others for their sake stays in its table for 30 s each (kernel,
+nf_conntrack_udp_timeout): an eighth of the smallest table that Linux makes with 1 GiB of memory."""
 SHARE = 8
 """At most so great a part of the server's table of connections has one machine, whatever a spec says: with a full table nobody on this
 server opens a connection any more."""
@@ -167,10 +172,28 @@ def _inet_table(wanted: Desired, mark: str) -> str:
   chain {MARK}{mark} {{ }}
   set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(floor.of(4))} }} }}
   set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(floor.of(6))} }} }}
-{_sets("inet")}{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}  chain from_ports {{
+{_sets("inet")}  set asks {{ type ether_addr; flags dynamic; timeout 1m; }}
+{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}  chain from_ports {{
     type filter hook prerouting priority -350; policy accept;
     iifname "{bridge.name}" meta mark & {CHECKED} == 0 drop
     iifname "{bridge.name}" meta mark set meta mark & {UNCHECKED}
+  }}
+  chain questions {{
+    type filter hook prerouting priority -300; policy accept; # before conntrack looks
+    iifname != "{bridge.name}" accept
+    ip daddr {bridge.ipv4} udp dport 53 add @asks {{ ether saddr limit rate over {ASKS}/second burst {2 * ASKS} packets }} drop
+    ip6 daddr {bridge.ipv6} udp dport 53 add @asks {{ ether saddr limit rate over {ASKS}/second burst {2 * ASKS} packets }} drop
+    ip daddr {{ {bridge.ipv4}, 255.255.255.255 }} udp dport 67 notrack
+    ip6 daddr {{ ff02::1:2, fe80::/10 }} udp dport 547 notrack
+    ip daddr {bridge.ipv4} udp dport {{ 53, 123 }} notrack
+    ip6 daddr {bridge.ipv6} udp dport {{ 53, 123 }} notrack
+  }}
+  chain answers {{
+    type filter hook output priority -300; policy accept;
+    oifname != "{bridge.name}" accept
+    ip saddr {bridge.ipv4} udp sport {{ 53, 67, 123 }} notrack
+    ip6 saddr {bridge.ipv6} udp sport {{ 53, 123 }} notrack
+    ip6 saddr fe80::/10 udp sport 547 notrack
   }}
   chain connections {{
     type filter hook prerouting priority -150; policy accept; # after conntrack has looked, before it keeps what is new

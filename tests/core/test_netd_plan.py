@@ -163,6 +163,20 @@ def test_nothing_of_another_instance_is_spoken_of() -> None:
     assert set(tables) == {"garage_tst"}
 
 
+def test_the_nodes_own_services_are_never_tracked_and_all_else_is() -> None:
+    untracked = [line.strip() for line in nft_text.skeleton(desired(16)).splitlines() if "notrack" in line]
+    to, by = ("10.31.0.1", "fd31:4:5::1"), "notrack"
+    assert untracked == [
+        f"ip daddr {{ {to[0]}, 255.255.255.255 }} udp dport 67 {by}",
+        f"ip6 daddr {{ ff02::1:2, fe80::/10 }} udp dport 547 {by}",
+        f"ip daddr {to[0]} udp dport {{ 53, 123 }} {by}",
+        f"ip6 daddr {to[1]} udp dport {{ 53, 123 }} {by}",
+        f"ip saddr {to[0]} udp sport {{ 53, 67, 123 }} {by}",
+        f"ip6 saddr {to[1]} udp sport {{ 53, 123 }} {by}",
+        f"ip6 saddr fe80::/10 udp sport 547 {by}",
+    ]
+
+
 def test_the_link_local_address_is_the_one_that_guests_make() -> None:
     assert link_local("52:67:00:00:00:01") == "fe80::5067:ff:fe00:1"
     assert link_local("00:16:3e:aa:bb:cc") == "fe80::216:3eff:feaa:bbcc"

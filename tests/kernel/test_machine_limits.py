@@ -15,10 +15,12 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from netd.core.nft_text import SHARE
+from netd.core.nft_text import ASKS, SHARE
 from netd.wire import MachineNet
-from tests.kernel.conftest import ONE, TWO, NodeUnderTest, spec
+from tests.kernel.conftest import BRIDGE, ONE, TWO, NodeUnderTest, spec
 from tests.kernel.probes import SERVER
+from tests.kernel.test_dhcp_dns import dhcp
+from tests.kernel.test_dhcpv6 import dhcp6
 from tests.netlab import INTERNET, INTERNET6, NetLab
 
 pytestmark = pytest.mark.kernel
@@ -79,9 +81,14 @@ def test_a_flood_of_connections_leaves_room_for_others(node: NodeUnderTest, gues
         with holding(node.lab, guests[1], FEW) as others:
             assert others == (FEW, FEW), "the control: who has no limit holds them all, meanwhile"
         assert answers(node.lab, node.lab.node, ONE.ipv4), "its owner gets in all the same"
-        resolver = "dig +time=1 +tries=1 +short one.alice.home.garage.internal @10.31.0.1"
-        assert "timed out" in node.lab.exec(guests[0], resolver, check=False), "asking for names counts, too"
-        assert node.lab.exec(guests[1], resolver).strip() == ONE.ipv4
+        tcp = "dig +tcp +time=1 +tries=1 +short one.alice.home.garage.internal @10.31.0.1"
+        assert "timed out" in node.lab.exec(guests[0], tcp, check=False), "the control: no new connection but these"
+        for server in (BRIDGE.ipv4, BRIDGE.ipv6):
+            asked = f"dig +time=5 +tries=3 +short one.alice.home.garage.internal @{server}"
+            assert node.lab.exec(guests[0], asked).strip() == ONE.ipv4, "it still finds names"
+        assert dhcp(node, guests[0])["ip"] == ONE.ipv4, "and keeps its address"
+        assert dhcp6(node, guests[0], release=False)["address"] == ONE.ipv6
+        assert node.lab.exec(guests[1], tcp).strip() == ONE.ipv4
     with holding(node.lab, guests[0], 1) as again:
         assert again == (1, 1), "what is closed no longer counts"
 
@@ -89,6 +96,48 @@ def test_a_flood_of_connections_leaves_room_for_others(node: NodeUnderTest, gues
 def answers(lab: NetLab, place: str, address: str) -> bool:
     code = f"import socket; print(socket.create_connection(({address!r}, 80), timeout=10).recv(5) == b'hello')"
     return lab.python(place, code) == "True"
+
+
+ASKING = """
+    import select, socket, time
+    TARGET, COUNT, PACE = GIVEN
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in "one.alice.home.garage.internal".split("."))
+    question = bytes([1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]) + labels + bytes([0, 0, 1, 0, 1])
+    open_ones = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(100)]
+    answers, began = 0, time.monotonic()
+    for number in range(COUNT):
+        open_ones[number % 100].sendto(question, TARGET)
+        time.sleep(PACE)
+    took = time.monotonic() - began
+    while ready := select.select(open_ones, [], [], 1.0)[0]:
+        for one in ready:
+            answers += bool(one.recv(600))
+    print(answers, took)
+"""
+
+
+def asking(lab: NetLab, place: str, server: str, port: int, count: int, pace: float = 0.0) -> tuple[int, float]:
+    """Questions for names from a hundred ports: (how many were answered, seconds that they took)."""
+    code = textwrap.dedent(ASKING).replace("GIVEN", repr(((server, port), count, pace)))
+    answers, took = lab.python(place, code).split()
+    return int(answers), float(took)
+
+
+def test_names_take_no_room_in_the_table_and_have_a_rate(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    node.take(spec(3, limited(ONE, connections=FEW), TWO))
+    lab = node.lab
+
+    def tracked(port: int) -> int:
+        found = lab.exec(lab.node, "cat /proc/net/nf_conntrack").splitlines()
+        return sum(" udp " in line and f" dport={port} " in line for line in found)
+
+    assert asking(lab, guests[1], BRIDGE.ipv4, 53, 100, 0.01)[0] > 50
+    assert tracked(53) == 0, "neither questions nor answers are kept in mind"
+    asking(lab, guests[1], INTERNET, 9999, 100)
+    assert tracked(9999) > 50, "the control: what goes elsewhere is"
+    answers, took = asking(lab, guests[0], BRIDGE.ipv4, 53, 4000)
+    assert 0 < answers <= 2 * ASKS + ASKS * (took + 1) * 1.1
+    assert answers < 4000 or took > 10
 
 
 COUNTER = """
@@ -124,7 +173,7 @@ def blast(lab: NetLab, source: str, target: str, address: str) -> tuple[int, flo
 
 
 def test_each_way_has_its_rate(node: NodeUnderTest, guests: tuple[str, str]) -> None:
-    node.take(spec(3, limited(ONE, net_mbit=MBIT), TWO))
+    node.take(spec(4, limited(ONE, net_mbit=MBIT), TWO))
     lab, rate = node.lab, MBIT * 125_000
     for place, slow in ((guests[0], True), (guests[1], False)):
         out, took = blast(lab, place, lab.internet, INTERNET)
@@ -139,9 +188,9 @@ def test_each_way_has_its_rate(node: NodeUnderTest, guests: tuple[str, str]) -> 
 
 
 def test_limits_change_one_by_one_and_settle(node: NodeUnderTest, guests: tuple[str, str]) -> None:
-    node.take(spec(4, limited(ONE, net_mbit=1024, connections=FEW), TWO))
+    node.take(spec(5, limited(ONE, net_mbit=1024, connections=FEW), TWO))
     assert node.refresh() == [], "1024 Mbit/s is printed in another unit than it was asked for"
-    (change,) = node.take(spec(5, limited(ONE, net_mbit=100, connections=FEW), limited(TWO, connections=9)))
+    (change,) = node.take(spec(6, limited(ONE, net_mbit=100, connections=FEW), limited(TWO, connections=9)))
     assert "flush" not in change
     assert f"delete element inet garage_tst connects {{ {TWO.mac} }}" in change
     assert (
@@ -150,13 +199,13 @@ def test_limits_change_one_by_one_and_settle(node: NodeUnderTest, guests: tuple[
     )
     assert ONE.mac not in change, "what stays is not touched: it goes on counting"
     assert node.refresh() == []
-    assert node.take(spec(6, ONE, TWO)) != []
+    assert node.take(spec(7, ONE, TWO)) != []
     assert node.refresh() == []
 
 
 def test_no_spec_gives_one_machine_the_whole_table(node: NodeUnderTest, guests: tuple[str, str]) -> None:
     table = int(node.lab.exec(node.lab.node, "cat /proc/sys/net/netfilter/nf_conntrack_max"))
-    node.take(spec(7, ONE, limited(TWO, connections=1_000_000)))
+    node.take(spec(8, ONE, limited(TWO, connections=1_000_000)))
     listed = json.loads(node.lab.exec(node.lab.node, "nft -j list set inet garage_tst connects"))
     (found,) = [row["set"]["elem"] for row in listed["nftables"] if "set" in row]
     assert {row["elem"]["val"]: row["elem"]["ct count"]["val"] for row in found} == {
