@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "not_signed_in": Kind(401, 4, N_("Not signed in")),
     "wrong_credentials": Kind(401, 4, N_("Name or password is wrong")),
     "second_factor": Kind(401, 4, N_("A code is needed")),
+    "proof_needed": Kind(401, 4, N_("Show that it is you")),
     "forbidden": Kind(403, 5, N_("Not allowed")),
     "csrf": Kind(403, 5, N_("This page is too old")),
     "too_many_attempts": Kind(429, 6, N_("Too many attempts")),

@@ -191,6 +191,7 @@ AUDIT: dict[str, str] = {
     "user.disconnect": N_("disconnected an account by OpenID Connect"),
     "token.create": N_("made a token"),
     "token.delete": N_("deleted a token"),
+    "session.prove": N_("showed once more who they are"),
     "session.end": N_("signed a browser out"),
     "service.create": N_("made a service account"),
     "service.delete": N_("ended a service account"),

@@ -75,6 +75,8 @@ class Session(Base):
     """What it calls itself (User-Agent)."""
     method: Mapped[str] = mapped_column(String(16), default="password")
     """How it was opened: "password", or "openid" by the provider."""
+    proved_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """When whoever holds it last proved who they are (`services.proving`)."""
 
 
 class ApiToken(Base):

@@ -73,7 +73,8 @@ def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: s
     return open_session(session, ctx, user, address, agent, method)
 
 
-def prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> None:
+def prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> str:
+    """As `second_factor.prove`; raises `second_factor` where there is no code."""
     if not code:
         hint = N_("send it along: it is on your phone, or one of your recovery codes")
         if not second_factor.has_app(session, user.id):
@@ -83,7 +84,7 @@ def prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> None
         raise GarageError(
             "second_factor", N_("a code of your authenticator app is needed, too"), hint=hint, pointer="/code"
         )
-    second_factor.prove(session, ctx, user, code)
+    return second_factor.prove(session, ctx, user, code)
 
 
 def change_password(ctx: Context, caller: Caller, current: str, new: str, address: str, agent: str = "") -> str:
@@ -179,7 +180,7 @@ def open_session(session: OrmSession, ctx: Context, user: User, address: str, ag
     cookie = secrets.token_urlsafe(32)
     now = ctx.clock()
     session.execute(delete(Session).where(Session.expires_at < now))
-    where = {"address": address[:64], "agent": agent[:200], "method": method}
+    where = {"address": address[:64], "agent": agent[:200], "method": method, "proved_at": now}
     session.add(
         Session(hash=digest(cookie), user_id=user.id, created_at=now, expires_at=now + SESSION_SECONDS, **where)
     )

@@ -35,8 +35,8 @@ AGAIN = N_("start again from the sign-in page")
 class Provider(Protocol):
     """The provider, over HTTP. The composition root gives it. Both raise `openid_failed`, `unavailable`, `timeout` or `config`."""
 
-    def address(self, redirect: str, state: str, nonce: str, verifier: str) -> str:
-        """Where the browser goes to sign in."""
+    def address(self, redirect: str, state: str, nonce: str, verifier: str, *, again: bool = False) -> str:
+        """Where the browser goes to sign in; `again`: also who is signed in there."""
 
     def redeem(self, code: str, redirect: str, nonce: str, verifier: str, now: float) -> Mapping[str, Any]:
         """The verified claims of whoever brought `code`; `now` in UTC seconds since 1970."""
@@ -83,10 +83,13 @@ def settings(ctx: Context) -> OpenId:
     return ctx.config.openid
 
 
-def begin(ctx: Context, provider: Provider, following: str, caller: Caller | None = None) -> tuple[str, str]:
-    """(where the browser goes, the sealed cookie that it brings back). With a caller their account is connected in the end."""
+def begin(
+    ctx: Context, provider: Provider, following: str, caller: Caller | None = None, *, again: bool = False
+) -> tuple[str, str]:
+    """(where the browser goes, the sealed cookie that it brings back). With a caller their account is connected in the end. `again`: the
+    provider is to ask anew, whoever is signed in there (OpenID Connect Core, 3.1.2.1)."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    url = provider.address(_redirect(ctx), state, nonce, verifier)
+    url = provider.address(_redirect(ctx), state, nonce, verifier, again=again)
     whose = caller.user_id if caller else ""
     trip = [METHOD, state, nonce, verifier, following, whose, ctx.clock() + PATIENCE]
     return url, ctx.vault.lock(json.dumps(trip).encode()).decode()

@@ -52,13 +52,14 @@ class HttpProvider:
         self._room = threading.BoundedSemaphore(bounds.at_once)
         self._known: tuple[float, Endpoints] | None = None
 
-    def address(self, redirect: str, state: str, nonce: str, verifier: str) -> str:
+    def address(self, redirect: str, state: str, nonce: str, verifier: str, *, again: bool = False) -> str:
         """Where the browser goes to sign in."""
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
         url = self._talk(self._endpoints()).authorization
         asked = {"scope": " ".join(self._settings.scopes), "state": state, "nonce": nonce}
+        asked |= {"prompt": "login"} if again else {}
         proof = {"code_challenge": create_s256_code_challenge(verifier), "code_challenge_method": "S256"}
         found: str = prepare_grant_uri(url, self._settings.client_id, "code", redirect, **asked, **proof)
         return found

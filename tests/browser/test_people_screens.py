@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pyotp
 import pytest
+from playwright.sync_api import expect
+from sqlalchemy import update
 
+from garage.db.models import Session
 from garage.services import accounts
 from tests.browser.conftest import Opener
 from tests.browser.site import PASSWORD, Site
@@ -26,9 +29,21 @@ def test_codes_and_a_farewell(language: str, theme: str, phone: bool, site: Site
     page.locator("main button.primary").click()
     page.wait_for_selector(".codes")
     assert page.locator(".codes li").count() == 10
+    recovery = page.locator(".codes code").first.inner_text()
     problems += checked(page, "recovery-codes", look_name, phone)
     page.goto("/account/second-factor")
     problems += checked(page, "factor-on", look_name, phone)
+    with site.ctx.db.write() as session:
+        session.execute(update(Session).where(Session.user_id == who.user_id).values(proved_at=0.0))
+    page.goto("/account")
+    problems += checked(page, "account-old", look_name, phone)
+    page.locator("#tokens a.button").click()
+    problems += checked(page, "proof", look_name, phone)
+    page.fill("[name=password]", PASSWORD)
+    page.fill("[name=code]", recovery)
+    page.locator("main button.primary").click()
+    page.wait_for_url("**/account#tokens")
+    expect(page.locator("#tokens button.primary")).to_be_visible()
 
     door = open_tab(None, "/sign-in", **looks).page
     door.fill("[name=name]", name)

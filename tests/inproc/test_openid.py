@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,9 +12,11 @@ import pyotp
 import pytest
 from sqlalchemy import select
 
-from garage.db.models import Audit
-from garage.services import accounts, offboarding, openid, projects, second_factor
+from garage.db.models import Audit, Session
+from garage.errors import GarageError
+from garage.services import accounts, offboarding, openid, projects, proving, second_factor
 from garage.services.context import Caller, Context
+from garage.services.vault import digest
 from tests.inproc.openid_providers import Real, real
 from tests.inproc.openid_rig import House, entered, house, refused
 from tests.inproc.test_pages import Browser
@@ -278,3 +282,22 @@ def test_an_admin_needs_the_garages_own_unless_it_is_said_otherwise(
     assert caller(home, entered(done)).admin
     assert ("root-admin", "openid") in home.sessions()
     assert caller(trusting, come(trusting, provider, "boss-1")[1]).admin, "nobody is asked for a code there"
+
+
+def test_who_has_only_the_provider_proves_themselves_there(home: House, provider: Real) -> None:
+    member(provider, "proof-1", "proof")
+    browser, cookie = come(home, provider, "proof-1")
+    assert proving.is_recent(home.ctx, cookie)
+    with home.ctx.db.write() as session:
+        session.get_one(Session, digest(cookie)).proved_at = 0.0
+    assert browser.post("/account/tokens", name="ci").status_code == 303
+    with pytest.raises(GarageError, match="neither a password nor a second factor"):
+        proving.prove(home.ctx, caller(home, cookie), cookie, "", "", "192.0.2.9")
+    link = re.search(r'href="(/sign-in/openid\?[^"]*)"', browser.get("/account/proof?next=/keys").text)
+    assert link
+    there = browser.get(html.unescape(link[1]))
+    assert "prompt=login" in there.location, "also whoever is signed in there"
+    told = home.back(browser, provider.agree(there.location, "proof-1"))
+    assert told.location == "/keys"
+    assert proving.is_recent(home.ctx, entered(told))
+    assert not proving.is_recent(home.ctx, cookie)

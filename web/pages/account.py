@@ -13,6 +13,7 @@ from garage.services.vault import digest
 from web import forms
 from web.pages.base import bp, page, refused, to
 from web.pages.entry import browser, typed_twice
+from web.pages.proof import is_recent, proof_first
 from web.session import caller, ctx, set_session, visitor
 
 TOKEN_DAYS = (7, 30, 90, 365)
@@ -26,6 +27,7 @@ def shown(status: int = 200, error: GarageError | None = None, **more: Any) -> R
         "token_days": TOKEN_DAYS,
         "codes_left": second_factor.codes_left(ctx(), who),
         "connected": openid.connected(ctx(), who),
+        "proved": is_recent(),
         "sessions": sessions.listing(ctx(), who, current=digest(here.cookie) if here else ""),
         **more,
     }
@@ -38,6 +40,7 @@ def account() -> Response:
 
 
 @bp.post("/account/tokens")
+@proof_first("account", "tokens")
 def token_create() -> Response:
     """The new token is in this one answer and nowhere else."""
     who = caller()
@@ -52,6 +55,7 @@ def token_create() -> Response:
 
 
 @bp.post("/account/password")
+@proof_first("account", "password")
 def password_change() -> Response:
     """All other browsers are signed out; this one goes on."""
     try:

@@ -12,6 +12,7 @@ from garage.errors import GarageError
 from garage.services import passkeys, second_factor
 from web import forms
 from web.pages.base import bp, page, refused, to
+from web.pages.proof import is_recent, proof_first
 from web.session import caller, ctx, session_cookie
 
 
@@ -21,8 +22,9 @@ def factor() -> Response:
 
 
 def shown(error: GarageError | None = None, sealed: str = "", about: str = "app") -> Response:
-    """The page; after a refusal with what was wrong, `about` one of its parts."""
-    who = caller()
+    """The page; after a refusal with what was wrong, `about` one of its parts. What adds a factor is there after a fresh proof alone; what
+    takes one away asks for a code or key itself."""
+    who, proved = caller(), is_recent()
     here = passkeys.where(ctx())
     at_home = isinstance(here, Place) and urlsplit(here.origin).netloc == request.host
     values: dict[str, Any] = {
@@ -31,11 +33,13 @@ def shown(error: GarageError | None = None, sealed: str = "", about: str = "app"
         "app": second_factor.has_own_app(ctx(), who),
         "keys": passkeys.listing(ctx(), who),
         "asked": passkeys.asked(ctx(), who) if at_home else None,
-        "making": passkeys.offer(ctx(), who) if at_home else None,
+        "making": passkeys.offer(ctx(), who) if at_home and proved else None,
+        "at_home": at_home,
+        "proved": proved,
         "place": here,
         "about": about,
     }
-    if not values["app"]:
+    if proved and not values["app"]:
         try:
             offer = second_factor.offered(ctx(), who, sealed) if sealed else second_factor.offer(ctx(), who)
         except GarageError:
@@ -52,6 +56,7 @@ def _qr(uri: str) -> str:
 
 
 @bp.post("/account/second-factor")
+@proof_first("factor")
 def factor_enrol() -> Response:
     """The recovery codes are in this one answer and nowhere else."""
     sealed = forms.text("sealed", limit=2000)

@@ -13,6 +13,7 @@ from web import forms
 from web.i18n import told
 from web.pages.base import bp, page, to
 from web.pages.entry import browser, code_page
+from web.pages.proof import proof_first
 from web.session import caller, ctx, drop_trip, safe_next, set_session, set_trip, trip, visitor
 
 LONGEST = 4096
@@ -21,12 +22,12 @@ LONGEST = 4096
 
 @bp.get("/sign-in/openid")
 def openid_go() -> Response:
-    """A link, not a form: a page's forms lead nowhere else (`form-action 'self'`)."""
-    following = safe_next(forms.query("next", limit=500))
-    if visitor():
+    """A link, not a form: a page's forms lead nowhere else (`form-action 'self'`). With `again`, whoever is signed in proves it anew."""
+    following, again = safe_next(forms.query("next", limit=500)), forms.query("again") == "1"
+    if visitor() and not again:
         return make_response(redirect(following, 303))
     try:
-        url, sealed = openid.begin(ctx(), _provider(), following)
+        url, sealed = openid.begin(ctx(), _provider(), following, again=again)
     except GarageError as error:
         return _refused(error)
     return set_trip(make_response(redirect(url, 303)), sealed, openid.PATIENCE)
@@ -48,6 +49,7 @@ def openid_back() -> Response:
 
 
 @bp.post("/account/openid")
+@proof_first("account", "openid")
 def openid_connect() -> Response:
     """Begun by a form of ours alone; the way there is a link on the page that answers it."""
     where = url_for("web.account", _anchor="openid")
@@ -56,6 +58,7 @@ def openid_connect() -> Response:
 
 
 @bp.post("/account/openid/remove")
+@proof_first("account", "openid")
 def openid_disconnect() -> Response:
     openid.settings(ctx())
     openid.disconnect(ctx(), caller())

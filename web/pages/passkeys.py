@@ -10,10 +10,12 @@ from garage.services.passkeys import Answer
 from web import forms
 from web.pages.base import bp, page, to
 from web.pages.factor import shown
+from web.pages.proof import proof_first
 from web.session import caller, ctx, session_cookie
 
 
 @bp.post("/account/passkeys")
+@proof_first("factor", "passkeys")
 def passkey_add() -> Response:
     """The first factor brings recovery codes, which are in this one answer."""
     try:

@@ -9,6 +9,7 @@ from garage.services import service_accounts
 from web import forms
 from web.pages.base import bp, to
 from web.pages.projects import shown
+from web.pages.proof import proof_first
 from web.session import caller, ctx
 
 
@@ -30,6 +31,7 @@ def service_remove(ref: str, name: str) -> Response:
 
 
 @bp.post("/projects/<ref>/services/<name>/tokens")
+@proof_first("project_page", "services")
 def service_token(ref: str, name: str) -> Response:
     """The new token is in this one answer and nowhere else."""
     ref, name = forms.reference(ref), forms.reference(name)
