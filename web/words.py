@@ -142,6 +142,7 @@ VOLUME_STATES: dict[str, str] = {
     "attaching": N_("being attached"),
     "attached": N_("attached"),
     "detaching": N_("being detached"),
+    "reverting": N_("being returned to a snapshot"),
     "deleting": N_("being deleted"),
     "failed": N_("failed"),
 }
@@ -180,6 +181,10 @@ AUDIT: dict[str, str] = {
     "volume.detach": N_("detached a volume"),
     "volume.grow": N_("enlarged a volume"),
     "volume.delete": N_("deleted a volume"),
+    "volume.snapshot": N_("asked for a snapshot of a volume"),
+    "volume.revert": N_("returned a volume to a snapshot"),
+    "volume.snapshot_delete": N_("deleted a snapshot of a volume"),
+    "volume.snapshot_failed": N_("could not make a snapshot of a volume, or return it to one"),
     "volume.failed": N_("could not do what was asked of a volume"),
     "snapshot.failed": N_("could not make a snapshot, or return to one"),
     "key.add": N_("added a key"),

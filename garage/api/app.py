@@ -38,6 +38,7 @@ from garage.api import (
     sites,
     snapshots,
     user_data,
+    volume_snapshots,
     volumes,
 )
 from garage.api import schemas as s
@@ -71,6 +72,7 @@ PARTS = (
     roles,
     limits,
     volumes,
+    volume_snapshots,
 )
 """Modules with routes, in the order of the document."""
 SECURITY: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer"}}

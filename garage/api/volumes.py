@@ -47,7 +47,7 @@ class VolumeOut(s.Out):
     path: str = Field(description="Where its machine finds it.")
     created_at: s.Time
     error: s.FailureOut | None = Field(description="Why the last thing asked of it was not done.")
-    actions: list[Literal["attach", "detach", "grow", "delete"]]
+    actions: list[Literal["attach", "detach", "grow", "snapshot", "delete"]]
 
 
 class VolumeList(BaseModel):

@@ -8,6 +8,23 @@ VOLUMES: dict[str, str] = {
     "available": "空いています",
     "being attached": "取り付け中",
     "attached": "取り付け済み",
+    "being returned to a snapshot": "スナップショットに戻しています",
+    "A volume as it was: keep it, return to it.": "ボリュームの中身を残し、あとでその状態に戻します。",
+    "Keep what is on a volume now; no machine has it, or one that is off.": (
+        "ボリュームの今の中身を残します。取り外してあるか、付いている機械が止まっている必要があります。"
+    ),
+    "A volume's snapshots, the newest first.": "ボリュームのスナップショットを新しい順に表示します。",
+    "none; keep what is on it now: garage volume snapshot create {name}": (
+        "ありません。今の中身を残すには: garage volume snapshot create {name}"
+    ),
+    "Return a volume to a snapshot: what came on it since is lost; it does not shrink.": (
+        "ボリュームをスナップショットの状態に戻します。そのあとの変更は失われます。小さくはなりません。"
+    ),
+    "Return {volume} to {name}? What came on it since is lost.": (
+        "{volume} を {name} の状態に戻しますか。そのあとの変更は失われます。"
+    ),
+    "{volume} holds what it held at {name}.": "{volume} の中身は {name} の状態に戻りました。",
+    "Delete the snapshot {name} of {volume}?": "{volume} のスナップショット {name} を削除しますか。",
     "being detached": "取り外し中",
     "Make an empty volume; a machine that is named gets it at once.": (
         "空のボリュームを作ります。機械を指定すると、できしだい取り付けます。"

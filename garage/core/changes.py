@@ -221,8 +221,31 @@ class GrowVolume:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveVolume:
+class CopyVolume:
+    """Make a snapshot of one that no guest has, and record that."""
+
+    volume: Volume
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevertVolume:
+    """Its snapshot `revert_to` takes its place, while no guest has it; record that."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVolumeSnapshot:
     """Its file, and record that it is gone."""
+
+    volume: Volume
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVolume:
+    """Its file and those of its snapshots, and record that it is gone."""
 
     volume: Volume
 
@@ -380,6 +403,9 @@ Change = (
     | AttachVolume
     | DetachVolume
     | GrowVolume
+    | CopyVolume
+    | RevertVolume
+    | RemoveVolumeSnapshot
     | RemoveVolume
     | MarkRedone
     | WriteSeed

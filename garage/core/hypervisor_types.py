@@ -189,7 +189,7 @@ class SnapshotFiles(Protocol):
 
 
 class VolumeFiles(Protocol):
-    """A node's files of volumes. `disk_full` when there is no room, `tool_failed` otherwise."""
+    """A node's files of volumes and of their snapshots. `disk_full` when there is no room, `tool_failed` otherwise."""
 
     def make(self, volume: str, size_gib: int) -> None:
         """An empty one; one that is there keeps what it holds, and has at least this size from now on."""
@@ -197,7 +197,20 @@ class VolumeFiles(Protocol):
     def grow(self, volume: str, size_gib: int) -> None:
         """Of one that no guest has; it does not shrink. `tool_failed` where it is not there."""
 
-    def remove(self, volume: str) -> None: ...
+    def remove(self, volume: str) -> None:
+        """Its snapshots, too."""
+
+    def kept(self, volume: str, snapshot: str) -> int | None:
+        """Bytes that a snapshot takes; None where it is not there, whole."""
+
+    def copy(self, volume: str, snapshot: str) -> None:
+        """Make a snapshot of one that no guest has."""
+
+    def restore(self, volume: str, snapshot: str, size_gib: int) -> None:
+        """A copy of the snapshot, of at least this size, takes the place of a volume that no guest has."""
+
+    def forget(self, volume: str, snapshot: str) -> None:
+        """The snapshot's file goes."""
 
     def path(self, volume: str) -> Path: ...
 

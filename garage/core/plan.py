@@ -45,7 +45,7 @@ from garage.core.changes import (
 )
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.states import Event, State
-from garage.core.volume_plan import of_machine
+from garage.core.volume_plan import before_start, of_machine
 
 ASK_AGAIN = 10.0
 """Seconds until a guest is asked again to shut down: one that is still booting does not hear the first time."""
@@ -174,6 +174,8 @@ def _aside(machine: Wanted) -> list[Change]:
 def _bring_up(machine: Wanted, seen: Seen, done: Change, *, again: bool = False) -> list[Change]:
     """Files at once, the domain only when the node's rules know the machine: they stand before its tap is up. `again`: not its first
     boot, so its seed may be of another time: addresses change when the site is renumbered."""
+    if copies := before_start(machine.volumes):
+        return [Show("disk"), *copies]
     if not seen.disk and seen.image < 100:
         return [Show(f"image {seen.image // 5 * 5}"), Wait("image", IMAGE_LOOK)]
     files: list[Change] = [] if seen.disk else [MakeDisk()]

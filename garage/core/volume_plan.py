@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from garage.core.changes import AttachVolume, Change, DetachVolume, GrowVolume, MakeVolume, RemoveVolume
+from garage.core.changes import (
+    AttachVolume,
+    Change,
+    CopyVolume,
+    DetachVolume,
+    GrowVolume,
+    MakeVolume,
+    RemoveVolume,
+    RemoveVolumeSnapshot,
+    RevertVolume,
+)
 from garage.core.volumes import Volume, VolumeState
 
 
 def of_machine(volumes: Sequence[Volume], *, live: bool, patient: bool = False) -> list[Change]:
     """For all volumes of a machine that runs (`live`) or is off: what one guest does not let go of keeps no other waiting."""
-    return [change for volume in volumes for change in _with_machine(volume, live, patient)]
+    return [
+        change
+        for volume in volumes
+        for change in _with_snapshots(volume, live=live) or _with_machine(volume, live, patient)
+    ]
+
+
+def before_start(volumes: Iterable[Volume]) -> list[Change]:
+    """What has to be done for a machine's volumes before a guest writes on them: whoever asked for a copy asked for what is there now."""
+    return [change for volume in volumes for change in _with_snapshots(volume, live=False)]
 
 
 def _with_machine(volume: Volume, live: bool, patient: bool) -> list[Change]:
@@ -27,6 +46,8 @@ def _with_machine(volume: Volume, live: bool, patient: bool) -> list[Change]:
 
 def alone(volume: Volume) -> list[Change]:
     """For one that no machine has."""
+    if first := _with_snapshots(volume, live=False):
+        return first
     match volume.state:
         case VolumeState.MAKING:
             return [MakeVolume(volume)]
@@ -36,3 +57,16 @@ def alone(volume: Volume) -> list[Change]:
             return [RemoveVolume(volume)]
         case _:
             return []
+
+
+def _with_snapshots(volume: Volume, *, live: bool) -> list[Change]:
+    """The first thing that is wanted of its snapshots, the next when that is recorded. A guest that runs is not copied from beneath;
+    those of one that goes go with it."""
+    if volume.state is VolumeState.DELETING:
+        return []
+    for order in volume.orders:
+        if order.remove:
+            return [RemoveVolumeSnapshot(volume, order.id)]
+        if not live:
+            return [CopyVolume(volume, order.id)]
+    return [RevertVolume(volume)] if volume.state is VolumeState.REVERTING and not live else []

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from garage.core.snapshots import Order
+
 LIMIT = 8
 """Volumes of one machine: vdc to vdj."""
 MOST_GIB = 16_384
@@ -22,6 +24,8 @@ class VolumeState(StrEnum):
     ATTACHING = "attaching"
     ATTACHED = "attached"
     DETACHING = "detaching"
+    REVERTING = "reverting"
+    """A copy of one of its snapshots takes its place; no machine that runs has it meanwhile."""
     DELETING = "deleting"
     FAILED = "failed"
     """It could not be made."""
@@ -45,6 +49,10 @@ class Volume:
     """Among the volumes of its machine."""
     request: str = ""
     """The id of the request that it goes back to, for logs."""
+    orders: tuple[Order, ...] = ()
+    """What is wanted of its snapshots."""
+    revert_to: str = ""
+    """The snapshot to which it returns."""
 
 
 def by_id(volume_id: str) -> str:

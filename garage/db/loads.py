@@ -21,6 +21,8 @@ _FACTS = "facts, state, silent_since, hypervisor_error"
 """Columns of `node` from which its row's other half follows."""
 _CAPACITY = "takes, vcpus, memory_mib, available_mib, disk_free_gib, disk_total_gib"
 _SUMS = "machines, used_vcpus, used_memory_mib, used_disk_gib"
+_DISKS = {"volume": "size_gib", "volume_snapshot": "held_gib"}
+"""Tables beside machines whose rows hold disk on their node, and the column that says how much."""
 
 
 def install(connection: Connection) -> None:
@@ -48,11 +50,11 @@ def drift(connection: Connection) -> list[str]:
 
 
 def sums(connection: Connection) -> list[tuple[str, int, int, int, int]]:
-    """(node, machines, vCPUs, MiB, GiB) from the rows of machines and volumes themselves; a machine that moves holds room on both nodes."""
+    """(node, machines, vCPUs, MiB, GiB) from the rows themselves, of machines and `_DISKS`; one that moves holds room on both nodes."""
     machines = {node: held for node, *held in _of_machines(connection)}
-    volumes: dict[str, int] = dict(
-        connection.exec_driver_sql("SELECT node, sum(size_gib) FROM volume GROUP BY node").all()
-    )
+    each = " UNION ALL ".join(f"SELECT node, {gib} AS gib FROM {table}" for table, gib in _DISKS.items())  # noqa: S608
+    query = f"SELECT node, sum(gib) FROM ({each}) held GROUP BY node"  # noqa: S608
+    volumes: dict[str, int] = dict(connection.exec_driver_sql(query).all())
     nothing = [0, 0, 0, 0]
     found = {node: machines.get(node, nothing) for node in machines.keys() | volumes.keys()}
     return [
@@ -102,9 +104,9 @@ def _change(row: str, sign: str) -> str:
     return f"UPDATE node_load SET {values} WHERE node IN ({row}.node, {row}.moving_to) AND {row}.state IN ({_COUNTED});"  # noqa: S608
 
 
-def _disk(row: str, sign: str) -> str:
-    """What a volume's row adds to the sums, or takes from them."""
-    return f"UPDATE node_load SET used_disk_gib = used_disk_gib {sign} {row}.size_gib WHERE node = {row}.node;"  # noqa: S608
+def _disk(row: str, sign: str, gib: str) -> str:
+    """What a row of `_DISKS` adds to the sums, or takes from them."""
+    return f"UPDATE node_load SET used_disk_gib = used_disk_gib {sign} {row}.{gib} WHERE node = {row}.node;"  # noqa: S608
 
 
 def _added(sqlite: bool) -> str:
@@ -123,11 +125,9 @@ def _sqlite() -> list[str]:
         ("machine_load_new", "AFTER INSERT ON machine", _change("NEW", "+")),
         ("machine_load_gone", "AFTER DELETE ON machine", _change("OLD", "-")),
         ("machine_load_changed", f"AFTER UPDATE OF {_HOLDS} ON machine", _change("OLD", "-") + _change("NEW", "+")),
-        ("volume_load_new", "AFTER INSERT ON volume", _disk("NEW", "+")),
-        ("volume_load_gone", "AFTER DELETE ON volume", _disk("OLD", "-")),
-        ("volume_load_changed", "AFTER UPDATE OF size_gib ON volume", _disk("OLD", "-") + _disk("NEW", "+")),
         ("node_load_new", "AFTER INSERT ON node", _added(sqlite=True)),
         ("node_load_changed", f"AFTER UPDATE OF {_FACTS} ON node", _changed(sqlite=True)),
+        *(trigger for table, gib in _DISKS.items() for trigger in _disk_triggers(table, gib)),
     )
     return [
         statement
@@ -136,24 +136,37 @@ def _sqlite() -> list[str]:
     ]
 
 
+def _disk_triggers(table: str, gib: str) -> list[tuple[str, str, str]]:
+    added, taken = _disk("NEW", "+", gib), _disk("OLD", "-", gib)
+    return [
+        (f"{table}_load_new", f"AFTER INSERT ON {table}", added),
+        (f"{table}_load_gone", f"AFTER DELETE ON {table}", taken),
+        (f"{table}_load_changed", f"AFTER UPDATE OF {gib} ON {table}", taken + added),
+    ]
+
+
 def _postgresql() -> list[str]:
     """Functions, and the triggers that call them."""
     machine = f"IF TG_OP <> 'INSERT' THEN {_change('OLD', '-')} END IF; IF TG_OP <> 'DELETE' THEN {_change('NEW', '+')} END IF;"
-    volume = (
-        f"IF TG_OP <> 'INSERT' THEN {_disk('OLD', '-')} END IF; IF TG_OP <> 'DELETE' THEN {_disk('NEW', '+')} END IF;"
-    )
+    disks = {
+        table: f"IF TG_OP <> 'INSERT' THEN {_disk('OLD', '-', gib)} END IF; IF TG_OP <> 'DELETE' THEN {_disk('NEW', '+', gib)} END IF;"
+        for table, gib in _DISKS.items()
+    }
     node = f"IF TG_OP = 'INSERT' THEN {_added(sqlite=False)} ELSE {_changed(sqlite=False)} END IF;"
     functions = [
         f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$"
         for name, body in (
             ("garage_machine_load", machine),
-            ("garage_volume_load", volume),
+            *((f"garage_{table}_load", body) for table, body in disks.items()),
             ("garage_node_load", node),
         )
     ]
     made = (
         ("machine_load", "machine", f"INSERT OR DELETE OR UPDATE OF {_HOLDS}", "garage_machine_load"),
-        ("volume_load", "volume", "INSERT OR DELETE OR UPDATE OF size_gib", "garage_volume_load"),
+        *(
+            (f"{table}_load", table, f"INSERT OR DELETE OR UPDATE OF {gib}", f"garage_{table}_load")
+            for table, gib in _DISKS.items()
+        ),
         ("node_load_kept", "node", f"INSERT OR UPDATE OF {_FACTS}", "garage_node_load"),
     )
     triggers = [

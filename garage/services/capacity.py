@@ -15,7 +15,7 @@ from garage.core.states import COUNTED, RUNNING, State
 from garage.core.types import Demand, NodeFacts
 from garage.db.models import Machine, Node, NodeLoad, Project, Size
 from garage.db.snapshot_models import Snapshot
-from garage.db.volume_models import Volume
+from garage.db.volume_models import Volume, VolumeSnapshot
 from garage.errors import N_, GarageError
 from garage.services import image_quota
 from garage.services.context import Context
@@ -28,7 +28,7 @@ EXISTS = text("machine.state != 'gone'")
 
 
 def usage(session: Session, project: Project) -> UsageView:
-    """What the project's machines (stopped ones, too), their snapshots, its volumes and its people's images hold of its quota."""
+    """What the project's machines (stopped ones, too), its volumes, the snapshots of both and its people's images hold of its quota."""
     query = select(func.count(), func.sum(Machine.vcpus), func.sum(Machine.memory_mib), func.sum(Machine.disk_gib))
     where = Machine.project_id == project.id, EXISTS, Machine.state.in_(_COUNTED)
     row = session.execute(query.where(*where)).one()
@@ -37,6 +37,8 @@ def usage(session: Session, project: Project) -> UsageView:
     used["disk_gib"] += session.scalar(kept) or 0
     volumes = select(func.sum(Volume.size_gib)).where(Volume.project_id == project.id)
     used["disk_gib"] += session.scalar(volumes) or 0
+    of_volumes = select(func.sum(VolumeSnapshot.held_gib)).join(Volume, Volume.id == VolumeSnapshot.volume_id)
+    used["disk_gib"] += session.scalar(of_volumes.where(Volume.project_id == project.id)) or 0
     used["image_gib"] = image_quota.gib(image_quota.held(session, project))
     return UsageView(used, quota_of(project))
 

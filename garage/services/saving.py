@@ -12,7 +12,7 @@ from garage.core.types import NodeAccess
 from garage.db.models import Image, Machine, Node
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
-from garage.services import image_quota, image_tasks, images, moving, snapshots
+from garage.services import image_quota, image_tasks, images, moving, snapshot_rules, snapshots
 from garage.services.context import Caller, Context, audit
 from garage.services.image_tasks import Task, TaskView
 from garage.services.rights import machine_for
@@ -129,13 +129,7 @@ def _check(machine: Machine, snapshot: Snapshot | None) -> None:
 def _check_there(machine: Machine, snapshot: Snapshot) -> None:
     moving.check_stays(machine)
     if snapshot.state != SnapshotState.READY.value or machine.state in ENDED:
-        raise GarageError(
-            "wrong_state",
-            N_("the snapshot {snapshot} of {name} is not there"),
-            hint=N_("“garage machine snapshot list {name}” shows those that are ready"),
-            name=machine.name,
-            snapshot=snapshot.name,
-        )
+        raise snapshot_rules.not_ready(machine.name, snapshot.name, snapshots.LIST)
 
 
 def check_off(machine: Machine) -> None:

@@ -12,22 +12,22 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from garage.core import names
 from garage.core.changes import Redo
 from garage.core.placement import shortfall
 from garage.core.refusal import short
-from garage.core.snapshots import LIMIT, How, SnapshotState
+from garage.core.snapshots import How, SnapshotState
 from garage.core.states import State
 from garage.core.types import Demand
 from garage.db.models import Image, Machine, User
 from garage.db.revisions import touch
 from garage.db.snapshot_models import Snapshot
 from garage.errors import N_, GarageError
-from garage.services import capacity, moving
+from garage.services import capacity, moving, snapshot_rules
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import acts_in, machine_for
 
 OFF = (State.STOPPED.value, State.FAILED.value)
+LIST = "garage machine snapshot list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class SnapshotView:
 
 def create(ctx: Context, caller: Caller, ref: str, name: str = "", *, crash_consistent: bool = False) -> SnapshotView:
     """Of a machine that is off; or runs, with its file systems frozen for a moment, unless it may be as after a power cut."""
-    name = names.check_label(name, field="name") if name else f"s-{ctx.rng.getrandbits(24):06x}"
+    name = snapshot_rules.named(ctx, name)
     with ctx.db.write() as session:
         machine = machine_for(session, caller, ref)
         _check_can_be_made(machine)
@@ -199,34 +199,12 @@ def _check_can_return(session: Session, machine: Machine, row: Snapshot) -> None
         )
     check_none_made(session, machine)
     if row.state != SnapshotState.READY.value:
-        raise GarageError(
-            "wrong_state",
-            N_("the snapshot {snapshot} of {name} is not there"),
-            hint=N_("“garage machine snapshot list {name}” shows those that are ready"),
-            name=machine.name,
-            snapshot=row.name,
-        )
+        raise snapshot_rules.not_ready(machine.name, row.name, LIST)
 
 
 def _check_new(session: Session, machine: Machine, name: str) -> None:
-    taken = list(session.scalars(select(Snapshot.name).where(Snapshot.machine_id == machine.id)))
-    if name in taken:
-        raise GarageError(
-            "already_exists",
-            N_("{machine} has a snapshot named {name} already"),
-            hint=N_("take another name, or delete that one first"),
-            pointer="/name",
-            machine=machine.name,
-            name=name,
-        )
-    if len(taken) >= LIMIT:
-        raise GarageError(
-            "quota_exceeded",
-            N_("{machine} has {limit} snapshots, as many as a machine can have"),
-            hint=N_("delete one that you no longer need"),
-            machine=machine.name,
-            limit=LIMIT,
-        )
+    taken = session.scalars(select(Snapshot.name).where(Snapshot.machine_id == machine.id))
+    snapshot_rules.check_new(machine.name, name, taken.all())
 
 
 def _check_room(session: Session, ctx: Context, machine: Machine) -> None:
@@ -242,14 +220,7 @@ def find(session: Session, machine: Machine, name: str, *, pointer: str = "") ->
     query = select(Snapshot).where(Snapshot.machine_id == machine.id, Snapshot.name == name)
     if row := session.scalars(query).first():
         return row
-    raise GarageError(
-        "not_found",
-        N_("{machine} has no snapshot {name}"),
-        hint=N_("“garage machine snapshot list {machine}” shows them"),
-        pointer=pointer,
-        machine=machine.name,
-        name=name[:64],
-    )
+    raise snapshot_rules.not_there(machine.name, name, LIST, pointer)
 
 
 def _done(session: Session, ctx: Context, caller: Caller, machine: Machine, row: Snapshot, action: str) -> SnapshotView:

@@ -9,12 +9,15 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
+from garage.core.snapshots import Order
 from garage.core.volumes import Volume as Wanted
 from garage.core.volumes import VolumeState
 from garage.db.models import Machine, Node, Project
 from garage.db.volume_models import Volume
 from garage.errors import GarageError
+from garage.services import volume_snapshot_notes
 from garage.services.context import Context, audit, publish_machine
+from garage.services.volume_snapshot_notes import VolumeSnapshotNote
 
 S = VolumeState
 
@@ -54,7 +57,7 @@ class VolumeGone:
     volume: str
 
 
-VolumeNote = VolumeMade | VolumeAttached | VolumeDetached | VolumeRefused | VolumeGone
+VolumeNote = VolumeMade | VolumeAttached | VolumeDetached | VolumeRefused | VolumeGone | VolumeSnapshotNote
 
 
 def of_node(session: Session, node: str) -> tuple[Mapping[str, tuple[Wanted, ...]], Mapping[str, Wanted]]:
@@ -62,9 +65,10 @@ def of_node(session: Session, node: str) -> tuple[Mapping[str, tuple[Wanted, ...
     with_machines: dict[str, tuple[Wanted, ...]] = {}
     alone: dict[str, Wanted] = {}
     grows = and_(Volume.state == S.AVAILABLE.value, Volume.made_gib < Volume.size_gib)
-    busy = or_(Volume.state.not_in([S.AVAILABLE.value, S.FAILED.value]), grows)
+    orders = volume_snapshot_notes.of_node(session, node)
+    busy = or_(Volume.state.not_in([S.AVAILABLE.value, S.FAILED.value]), grows, Volume.id.in_(orders))
     for row in session.scalars(select(Volume).where(Volume.node == node, busy).order_by(Volume.slot, Volume.id)):
-        wanted = _wanted(row)
+        wanted = _wanted(row, orders.get(row.id, ()))
         if row.machine_id is not None and row.state != S.MAKING.value:
             with_machines[row.machine_id] = (*with_machines.get(row.machine_id, ()), wanted)
         else:
@@ -72,8 +76,18 @@ def of_node(session: Session, node: str) -> tuple[Mapping[str, tuple[Wanted, ...
     return with_machines, alone
 
 
-def _wanted(row: Volume) -> Wanted:
-    return Wanted(row.id, row.name, S(row.state), row.size_gib, row.made_gib, row.slot or 0, row.request)
+def _wanted(row: Volume, orders: tuple[Order, ...]) -> Wanted:
+    return Wanted(
+        id=row.id,
+        name=row.name,
+        state=S(row.state),
+        size_gib=row.size_gib,
+        made_gib=row.made_gib,
+        slot=row.slot or 0,
+        request=row.request,
+        orders=orders,
+        revert_to=row.revert_to,
+    )
 
 
 def note(session: Session, ctx: Context, node: Node, told: VolumeNote) -> bool:
@@ -81,6 +95,16 @@ def note(session: Session, ctx: Context, node: Node, told: VolumeNote) -> bool:
     row = session.get(Volume, told.volume)
     if row is None or row.node != node.name:
         return False
+    machine = session.get(Machine, row.machine_id) if row.machine_id else None
+    wanted = _take(session, ctx, row, told)
+    if wanted and machine is not None:
+        publish_machine(session, ctx, machine)
+    return wanted
+
+
+def _take(session: Session, ctx: Context, row: Volume, told: VolumeNote) -> bool:
+    if isinstance(told, VolumeSnapshotNote):
+        return volume_snapshot_notes.note(session, ctx, row, told)
     if isinstance(told, VolumeMade):
         wanted = True
     elif isinstance(told, VolumeRefused):
@@ -89,10 +113,7 @@ def note(session: Session, ctx: Context, node: Node, told: VolumeNote) -> bool:
         state, machine_id = _IN[type(told)], getattr(told, "machine", row.machine_id)
         wanted = (row.state, row.machine_id) == (state.value, machine_id)
     if wanted:
-        machine = session.get(Machine, row.machine_id) if row.machine_id else None
         _write(session, ctx, row, told)
-        if machine is not None:
-            publish_machine(session, ctx, machine)
     return wanted
 
 
@@ -112,7 +133,7 @@ def _write(session: Session, ctx: Context, row: Volume, told: VolumeNote) -> Non
         case VolumeRefused():
             _refused(session, ctx, row, told)
         case VolumeGone():
-            session.delete(row)
+            volume_snapshot_notes.bury(session, row)
 
 
 def _made(row: Volume, gib: int) -> None:
@@ -150,4 +171,4 @@ def release(session: Session, machine: Machine) -> None:
     """The machine is gone: its volumes stay, unless they are to be deleted, too."""
     for row in session.scalars(select(Volume).where(Volume.machine_id == machine.id)):
         state = S(row.state)
-        _free(row, state if state in (S.MAKING, S.DELETING) else S.AVAILABLE)
+        _free(row, state if state in (S.MAKING, S.REVERTING, S.DELETING) else S.AVAILABLE)

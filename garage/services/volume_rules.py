@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core.placement import shortfall
 from garage.core.refusal import short
+from garage.core.snapshots import SnapshotState
 from garage.core.types import Demand
 from garage.core.volumes import HELD, MOST_GIB, VolumeState
 from garage.db.models import Machine, Node, Project
-from garage.db.volume_models import Volume
+from garage.db.volume_models import Volume, VolumeSnapshot
 from garage.errors import N_, GarageError
-from garage.services import capacity, moving
+from garage.services import capacity, moving, volume_snapshot_notes
 from garage.services.context import Context
 from garage.services.volume_views import RESTS
 
@@ -69,7 +70,7 @@ def check_none_on(session: Session, node: Node) -> None:
 def forget_node(session: Session, node: str) -> None:
     """Its node is none any more: what was to be deleted there is gone with it."""
     for row in session.scalars(select(Volume).where(Volume.node == node)):
-        session.delete(row)
+        volume_snapshot_notes.bury(session, row)
     session.flush()
 
 
@@ -148,6 +149,28 @@ def check_available(session: Session, row: Volume) -> None:
     if row.state != VolumeState.AVAILABLE.value:
         hint = N_("wait until it is available, or detach it first: garage volume detach {name}")
         raise wrong(session, row, hint)
+    check_not_copied(session, row)
+
+
+def check_not_copied(session: Session, row: Volume) -> None:
+    """Raises `wrong_state` while a copy of it may be under way, one that was called off included."""
+    making = VolumeSnapshot.state == SnapshotState.MAKING.value
+    called_off = and_(VolumeSnapshot.state == SnapshotState.DELETING.value, VolumeSnapshot.made_at.is_(None))
+    query = select(VolumeSnapshot.id).where(VolumeSnapshot.volume_id == row.id, or_(making, called_off))
+    if session.scalar(query.limit(1)):
+        raise GarageError(
+            "wrong_state",
+            N_("a snapshot of {name} is being made"),
+            hint=N_("wait until it is there, or delete it"),
+            name=row.name,
+        )
+
+
+def check_grown(row: Volume) -> None:
+    if row.made_gib < row.size_gib:
+        raise GarageError(
+            "wrong_state", N_("the volume {name} is growing"), hint=N_("wait until that is done"), name=row.name
+        )
 
 
 def wrong(session: Session, row: Volume, hint: str) -> GarageError:

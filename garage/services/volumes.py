@@ -17,7 +17,7 @@ from garage.core.placement import shortfall
 from garage.core.refusal import short
 from garage.core.states import State
 from garage.core.types import Demand
-from garage.core.volumes import LIMIT, VolumeState, free_slot
+from garage.core.volumes import HELD, LIMIT, VolumeState, free_slot
 from garage.db.models import Machine, Project
 from garage.db.revisions import touch
 from garage.db.volume_models import Volume
@@ -27,9 +27,7 @@ from garage.services import volume_rules as rules
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for, project_for, readable, the_one, visible
 from garage.services.views import Page
-from garage.services.volume_views import VolumeView, as_seen, views
-
-AT_EASE = (VolumeState.AVAILABLE.value, VolumeState.ATTACHED.value)
+from garage.services.volume_views import AT_EASE, VolumeView, as_seen, views
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +110,13 @@ def detach(ctx: Context, caller: Caller, ref: str) -> VolumeView:
     """From a machine that is ready or off. One that is mounted in a guest stays attached, and says so."""
     with ctx.db.write() as session:
         row = find(session, caller, ref)
-        if row.machine_id is None or row.state not in (VolumeState.ATTACHED.value, VolumeState.ATTACHING.value):
+        machine = session.get(Machine, row.machine_id) if row.machine_id else None
+        lost = machine is not None and machine.state == State.LOST.value
+        if machine is None or not (row.state in HELD or (lost and row.state == VolumeState.REVERTING.value)):
             raise rules.wrong(session, row, N_("only an attached volume can be detached"))
-        machine = session.get_one(Machine, row.machine_id)
         row.state = VolumeState.DETACHING.value
-        if machine.state == State.LOST.value:  # nobody can ask there
-            row.state, row.machine_id, row.slot = VolumeState.AVAILABLE.value, None, None
+        if lost:  # nobody can ask there
+            row.state, row.machine_id, row.slot, row.revert_to = VolumeState.AVAILABLE.value, None, None, ""
         else:
             rules.check_rests(machine)
         return _done(session, ctx, caller, row, "volume.detach", machine=machine.name)
@@ -176,6 +175,7 @@ def grow(ctx: Context, caller: Caller, ref: str, size_gib: int) -> VolumeView:
         rules.check_size(size_gib, row.size_gib)
         if row.state not in AT_EASE:
             raise rules.wrong(session, row, N_("wait until it is available or attached"))
+        rules.check_not_copied(session, row)
         if row.machine_id:
             rules.check_rests(session.get_one(Machine, row.machine_id))
         more = size_gib - row.size_gib
@@ -186,7 +186,7 @@ def grow(ctx: Context, caller: Caller, ref: str, size_gib: int) -> VolumeView:
 
 
 def delete(ctx: Context, caller: Caller, ref: str) -> VolumeView:
-    """With all that is on it. Raises `in_use` while a machine has it."""
+    """With all that is on it, and its snapshots. Raises `in_use` while a machine has it."""
     with ctx.db.write() as session:
         row = find(session, caller, ref)
         if row.machine_id is not None and session.get_one(Machine, row.machine_id).state != State.LOST.value:

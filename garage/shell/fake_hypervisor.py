@@ -121,7 +121,7 @@ class FakeHypervisor:
         self.contents: dict[str, str] = {}
         """Machine id → what its disk holds; tests write it as a guest does."""
         self.volumes: dict[str, dict[str, Any]] = {}
-        """Of `FakeVolumes`: id → its "gib", and "holds": what is on it."""
+        """Of `FakeVolumes`: id → its "gib", "holds": what is on it, and "kept": what its snapshots hold."""
         self._listener: Listener = lambda _id: None
 
     @classmethod

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from garage.core.hypervisor_types import DiskSpace
 from garage.errors import N_, GarageError
@@ -79,17 +80,50 @@ class FakeVolumes:
         self._sized("volume", volume, size_gib)
 
     def grow(self, volume: str, size_gib: int) -> None:
-        if volume not in self.hypervisor.volumes:
-            raise GarageError("tool_failed", N_("{path} cannot be written: {reason}"), path=volume, reason="not there")
+        self._there(volume)
         self._sized("grow volume", volume, size_gib)
 
     def _sized(self, what: str, volume: str, size_gib: int) -> None:
-        if self.hypervisor.faults.disk_full:
-            raise GarageError("disk_full", N_("the node has no disk space left"))
+        self._check_room()
         with self.hypervisor.changing():
             self.hypervisor.calls.append((what, volume))
-            found = self.hypervisor.volumes.setdefault(volume, {"gib": 0, "holds": ""})
+            found = self.hypervisor.volumes.setdefault(volume, {"gib": 0, "holds": "", "kept": {}})
             found["gib"] = max(found["gib"], size_gib)
+
+    def kept(self, volume: str, snapshot: str) -> int | None:
+        """Always one byte more than a GiB."""
+        self.hypervisor.files_of(volume)
+        return GIB + 1 if snapshot in self.hypervisor.volumes.get(volume, {}).get("kept", {}) else None
+
+    def copy(self, volume: str, snapshot: str) -> None:
+        self._check_room()
+        with self._doing("copy volume", volume) as found:
+            found["kept"][snapshot] = found["holds"]
+
+    def restore(self, volume: str, snapshot: str, size_gib: int) -> None:
+        self._check_room()
+        with self._doing("restore volume", volume) as found:
+            self._there(snapshot, found["kept"])
+            found["holds"], found["gib"] = found["kept"][snapshot], size_gib
+
+    def forget(self, volume: str, snapshot: str) -> None:
+        with self._doing("forget", volume) as found:
+            found["kept"].pop(snapshot, None)
+
+    @contextlib.contextmanager
+    def _doing(self, what: str, volume: str) -> Iterator[dict[str, Any]]:
+        with self.hypervisor.changing():
+            self._there(volume)
+            self.hypervisor.calls.append((what, volume))
+            yield self.hypervisor.volumes[volume]
+
+    def _there(self, what: str, among: Mapping[str, Any] | None = None) -> None:
+        if what not in (self.hypervisor.volumes if among is None else among):
+            raise GarageError("tool_failed", N_("{path} cannot be written: {reason}"), path=what, reason="not there")
+
+    def _check_room(self) -> None:
+        if self.hypervisor.faults.disk_full:
+            raise GarageError("disk_full", N_("the node has no disk space left"))
 
     def remove(self, volume: str) -> None:
         with self.hypervisor.changing():

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from garage.errors import N_, GarageError
+from garage.shell.copies import COPIED, SCRIPT
 from garage.shell.disk_files import MACHINE_ID, SHA256, checked, disk_is_full
 from garage.shell.node_shell import NodeShell, quoted
-from garage.shell.snapshot_files import COPIED
 
 FULL = ("No space left on device", "Disk quota exceeded")
 LOCKED = """mkdir -p -m 711 {home}; mkdir -p -m 711 {folder}
@@ -19,10 +19,7 @@ exec 9<{folder}; flock -w 60 9; [ {folder} -ef /proc/self/fd/9 ] || exit 45
 IN_PLACE = "mkdir -p -m 711 {machines}; mkdir -p -m 711 {machine}\n"
 """A machine that is to be rebuilt has no folder."""
 SIZE = "[ ! -e {target} ] || echo $(( $(stat -c %b {target}) * 512 ))\n"
-COPY = """rm -f {target}.*.part; trap 'rm -f {target}.$$.part' EXIT
-cp --reflink=auto --sparse=auto -T {source} {target}.$$.part; chmod {mode} {target}.$$.part; sync {target}.$$.part
-mv -fT {target}.$$.part {target}; sync $(dirname {target})
-"""
+COPY = SCRIPT.replace("{sparse}", "auto").replace("{size}", "0")
 DRAFT = """rm -f {target}.*.part
 size=$(od -An -tu8 --endian=big -j24 -N8 {disk} | tr -d ' ')
 qemu-img create -q -f qcow2 -F qcow2 -b {image} {target}.live.part "$size"

@@ -1,23 +1,17 @@
 """The files of a node's snapshots, `snapshots/MACHINE/SNAPSHOT.qcow2` below GARAGE_HOME, on this server. They lie apart
-from the machine's own folder, which goes when it is rebuilt.
-
-A copy is written under another name, synced, and renamed when it is complete. Whoever begins a copy removes what an earlier attempt left:
-a worker that was stopped in the middle of one and wakes up later finds nothing to rename.
-"""
+from the machine's own folder, which goes when it is rebuilt. How they are copied: `copies`."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from pathlib import Path
 
 from garage.errors import GarageError
+from garage.shell.copies import copied, draft_of, remove_drafts
 from garage.shell.disk_files import MACHINE_ID, SHA256, checked, sync, translated, virtual_size
 from garage.shell.run import run
 
-COPIED = 3600.0
-"""Seconds that a copy of a disk may take."""
 MODE = 0o600
 """Of a snapshot: what is on a machine's disk is nobody else's."""
 DISK_MODE = 0o644
@@ -42,11 +36,11 @@ class LocalSnapshots:
 
     def draft(self, machine_id: str, snapshot: str, image_sha256: str) -> Path:
         target = self.path(machine_id, snapshot)
-        draft, image = _draft(target), self._images / checked(SHA256, image_sha256) / "disk.qcow2"
+        draft, image = draft_of(target), self._images / checked(SHA256, image_sha256) / "disk.qcow2"
         try:
             size = virtual_size(self._disk(machine_id))
             self._make_folders(target.parent)
-            _remove_drafts(target)
+            remove_drafts(target)
             run(
                 ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(draft), str(size)],
                 timeout=60.0,
@@ -57,7 +51,7 @@ class LocalSnapshots:
 
     def keep(self, machine_id: str, snapshot: str) -> None:
         target = self.path(machine_id, snapshot)
-        draft = _draft(target)
+        draft = draft_of(target)
         try:
             if target.exists():
                 return
@@ -72,22 +66,15 @@ class LocalSnapshots:
         self._copied(self.path(machine_id, snapshot), self._disk(machine_id), DISK_MODE)
 
     def _copied(self, source: Path, target: Path, mode: int) -> None:
-        draft = _draft(target)
         try:
             self._make_folders(target.parent)
-            _remove_drafts(target)
-            run(["cp", "--reflink=auto", "--sparse=auto", "-T", str(source), str(draft)], timeout=COPIED)
-            draft.chmod(mode)
-            sync(draft)
-            draft.rename(target)
-            sync(target.parent)
-        except (OSError, GarageError) as error:
-            draft.unlink(missing_ok=True)
+        except OSError as error:
             raise translated(error, target) from None
+        copied(source, target, mode)
 
     def remove(self, machine_id: str, snapshot: str) -> None:
         target = self.path(machine_id, snapshot)
-        _remove_drafts(target)
+        remove_drafts(target)
         target.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # others are in it
             target.parent.rmdir()
@@ -106,13 +93,3 @@ class LocalSnapshots:
     def _make_folders(folder: Path) -> None:
         folder.parent.mkdir(mode=0o711, exist_ok=True)
         folder.mkdir(mode=0o711, exist_ok=True)
-
-
-def _draft(target: Path) -> Path:
-    """The process is in its name: of two workers, the one that comes later removes the other's."""
-    return target.with_name(f"{target.name}.{os.getpid()}.part")
-
-
-def _remove_drafts(target: Path) -> None:
-    for left in target.parent.glob(f"{target.name}.*.part"):
-        left.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""The files of a node's volumes, `volumes/ID/disk.raw` below GARAGE_HOME, on this server: sparse, and as large as the guest sees them."""
+"""The files of a node's volumes, `volumes/ID/disk.raw` below GARAGE_HOME, on this server: sparse, and as large as the guest sees them.
+
+Snapshots lie beside it, `volumes/ID/SNAPSHOT.raw`: whole copies, which go with it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from garage.errors import GarageError
+from garage.shell.copies import copied, remove_drafts
 from garage.shell.disk_files import MACHINE_ID, checked, sync, translated
 
 MODE = 0o600
@@ -42,8 +46,34 @@ class LocalVolumes:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.path(volume).parent)
 
+    def kept(self, volume: str, snapshot: str) -> int | None:
+        try:
+            return self.snapshot_path(volume, snapshot).stat().st_blocks * 512
+        except FileNotFoundError:
+            return None
+
+    def copy(self, volume: str, snapshot: str) -> None:
+        copied(self.path(volume), self.snapshot_path(volume, snapshot), MODE, sparse="always")
+
+    def restore(self, volume: str, snapshot: str, size_gib: int) -> None:
+        source, target = self.snapshot_path(volume, snapshot), self.path(volume)
+        copied(source, target, MODE, sparse="always", at_least=size_gib << 30)
+
+    def forget(self, volume: str, snapshot: str) -> None:
+        target = self.snapshot_path(volume, snapshot)
+        remove_drafts(target)
+        target.unlink(missing_ok=True)
+
     def path(self, volume: str) -> Path:
         return self._home / checked(MACHINE_ID, volume) / "disk.raw"
+
+    def snapshot_path(self, volume: str, snapshot: str) -> Path:
+        return snapshot_beside(self.path(volume), snapshot)
+
+
+def snapshot_beside(path: Path, snapshot: str) -> Path:
+    """Where a snapshot of the volume at `path` lies."""
+    return path.with_name(f"{checked(MACHINE_ID, snapshot)}.raw")
 
 
 def _at_least(path: Path, size_gib: int) -> None:

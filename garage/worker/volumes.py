@@ -8,10 +8,12 @@ from garage.core.volumes import Volume, by_id
 from garage.errors import N_, GarageError
 from garage.services.volume_notes import VolumeAttached, VolumeDetached, VolumeGone, VolumeMade, VolumeRefused
 from garage.services.work import Hold
-from garage.worker import failpoint
+from garage.worker import failpoint, volume_snapshotting
 from garage.worker.errands import Tools, check, disks_of, write
 
-OF_MACHINE = (p.AttachVolume, p.DetachVolume, p.GrowVolume)
+OF_MACHINE = (
+    p.AttachVolume, p.DetachVolume, p.GrowVolume, p.CopyVolume, p.RevertVolume, p.RemoveVolumeSnapshot,
+)  # fmt: skip
 AT_REST = """[ ! -e {path} ] || {{ sync; [ -z "$(lsblk -nro MOUNTPOINT {path} | tr -d '\\n')" ] &&
 [ -z "$(lsblk -nro TYPE {path} | grep -vx -e disk -e part)" ]; }}
 """
@@ -33,6 +35,8 @@ def apply(tools: Tools, hold: Hold, machine: Wanted | None, change: Change) -> N
                 write(tools, hold, VolumeRefused(volume.id, volume.state, error.as_dict(), stays=stays))
                 if stays:
                     raise
+        case p.CopyVolume() | p.RevertVolume() | p.RemoveVolumeSnapshot():
+            volume_snapshotting.apply(tools, hold, change)
         case p.RemoveVolume(volume):
             tools.disks.volumes.remove(volume.id)
             failpoint.step()

@@ -39,6 +39,7 @@ from garage.services import (
     pools,
     setup,
     volume_notes,
+    volume_snapshots,
     volumes,
 )
 from garage.services.context import Caller, Context
@@ -47,6 +48,7 @@ from garage.services.machines import NewMachine
 from garage.services.transitions import fire, show_step
 from garage.services.vault import Vault
 from garage.services.volume_notes import VolumeAttached, VolumeMade
+from garage.services.volume_snapshot_notes import VolumeCopied, VolumeNotCopied
 from garage.services.volumes import NewVolume
 from tests.conftest import ALICE_KEY, NODE_TOKEN
 from web.i18n import translate_error
@@ -211,10 +213,25 @@ def bring_volumes(site: Site, who: Caller, ids: dict[str, str]) -> None:
         mounted = GarageError("in_use", "the machine has {volume} mounted, or uses it otherwise", hint=hint,
                               volume="recordings", path=by_id(rows["recordings"].id))  # fmt: skip
         rows["recordings"].error = mounted.as_dict()
+    keep_some(site, who, rows["maps"].id)
     disk_copies.ask(site.ctx, who, "lidar-log")
     task = image_tasks.claim(site.ctx, "elsewhere/1")
     assert task is not None
     disk_copies.done(site.ctx, task, 812 << 20, "5c" * 32)
+
+
+def keep_some(site: Site, who: Caller, volume: str) -> None:
+    """Three snapshots of a volume: one that is ready, one for which there was no room, one that is being made."""
+    full = GarageError(
+        "disk_full", "the node has no disk space left", hint="delete machines or images that nobody needs"
+    )
+    for name in ("spring", "before-update", "after-tour"):
+        made = volume_snapshots.create(site.ctx, who, volume, name)
+        told = {"spring": VolumeCopied(volume, made.id, 11 << 30),
+                "before-update": VolumeNotCopied(volume, made.id, full.as_dict())}.get(name)  # fmt: skip
+        with site.ctx.db.write() as session:
+            node = session.get_one(Node, site.ctx.config.node)
+            assert told is None or volume_notes.note(session, site.ctx, node, told)
 
 
 def _fill(site: Site) -> None:

@@ -20,6 +20,7 @@ LOOKS = [("en-GB", "light", False), ("ja-JP", "dark", False), ("ja-JP", "light",
 PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machine-failed": "/machines/bad-driver",
          "machine-change": "/machines/arm-test/change", "machine-off": "/machines/lidar-log",
          "volumes": "/volumes", "volume-attached": "/volumes/recordings", "volume-free": "/volumes/maps",
+         "volume-snapshot": "/volumes/maps/snapshots/spring",
          "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects", "images": "/images",
          "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit",
          "factor": "/account/second-factor", "help": "/help", "not-found": "/nothing"}  # fmt: skip

@@ -12,6 +12,7 @@ from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.plan import CONSOLE_LOOK, YIELD, plan, turns
 from garage.core.snapshots import Order
 from garage.core.states import TABLE, Event, State
+from garage.core.volumes import Volume, VolumeState
 
 LIMITS = Limits(boot_timeout=300.0, stop_timeout=60.0)
 WANTED = Wanted(
@@ -40,6 +41,12 @@ ASKED: dict[str, object] = {"orders": (ORDER, UNDO), "has_snapshots": True}
 RETURNS: dict[str, object] = {"redo": p.Redo.REVERT, "revert_to": "a" * 20}
 RETURN: list[Change] = [p.RestoreDisk("a" * 20), p.GrowDisk(), p.MarkRedone()]
 RESTING: dict[str, object] = {"wants_running": False}
+HELD = Volume("f" * 20, "data", VolumeState.ATTACHED, 2, 2)
+KEEP, DROP = replace(HELD, orders=(ORDER,)), replace(HELD, orders=(UNDO, ORDER))
+BACK = replace(HELD, state=VolumeState.REVERTING, revert_to="a" * 20)
+ENDS = replace(KEEP, state=VolumeState.DELETING)
+UP = replace(FILES, domain=RUNNING)
+COPIED: dict[str, object] = {"volumes": (KEEP,)}
 FREE: dict[str, object] = {"disk_limited": False}
 
 S = State
@@ -76,6 +83,14 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("returned after a failed start", S.FAILED, RETURNS, replace(FILES, domain=OFF), RETURN),
     ("returned before it starts", S.BOOTING, AGAIN | RETURNS, replace(FILES, domain=OFF), RETURN),
     ("never while it runs", S.STOPPED, RETURNS | RESTING, replace(FILES, domain=RUNNING, age=99.0), [p.Destroy()]),
+    ("of a volume as well", S.STOPPED, RESTING | COPIED, replace(FILES, domain=OFF), [p.CopyVolume(KEEP, "a" * 20)]),
+    ("of a volume before it starts", S.BOOTING, AGAIN | COPIED, replace(FILES, domain=OFF), [Show("disk"), p.CopyVolume(KEEP, "a" * 20)]),
+    ("of a volume before it boots anew", S.PREPARING, COPIED, NOTHING, [Show("disk"), p.CopyVolume(KEEP, "a" * 20)]),
+    ("never of a volume of one that runs", S.READY, COPIED, replace(FILES, domain=RUNNING), []),
+    ("one of a volume goes at any time", S.READY, {"volumes": (DROP,)}, UP, [p.RemoveVolumeSnapshot(DROP, "b" * 20)]),
+    ("a volume returns", S.FAILED, {"volumes": (BACK,)}, replace(FILES, domain=OFF), [p.RevertVolume(BACK)]),
+    ("not while it runs", S.READY, {"volumes": (BACK,)}, replace(FILES, domain=RUNNING), []),
+    ("those of a volume that goes go with it", S.STOPPED, RESTING | {"volumes": (ENDS,)}, replace(FILES, domain=OFF), []),
     ("they go with it", S.DELETING, {"has_snapshots": True}, NOTHING, [p.RemoveFiles(), p.RemoveSnapshots(), Fire(Event.DELETED)]),
     ("resized, still off", S.STOPPED, RESIZED | {"wants_running": False}, replace(FILES, domain=OFF), []),
     ("resized", S.BOOTING, AGAIN | RESIZED, replace(FILES, domain=OFF), [p.GrowDisk(), p.MarkRedone()]),

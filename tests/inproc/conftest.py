@@ -41,6 +41,7 @@ SQLITE_ONLY = frozenset(
         "test_silent",  # of workers that judge; the rows are few
         "test_user_data_shown",  # as test_cli and test_pages; test_user_data runs on both
         "test_ssh_through_gateway",  # OpenSSH's
+        "test_volume_snapshots_shown",  # as test_cli and test_pages; test_volume_snapshots runs on both
         "test_volumes_shown",  # as test_cli and test_pages; test_volumes runs on both
     }
 )

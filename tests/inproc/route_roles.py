@@ -20,7 +20,7 @@ AUDITED: set[Operation] = {
         ("GET", f"/machines/{{ref}}{rest}")
         for rest in ("", "/disk-copy", "/explain", "/snapshots", "/snapshots/{snapshot}")
     ),
-    ("GET", "/volumes/{ref}"),
+    *(("GET", f"/volumes/{{ref}}{rest}") for rest in ("", "/snapshots", "/snapshots/{snapshot}")),
     *(("GET", path) for path in ("/projects/{ref}", "/projects/{ref}/service-accounts", "/users", "/audit/proof")),
     *(("GET", path) for path in ("/users/{ref}/offboarding", "/images/{ref}", "/image-tasks/{ref}", "/pools")),
     *(("GET", path) for path in ("/site-invitations", "/node-tasks", "/node-tasks/{ref}", "/adoption", "/renumbering")),
@@ -64,8 +64,9 @@ NEITHER: set[Operation] = {
     *(("PUT", path) for path in ("/announcement", "/overlay", "/pools/{image}/{size}", "/sites/{ref}/relay")),
     *(("PUT", path) for path in ("/image-tasks/{ref}/file", "/images/{ref}/visibility", "/projects/{ref}/quota")),
     *(("PUT", path) for path in ("/projects/{ref}/members/{user}", "/machines/{ref}/limits")),
-    ("DELETE", "/volumes/{ref}"),
-    *(("POST", f"/volumes/{{ref}}/{act}") for act in ("attach", "detach", "grow")),
+    *(("DELETE", path) for path in ("/volumes/{ref}", "/volumes/{ref}/snapshots/{snapshot}")),
+    *(("POST", f"/volumes/{{ref}}/{act}") for act in ("attach", "detach", "grow", "snapshots")),
+    ("POST", "/volumes/{ref}/snapshots/{snapshot}/revert"),
 }
 """Inside machines, of others, of people, of the whole: neither of the two."""
 

@@ -24,7 +24,7 @@ from garage.api.app import make_flask
 from garage.core.states import Event
 from garage.db.models import Adoption, Base
 from garage.db.snapshot_models import Snapshot
-from garage.db.volume_models import Volume
+from garage.db.volume_models import Volume, VolumeSnapshot
 from garage.errors import KINDS
 from garage.gateway.app import ROUTES
 from garage.services import (
@@ -46,6 +46,7 @@ from garage.services import (
     sessions,
     snapshots,
     throughput,
+    volume_snapshots,
     volumes,
 )
 from garage.services.channels import NewChannel
@@ -258,13 +259,18 @@ def snapshot(ctx: Context, who: Caller, *refs: str) -> str:
 
 
 def volumes_of(ctx: Context, who: Caller, machine: str) -> dict[str, str]:
-    """One that no machine has, one that can be attached, and one that is."""
-    made = [volumes.create(ctx, who, NewVolume(name, 1)).id for name in ("free", "other", "held")]
+    """One that no machine has, one that can be attached, one that is; and one to be copied, which has a snapshot, as the first has."""
+    made = [volumes.create(ctx, who, NewVolume(name, 1)).id for name in ("free", "other", "held", "copied")]
     with ctx.db.write() as session:
         session.execute(update(Volume).values(state="available", made_gib=1))
         held = session.get_one(Volume, made[2])
         held.state, held.machine_id, held.slot = "attached", machine, 0
-    return dict(zip(("volumes", "/volumes/{ref}/attach", "/volumes/{ref}/detach"), made, strict=True))
+    for ref in (made[0], made[3]):
+        volume_snapshots.create(ctx, who, ref, "before")
+    with ctx.db.write() as session:
+        session.execute(update(VolumeSnapshot).values(state="ready", bytes=1 << 20, held_gib=1, made_at=1.0))
+    routes = (f"/volumes/{{ref}}/{what}" for what in ("attach", "detach", "snapshots"))
+    return dict(zip(("volumes", *routes), made, strict=True))
 
 
 def robot(ctx: Context, owner: Caller) -> str:
@@ -289,6 +295,7 @@ BODIES: dict[Operation, Callable[[World], dict[str, Any]]] = {
     ("POST", "/volumes"): lambda _: {"name": "data", "size_gib": 2},
     ("POST", "/volumes/{ref}/attach"): lambda world: {"machine": world.refs["/machines/{ref}/resize"]},
     ("POST", "/volumes/{ref}/grow"): lambda _: {"size_gib": 3},
+    ("POST", "/volumes/{ref}/snapshots"): lambda _: {"name": "later"},
     ("POST", "/machines/{ref}/renew"): lambda _: {"days": 9},
     ("PATCH", "/machines/{ref}"): lambda _: {"name": "uno", "tags": ["course"], "notes": "mine"},
     ("POST", "/machines/{ref}/resize"): lambda _: {"size": "small"},
@@ -344,6 +351,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines/{ref}/rebuild"): {"image": (None,)},
     ("POST", "/machines/{ref}/snapshots"): {"name": ("",), "crash_consistent": (True, False)},
     ("POST", "/volumes"): {"project": (None,), "machine": (None, "")},
+    ("POST", "/volumes/{ref}/snapshots"): {"name": ("",)},
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("PUT", "/machines/{ref}/limits"): dict.fromkeys(("disk_iops", "disk_mb", "net_mbit", "connections"), (None, 0)),
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},

@@ -323,6 +323,31 @@ def test_a_volume_comes_and_goes_while_it_runs_keeps_its_data_and_grows(garage: 
     assert said.split() == ["kept", str((2 << 30) // 512)]
 
 
+def test_a_volume_is_returned_to_what_it_was_while_it_was_detached(garage: GarageInside) -> None:
+    """Of a machine that runs it is refused; the guest writes, and reads what was there before."""
+    found = json.loads(garage.garage("-o", "json", "volume", "show", "data"))
+    path, folder = found["path"], garage.home / "volumes" / found["id"]
+    garage.garage("volume", "snapshot", "create", "data", "before", check=False)
+    assert json.loads(garage.garage("-o", "json", "volume", "snapshot", "list", "data"))["items"] == []
+    garage.garage("volume", "detach", "data")
+    made = json.loads(garage.garage("-o", "json", "volume", "snapshot", "create", "data", "before"))
+    assert (made["state"], 0 < made["bytes"] < 1 << 28) == ("ready", True), "sparse"
+    garage.garage("volume", "attach", "data", "one")
+    appears = f"for _ in $(seq 300); do [ -e {path} ] && break; sleep 0.2; done"
+    lose = "echo lost | sudo tee /mnt/thing /mnt/other; sudo umount /mnt"
+    garage.ssh("one", f"{appears}; sudo mount {path} /mnt; {lose}")
+    garage.garage("volume", "detach", "data")
+    garage.garage("volume", "snapshot", "revert", "data", "before", "--yes")
+    garage.garage("volume", "attach", "data", "one")
+    said = garage.ssh("one", f"{appears}; sudo mount {path} /mnt; cat /mnt/thing; ls /mnt; sudo umount /mnt")
+    assert said.split() == ["kept", "lost+found", "thing"]
+    garage.garage("volume", "snapshot", "delete", "data", "before", "--yes")
+    deadline = time.monotonic() + 60
+    while len(list(folder.iterdir())) > 1:
+        assert time.monotonic() < deadline, garage.logs()
+        time.sleep(0.3)
+
+
 def test_a_guest_that_panics_and_a_qemu_that_is_killed_are_told_and_start_again(garage: GarageInside) -> None:
     crash = "sudo sh -c '(sleep 0.5; echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &'"
     garage.ssh("one", crash)

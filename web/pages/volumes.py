@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from garage.errors import N_, GarageError
-from garage.services import machines, volumes
+from garage.services import machines, volume_snapshots, volumes
 from garage.services.context import Caller
 from garage.services.filtering import Filter
 from garage.services.history import project_names
@@ -19,7 +19,7 @@ from web.i18n import told
 from web.pages.base import bp, page, refused, to
 from web.session import caller, ctx
 
-BUSY = ("making", "attaching", "detaching", "deleting")
+BUSY = ("making", "attaching", "detaching", "reverting", "deleting")
 CHOICES = 200
 """Machines that can be chosen from."""
 
@@ -72,16 +72,25 @@ def _gib() -> int:
 
 @bp.get("/volumes/<ref>")
 def volume_page(ref: str) -> Response:
-    return _one(ref)
+    return one(ref)
 
 
-def _one(ref: str, error: GarageError | None = None) -> Response:
+def one(ref: str, error: GarageError | None = None) -> Response:
+    """Its page, with what was refused."""
     who = caller()
     view = volumes.get(ctx(), who, forms.reference(ref))
+    kept = volume_snapshots.listing(ctx(), who, view.id)
     there = machines.listing(ctx(), who, Filter(project=view.project, node=view.node), sort="name", limit=CHOICES)
     beside = [machine for machine in there.items if machine.state in RESTS]
     why = reasons([view]).get(view.id)
-    shown = {"volume": view, "why": why, "busy": going_on([view]), "machines": beside}
+    shown = {
+        "volume": view,
+        "why": why,
+        "busy": going_on([view]) or any(each.state in BUSY or each.reverting for each in kept),
+        "machines": beside,
+        "snapshots": kept,
+        "snapshots_told": {each.id: told(GarageError.from_dict(each.error)) for each in kept if each.error},
+    }
     return page("volumes/page.html", error.kind.status if error else 200, error=told(error) if error else None, **shown)
 
 
@@ -94,7 +103,7 @@ def volume_act(ref: str, action: str) -> Response:
     except GarageError as error:
         if error.code == "not_found":
             raise
-        return _one(ref, error)
+        return one(ref, error)
     if machine := forms.text("from"):
         return to("machine_page", ref=forms.reference(machine))
     return to("volumes_list") if action == "delete" else to("volume_page", ref=ref)

@@ -46,9 +46,8 @@ def create(cli: Cli, machine: str, name: str, crash_consistent: bool, wait: bool
     api = cli.api()
     made = api.post(f"/machines/{machine}/snapshots", {"name": name, "crash_consistent": crash_consistent})
     if wait:
-        made = _until(api, machine, made["name"], "making")
-    said = _("{name} ({size})").format(name=made["name"], size=_size(made)) if made["bytes"] else made["name"]
-    output.done(cli, made, said)
+        made = until(api, f"/machines/{machine}/snapshots/{made['name']}", "making")
+    output.done(cli, made, said(made))
 
 
 @snapshot.command("list", help=_("A machine's snapshots, the newest first."))
@@ -58,8 +57,8 @@ def list_(cli: Cli, machine: str) -> None:
     columns = (
         (_("NAME"), lambda item: item["name"]),
         (_("MADE"), lambda item: local_time(item["made_at"] or item["created_at"])),
-        (_("STATE"), _state),
-        (_("SIZE"), _size),
+        (_("STATE"), state),
+        (_("SIZE"), size),
         (_("HOW"), lambda item: _(HOW[item["how"]])),
     )
     found = cli.api().get(f"/machines/{machine}/snapshots")["items"]
@@ -80,7 +79,7 @@ def revert(cli: Cli, machine: str, name: str, yes: bool, wait: bool) -> None:
     api = cli.api()
     found = api.post(f"/machines/{machine}/snapshots/{name}/revert")
     if wait:
-        found = _until(api, machine, name, "reverting")
+        found = until(api, f"/machines/{machine}/snapshots/{name}", "reverting")
     output.done(cli, found, _("{machine} is what it was at {name}; start it: garage machine start {machine}").format(
         machine=machine, name=name
     ))  # fmt: skip
@@ -100,23 +99,28 @@ def delete(cli: Cli, machine: str, name: str, yes: bool) -> None:
     output.done(cli, found, _("Deleting {name}.").format(name=name))
 
 
-def _until(api: Api, machine: str, name: str, while_: str) -> Item:
+def until(api: Api, path: str, while_: str) -> Item:
     """Until it is neither being made nor returned to; its own error where that failed."""
     found: Item
-    while (found := api.get(f"/machines/{machine}/snapshots/{name}"))["state"] == while_ or found.get(while_):
+    while (found := api.get(path))["state"] == while_ or found.get(while_):
         time.sleep(LOOK)
     if found["error"]:
         raise ClientError({**found["error"], "snapshot": found})
     return found
 
 
-def _state(item: Item) -> str:
-    state = _("being returned to") if item["reverting"] else _(STATES[item["state"]])
-    return f"{state}: {item['error']['detail']}" if item["error"] else state
+def said(made: Item) -> str:
+    """Of one that was made."""
+    return _("{name} ({size})").format(name=made["name"], size=size(made)) if made["bytes"] else made["name"]
 
 
-def _size(item: Item) -> str:
-    size = item["bytes"]
-    if not size:
+def state(item: Item) -> str:
+    word = _("being returned to") if item["reverting"] else _(STATES[item["state"]])
+    return f"{word}: {item['error']['detail']}" if item["error"] else word
+
+
+def size(item: Item) -> str:
+    taken = item["bytes"]
+    if not taken:
         return ""
-    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{max(1, size >> 20)} MiB"
+    return f"{taken / (1 << 30):.1f} GiB" if taken >= 1 << 30 else f"{max(1, taken >> 20)} MiB"

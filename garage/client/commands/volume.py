@@ -9,6 +9,7 @@ import click
 
 from garage.client import output
 from garage.client.api import Api
+from garage.client.commands.volume_snapshot import snapshot
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
@@ -20,10 +21,11 @@ STATES = {
     "attaching": N_("being attached"),
     "attached": N_("attached"),
     "detaching": N_("being detached"),
+    "reverting": N_("being returned to a snapshot"),
     "deleting": N_("being deleted"),
     "failed": N_("failed"),
 }
-UNDER_WAY = ("making", "attaching", "detaching")
+UNDER_WAY = ("making", "attaching", "detaching", "reverting")
 LOOK = 0.3
 """Seconds between looks whether it is done."""
 _wait = click.option("--wait/--no-wait", default=True, help=_("Wait until it is done."))
@@ -160,3 +162,6 @@ def _size(item: Item) -> str:
     if item["made_gib"] and item["made_gib"] < item["size_gib"]:
         return _("{made_gib} of {size_gib} GiB").format(**item)
     return f"{item['size_gib']} GiB"
+
+
+volume.add_command(snapshot)

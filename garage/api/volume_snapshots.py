@@ -1,0 +1,85 @@
+"""Routes of volumes' snapshots."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from flask import Response, current_app
+from pydantic import BaseModel, Field
+
+from garage.api import schemas as s
+from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.snapshots import SnapshotRef
+from garage.core.snapshots import SnapshotState
+from garage.errors import GarageError
+from garage.services import volume_snapshots
+from garage.services.volume_snapshots import VolumeSnapshotView
+
+api = blueprint("volume_snapshots", "volumes", "/volumes/<ref>/snapshots")
+
+
+class VolumeSnapshotIn(s.In):
+    name: s.NameIn = Field("", description="Empty: one is made up.")
+
+
+class VolumeSnapshotOut(s.Out):
+    id: str
+    name: str
+    volume: str = Field(description="Its id.")
+    state: SnapshotState
+    size_gib: int = Field(description="Of the volume then.")
+    held_gib: int = Field(description="What it takes of the project's quota.")
+    bytes: int = Field(description="Of its file; 0 before it is made.")
+    owner: str
+    created_at: s.Time
+    made_at: s.Time | None
+    error: s.FailureOut | None = Field(description="Why it was not made, or could not be returned to.")
+    reverting: bool = Field(description="The volume is being returned to it.")
+    actions: list[Literal["revert", "delete"]]
+
+
+class VolumeSnapshotList(BaseModel):
+    items: list[VolumeSnapshotOut]
+
+
+def shown(view: VolumeSnapshotView) -> dict[str, Any]:
+    """With the error in the caller's language."""
+    fields = {name: getattr(view, name) for name in VolumeSnapshotOut.model_fields} | {"error": None}
+    if view.error:
+        translate = current_app.extensions["garage_translate"]
+        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
+        fields["error"] = {"code": view.error["code"], "detail": detail, "hint": hint}
+    return answer(VolumeSnapshotOut, fields)
+
+
+@api.get("", responses={200: VolumeSnapshotList})
+def list_volume_snapshots(path: s.Ref) -> dict[str, Any]:
+    """A volume's snapshots, the newest first."""
+    return {"items": [shown(view) for view in volume_snapshots.listing(context(), caller(), path.ref)]}
+
+
+@api.post("", responses={202: VolumeSnapshotOut})
+def create_volume_snapshot(header: s.MutationHeader, path: s.Ref, body: VolumeSnapshotIn) -> Response:  # noqa: ARG001
+    """Keep what is on a volume now; no machine has it, or one that is off. It is `ready` when it is copied."""
+    who, ref, name = caller(), path.ref, body.name
+    return mutate(202, lambda ctx: shown(volume_snapshots.create(ctx, who, ref, name)))
+
+
+@api.get("/<snapshot>", responses={200: VolumeSnapshotOut})
+def get_volume_snapshot(path: SnapshotRef) -> dict[str, Any]:
+    """One snapshot."""
+    return shown(volume_snapshots.get(context(), caller(), path.ref, path.snapshot))
+
+
+@api.post("/<snapshot>/revert", responses={202: VolumeSnapshotOut})
+def revert_volume(header: s.MutationHeader, path: SnapshotRef) -> Response:  # noqa: ARG001
+    """Return a volume to it, that no machine has or one that is off: what came on it since is lost. It does not shrink."""
+    who = caller()
+    return mutate(202, lambda ctx: shown(volume_snapshots.revert(ctx, who, path.ref, path.snapshot)))
+
+
+@api.delete("/<snapshot>", responses={202: VolumeSnapshotOut})
+def delete_volume_snapshot(header: s.MutationHeader, path: SnapshotRef) -> Response:  # noqa: ARG001
+    """Delete a snapshot; one that is being made is called off."""
+    who = caller()
+    return mutate(202, lambda ctx: shown(volume_snapshots.delete(ctx, who, path.ref, path.snapshot)))
