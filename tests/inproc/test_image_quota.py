@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -15,15 +16,22 @@ from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage, Task
 from garage.services.machines import NewMachine
 from garage.services.saving import NewSave
+from garage.shell.image_import import Order
 from garage.shell.images import Manifest
+from garage.shell.workplace import Told
 from garage.worker import importing
 from garage.worker.importing import Importer
 from tests.conftest import Clock
-from tests.inproc.served import play
+from tests.inproc.served import play, wait_until
 from tests.inproc.test_image_tasks import HEX, MINE, brought, claimed, manifest, refused
 from tests.inproc.test_image_uploads import stored
 
 GIB = 1 << 30
+
+
+def of_bytes(size: int) -> Manifest:
+    nothing = dict.fromkeys(("suite", "recipe", "kernel_sha256", "initrd_sha256", "kernel_release", "cmdline"), "")
+    return Manifest("mine", "mine", sha256="78" * 32, **nothing, virtual_bytes=9 * GIB, built_at=0.0, bytes=size)
 
 
 def upload(size: int, name: str = "up") -> NewImage:
@@ -57,18 +65,17 @@ def test_what_became_larger_than_allowed_is_not_kept(
 ) -> None:
     projects.set_quota(ctx, admin, "alice", {"image_gib": 2})
     image_tasks.bring(ctx, alice, MINE)
-    sha256, nothing = "78" * 32, dict.fromkeys(("kernel_sha256", "initrd_sha256", "kernel_release", "cmdline"), "")
-    large = Manifest("mine", "mine", "", "", sha256, **nothing, virtual_bytes=9 * GIB, built_at=0.0, bytes=2 * GIB + 1)
+    large = of_bytes(2 * GIB + 1)
 
     def made(*_: object, **__: object) -> Manifest:
-        stored(ctx, sha256)
+        stored(ctx, large.sha256)
         return large
 
     monkeypatch.setattr(importing, "make_image", made)
     assert Importer(ctx, ctx.config).turn()
     [task] = image_tasks.listing(ctx, alice)
     assert (task.state, (task.error or {})["code"]) == ("failed", "quota_exceeded")
-    assert not (ctx.config.home / "images" / sha256).exists()
+    assert not (ctx.config.home / "images" / large.sha256).exists()
     assert (used(ctx, alice), [image.name for image in images.listing(ctx, alice)]) == ((0, 2), ["debian-12"])
 
 
@@ -161,6 +168,36 @@ def test_people_take_turns_and_nobody_has_two_under_way(ctx: Context, clock: Clo
     assert later is not None
     assert later.name == "later", "it is longer ago that he was served"
     assert [task and task.name for task in (next_one(ctx), next_one(ctx))] == ["second", None]
+
+
+def test_a_disk_that_is_slow_to_read_holds_up_nobody_else(
+    ctx: Context, alice: Caller, bob: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real threads; alice's ends when she calls it off."""
+    stop, begun = threading.Event(), threading.Event()
+
+    def make_image(order: Order, *, told: Told, **_: object) -> Manifest:
+        if order.name == "slow":
+            begun.set()
+            while not stop.wait(0.02):
+                told("convert", 0, 0)
+        return of_bytes(1000)
+
+    monkeypatch.setattr(importing, "make_image", make_image)
+    monkeypatch.setattr(importing, "LOOK", 0.02)
+    monkeypatch.setattr(importing, "TELL", 0.0)
+    image_tasks.bring(ctx, alice, replace(MINE, name="slow"))
+    Importer(ctx, ctx.config).start(stop)
+    try:
+        assert begun.wait(60)
+        image_tasks.bring(ctx, bob, MINE)
+        wait_until(lambda: image_tasks.get(ctx, bob, "mine").state == "done", 60)
+        assert image_tasks.get(ctx, alice, "slow").state == "running"
+        image_tasks.cancel(ctx, alice, "slow")
+        image_tasks.bring(ctx, alice, replace(MINE, name="quick"))
+        wait_until(lambda: not image_tasks.get(ctx, alice, "quick").busy, 60)
+    finally:
+        stop.set()
 
 
 def test_one_build_at_a_time(ctx: Context, admin: Caller, alice: Caller) -> None:
