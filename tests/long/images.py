@@ -1,8 +1,9 @@
-"""`make test-images`: every recipe is built for real, booted once, and asked for what it promises.
+"""`make test-images`: every recipe is built for real, booted once, and asked for what it promises; then an image that is none of ours.
 
 Debian's mirror and a Python package index are needed for the building; the guests reach nothing but the port by which they are asked
-(tests/machine/guest.py). Emulated on two cores all of it takes about half an hour. What happens is said in lines, what came of it in a
-line of JSON: seconds and sizes by image, and what was wrong; the exit code is 1 when anything was.
+(tests/machine/guest.py). A disk like those that are published goes through a whole garage (tests/long/brought.py). Emulated on two cores
+all of it takes about half an hour. What happens is said in lines, what came of it in a line of JSON: seconds and sizes by image, and what
+was wrong; the exit code is 1 when anything was.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from garage.errors import GarageError
 from garage.shell.images import Manifest, build, user_data_schema
 from garage.shell.mirrors import server_mirror
 from tests.leftovers import Run
+from tests.long import brought
 from tests.machine.conftest import IMAGES
 from tests.machine.guest import Guest, guest
 
@@ -146,6 +148,8 @@ PROMISES = {
     "debian-12-robotics": Promise(robotics, memory_mib=2048),
 }
 """By the recipe's name. `debian-12-plain` is what `make bench` boots."""
+PUBLISHED = "published"
+"""What members bring."""
 
 
 def say(text: str) -> None:
@@ -181,12 +185,17 @@ def trial(name: str, store: Path, work: Path) -> dict[str, Any]:
     return figures
 
 
+def trial_of_published(store: Path, work: Path) -> dict[str, Any]:
+    made_of("debian-12", store, work)  # costs nothing where it stands already
+    return brought.trial(store, work, say)
+
+
 def campaign(names: list[str], store: Path, work: Path) -> dict[str, Any]:
     found, wrong = dict[str, Any](), dict[str, str]()
     for name in names:
         say(name)
         try:
-            found[name] = trial(name, store, work)
+            found[name] = trial_of_published(store, work) if name == PUBLISHED else trial(name, store, work)
         except (AssertionError, GarageError) as error:
             wrong[name] = str(error)[-1500:]
             say(f"{name}: {wrong[name]}")
@@ -195,13 +204,13 @@ def campaign(names: list[str], store: Path, work: Path) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make test-images")
-    parser.add_argument("names", nargs="*", choices=[[], *PROMISES])
+    parser.add_argument("names", nargs="*", choices=[[], *PROMISES, PUBLISHED])
     parser.add_argument("--store", type=Path, help="where images stay (default: a folder that goes with the run)")
     words = parser.parse_args()
     run = Run()
     try:
         place = words.store or run.folder
-        told = campaign(words.names or list(PROMISES), place / "images", place / "work")
+        told = campaign(words.names or [*PROMISES, PUBLISHED], place / "images", place / "work")
     finally:
         run.end()
     print(json.dumps(told, ensure_ascii=False), flush=True)

@@ -33,14 +33,14 @@ mkdir -p /var/lib/libvirt/qemu /var/lib/libvirt/images
 for folder in libvirt frr; do cp -a /etc/$folder $HOME_/$folder; mount --bind $HOME_/$folder /etc/$folder; done
 rm -rf /etc/libvirt/qemu/networks/autostart/* /etc/libvirt/qemu/*.xml  # the server's own domains are not ours to see
 install -d -o frr -g frr -m 0700 /var/tmp/frr; mount -t tmpfs -o uid=frr,gid=frr,mode=0700 tmpfs /var/tmp/frr
-mkdir $HOME_/images; mount --bind -o ro $STORE $HOME_/images
+mkdir $HOME_/images; mount --bind -o $MODE $STORE $HOME_/images
 printf 'cgroup_controllers = []\nsecurity_driver = "none"\n' >> /etc/libvirt/qemu.conf
 printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >> /etc/libvirt/libvirtd.conf
 virtlogd -d; libvirtd -d
 echo up
 while read -r _; do :; done  # bash as the first process also collects QEMUs that have ended
 """
-"""The image store is the cached one itself, for reading only."""
+"""The image store is the one that was given, for reading only unless it is the test's own."""
 
 
 SETTINGS: dict[str, Any] = {
@@ -55,12 +55,19 @@ SETTINGS: dict[str, Any] = {
 class Garage:
     """Start with `Garage(image store, argv, settings)`, ask with `garage(...)`, end with `close()`."""
 
-    def __init__(self, store: Path, argv: Callable[[Sequence[str]], list[str]], settings: Mapping[str, Any]) -> None:
-        """`argv`: what runs a command in the namespace; `settings`: of garage.toml."""
+    def __init__(
+        self,
+        store: Path,
+        argv: Callable[[Sequence[str]], list[str]],
+        settings: Mapping[str, Any],
+        *,
+        own_store: bool = False,
+    ) -> None:
+        """`argv`: what runs a command in the namespace; `settings`: of garage.toml; `own_store`: images may be added to the store."""
         self._argv = argv
         self.home = Path(tempfile.mkdtemp(prefix="garage-machine-"))
         self.home.chmod(0o755)
-        self._shell = self._start_inner(store)
+        self._shell = self._start_inner(store, "rw" if own_store else "ro")
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self.env = {**os.environ, "GARAGE_HOME": str(self.home), "HOME": str(self.home / "root"), "LANG": "C.UTF-8"}
         (self.home / "root").mkdir()
@@ -69,9 +76,9 @@ class Garage:
             self.start(part)
         self.wait_ready()
 
-    def _start_inner(self, store: Path) -> subprocess.Popen[str]:
+    def _start_inner(self, store: Path, mode: str) -> subprocess.Popen[str]:
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", INNER]
-        env = {**os.environ, "HOME_": str(self.home), "STORE": str(store)}
+        env = {**os.environ, "HOME_": str(self.home), "STORE": str(store), "MODE": mode}
         shell = subprocess.Popen(
             self._argv(command), text=True, env=env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -185,9 +192,10 @@ class Garage:
 class GarageInside(Garage):
     """In the node of a NetLab of its own."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, *, own_store: bool = False) -> None:
         self.lab = NetLab()
-        super().__init__(store, lambda argv: ["ip", "netns", "exec", self.lab.node, *argv], SETTINGS)
+        inside = lambda argv: ["ip", "netns", "exec", self.lab.node, *argv]  # noqa: E731
+        super().__init__(store, inside, SETTINGS, own_store=own_store)
 
     def close(self) -> None:
         super().close()
