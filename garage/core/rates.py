@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -22,6 +23,20 @@ class Left:
     remaining: int
     reset: int
     wait: int
+
+
+def network(host: str) -> str:
+    """Who an address counts as: whoever has an IPv6 address has all of its /64; an IPv4 address is itself, also where a socket of both
+    families writes it as ::ffff:192.0.2.1. What is no address stands for itself."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
 class Rates:

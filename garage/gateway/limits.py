@@ -5,7 +5,6 @@ Answers say where one stands (draft-ietf-httpapi-ratelimit-headers: RateLimit-Po
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from garage.api.base import COOKIES
 from garage.config import Config
-from garage.core.rates import WINDOW, Left, Rates
+from garage.core.rates import WINDOW, Left, Rates, network
 from garage.errors import N_, GarageError
 from garage.gateway import problems
 from garage.services.vault import digest
@@ -55,8 +54,8 @@ class RateLimits:
         who = connection.headers.get("authorization") or next(
             (cookie for name in COOKIES if (cookie := connection.cookies.get(name))), ""
         )
-        found = [(self._caller, digest(who)) if who else (self._anonymous, host)]
-        return found if _is_here(host) else [*found, (self._address, _network(host))]
+        found = [(self._caller, digest(who)) if who else (self._anonymous, network(host))]
+        return found if _is_here(host) else [*found, (self._address, network(host))]
 
 
 def _share(left: Left) -> float:
@@ -83,13 +82,4 @@ async def _refuse(connection: HTTPConnection, left: Left, scope: Scope, receive:
 
 
 def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return not host
-
-
-def _network(host: str) -> str:
-    """Whoever has an IPv6 address has all of its /64."""
-    address = ipaddress.ip_address(host)
-    return host if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+    return host in ("", "::1") or network(host).startswith("127.")

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import names, scopes
+from garage.core.rates import network
 from garage.db.models import ApiToken, Invitation, LoginFailure, Membership, Project, Session, Setting, User
 from garage.db.people_models import Identity, RoleGrant, ServiceAccount
 from garage.errors import N_, GarageError
@@ -135,7 +136,8 @@ def _wrong_credentials(ctx: Context) -> GarageError:
 
 
 def count_attempt(session: OrmSession, ctx: Context, name: str, address: str) -> None:
-    """One more of a name, and of an address; raises `too_many_attempts`. Commit before what is slow or may be wrong."""
+    """One more of a name, and of an address (an IPv6 /64); raises `too_many_attempts`. Commit before what is slow or may be wrong."""
+    address = network(address)
     _check_attempts(session, ctx, name, address)
     session.add(LoginFailure(name=name[:64], address=address[:64], at=ctx.clock()))
 

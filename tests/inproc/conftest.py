@@ -19,6 +19,7 @@ SQLITE_ONLY = frozenset(
         "test_gateway_events",  # streams; the watch behind them is that of test_gateway and test_database
         "test_gateway_ssh",  # as test_gateway_events
         "test_limits_shown",  # as test_cli and test_pages; test_limits runs on both
+        "test_kept",  # plain conditions on times; what is kept is written on both by its own tests
         "test_machine_cli",  # as test_cli
         "test_machine_pages",  # as test_pages
         "test_news_shown",  # as test_cli and test_pages; test_news and test_channels run on both
@@ -38,6 +39,7 @@ SQLITE_ONLY = frozenset(
         "test_snapshots_shown",  # as test_cli and test_pages; test_snapshots runs on both
         "test_site_volumes",  # netd's
         "test_sites_api",  # JSON of what test_registry has on both
+        "test_signing_in",  # as test_pages; test_accounts and test_second_factor run on both
         "test_silent",  # of workers that judge; the rows are few
         "test_user_data_shown",  # as test_cli and test_pages; test_user_data runs on both
         "test_ssh_through_gateway",  # OpenSSH's

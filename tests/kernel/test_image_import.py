@@ -17,7 +17,6 @@ from typing import IO
 
 import pytest
 
-from garage.core.image_files import virtual_bytes
 from garage.core.outward import make_guard
 from garage.errors import GarageError
 from garage.shell.image_import import Order, make_image, upload_path
@@ -133,13 +132,18 @@ def test_the_same_file_of_two_people_is_two_images(home: Path, disk: bytes) -> N
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_tool_opens_a_hostile_image(name: str) -> None:
-    """What the pipeline asks before anything runs."""
+def test_no_tool_opens_a_hostile_image(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the whole way of a file that comes: no program runs before it is refused."""
+    started: list[object] = []
+
+    def start(argv: object, *_: object, **__: object) -> None:
+        started.append(argv)
+        raise AssertionError(f"{argv} was started")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
     why, make = HOSTILE[name]
-    file = make()
-    with pytest.raises(GarageError) as error:
-        virtual_bytes("qcow2", file[: 64 << 10], len(file))
-    assert error.value.params["why"] == why
+    assert refused(home, make()) == why
+    assert not started
 
 
 def test_what_is_not_what_it_should_be_is_refused_and_nothing_is_left(home: Path, disk: bytes) -> None:

@@ -1,9 +1,10 @@
 """`make test-api`: Schemathesis asks a garage of simulated servers whatever the OpenAPI document allows, and what it does not.
 
-The garage is real but for its servers: web and worker as processes, SQLite, three simulated nodes. First every boundary of every field,
-then random requests, then random walks in which one answer's ids go into the next request. Whatever is asked, nothing may answer 5xx,
-nor with a status, a media type or a field that the document does not promise; no process ends, and afterwards the nodes hold what the
-rows say. All of it runs in a network namespace that has nothing but its own loopback: whatever address a request makes up is nobody's.
+The garage is real but for its servers: web and worker as processes, SQLite, three simulated nodes. First two thousand ask at once for the
+last slot of a quota, and one gets it. Then come every boundary of every field, random requests, and random walks in which one answer's ids
+go into the next request. Whatever is asked, nothing may answer 5xx, nor with a status, a media type or a field that the document does not
+promise; no process ends, and afterwards the nodes hold what the rows say. All of it runs in a network namespace that has nothing but its
+own loopback: whatever address a request makes up is nobody's.
 What came of it is a line of JSON; the exit code is 1 when anything was wrong.
 """
 
@@ -25,6 +26,7 @@ from random import SystemRandom
 from typing import Any
 
 from garage.burnin.trial import Trial
+from tests.long.last_slot import ASKED, last_slot
 
 KEPT = Path(__file__).parents[2] / "build" / "test-api"
 EXAMPLES = 200
@@ -90,16 +92,22 @@ def aftermath(garage: Trial, before: dict[str, int]) -> list[str]:
     return [*ended, *rest, *map(str, garage.troubles())]
 
 
-def campaign(seed: int, examples: int) -> dict[str, Any]:
+def campaign(seed: int, examples: int, asked: int) -> dict[str, Any]:
     """What came of it; `wrong` is empty where all was well."""
     began = time.monotonic()
     with Trial(nodes=3) as garage:
         before = {name: part.pid for name, part in garage.parts.items()}
+        slot, late = last_slot(garage, asked)
         statuses, wrong = told(ask(garage, seed, examples))
+        wrong.update(late)
         wrong.update(aftermath(garage, before))
     return {
         **{"seed": seed, "requests": sum(statuses.values()), "seconds": round(time.monotonic() - began)},
-        **{"statuses": dict(sorted(statuses.items())), "wrong": dict(wrong.most_common(SHOWN))},
+        **{
+            "statuses": dict(sorted(statuses.items())),
+            "last_slot": dict(slot),
+            "wrong": dict(wrong.most_common(SHOWN)),
+        },
     }
 
 
@@ -107,6 +115,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make test-api")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--examples", type=int, default=EXAMPLES)
+    parser.add_argument("--asked", type=int, default=ASKED, help="How many ask for the last slot.")
     words = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))
@@ -125,7 +134,7 @@ def main() -> int:
         os.execvpe(lonely[0], [*lonely, *sys.argv[1:]], {**os.environ, APART: "yes"})
     seed = words.seed if words.seed is not None else SystemRandom().randrange(10**6)
     print(f"seed {seed}: make test-api SEED={seed}; what it says is in {KEPT / 'said'}", flush=True)
-    found = campaign(seed, words.examples)
+    found = campaign(seed, words.examples, words.asked)
     print(json.dumps(found, ensure_ascii=False), flush=True)
     return 0 if found["requests"] and not found["wrong"] else 1
 
