@@ -143,15 +143,20 @@ def _overtake(session: Session, node: Node, applied: int) -> None:
 def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
     """All nodes with what is free on them; every member may see that, so that a refusal can be understood."""
     with ctx.db.read() as session:
-        owned = [state.value for state in COUNTED if state is not State.SPARE]
-        query = select(Machine.node, func.count()).where(Machine.state.in_(owned)).group_by(Machine.node)
-        machines = dict(session.execute(query).all())
-        rooms = {room.name: room for room in capacity.every_room(session, ctx)}
-        coming = copies.under_way(session, ctx)
-        return [
-            _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0), coming.get(node.name, []))
-            for node in session.scalars(select(Node).order_by(Node.name))
-        ]
+        return views(session, ctx, session.scalars(select(Node).order_by(Node.name)).all())
+
+
+def views(session: Session, ctx: Context, rows: Sequence[Node]) -> list[NodeView]:
+    """In their order, and in as many queries as one takes."""
+    names_ = [node.name for node in rows]
+    owned = [state.value for state in COUNTED if state is not State.SPARE]
+    query = select(Machine.node, func.count()).where(Machine.node.in_(names_), Machine.state.in_(owned))
+    machines = dict(session.execute(query.group_by(Machine.node)).all())
+    rooms = {room.name: room for room in capacity.every_room(session, ctx, names_)}
+    coming = copies.under_way(session, ctx, names_)
+    return [
+        _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0), coming.get(node.name, [])) for node in rows
+    ]
 
 
 def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]) -> NodeView:
@@ -167,15 +172,16 @@ def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]
         merged = {key: value for key, value in {**node.labels, **wanted}.items() if value}
         node.labels = labels.check(merged)
         audit(session, ctx, caller.name, "node.label", name, labels=merged)
-    return next(view for view in listing(ctx, caller) if view.name == name)
+        session.flush()
+        return views(session, ctx, [node])[0]
 
 
 def get(ctx: Context, caller: Caller, name: str) -> NodeView:
     """For admins, auditors and operators. Raises `not_found`."""
     with ctx.db.read() as session:
         own_site.require_sight_here(session, ctx, caller)
-    if found := [view for view in listing(ctx, caller) if view.name == name]:
-        return found[0]
+        if node := session.get(Node, name):
+            return views(session, ctx, [node])[0]
     hint = N_("“garage node list” shows them")
     raise GarageError("not_found", N_("there is no node {name}"), hint=hint, name=name[:64])
 

@@ -27,7 +27,7 @@ def audit_list() -> Response:
         found=audits.listing(ctx(), who, search, cursor=cursor or None),
         cursor=cursor,
         asked=asked,
-        projects=[project.name for project in projects.listing(ctx(), who)],
+        projects=projects.readable_names(ctx(), who),
         proof=sealing.verify(ctx(), reader()) if "verify" in request.args else None,
     )
 
