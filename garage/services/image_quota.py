@@ -63,7 +63,7 @@ def held_each(session: Session, projects: Sequence[Project]) -> dict[str, int]:
 
 def _sums(
     table: type[Image | ImageTask], size: InstrumentedAttribute[Any], projects: Collection[str], owners: Collection[str]
-) -> Select[Any]:
+) -> Select[str, str | None, str | None, Any]:
     who = table.visibility, table.project_id, table.owner_id
     theirs = or_(table.project_id.in_(projects), table.owner_id.in_(owners))
     return select(*who, func.sum(size)).where(theirs).group_by(*who)
@@ -71,7 +71,7 @@ def _sums(
 
 def _of(table: type[Image | ImageTask], project: Project) -> ColumnElement[bool]:
     services = select(ServiceAccount.user_id).where(ServiceAccount.project_id == project.id)
-    owned = table.owner_id.in_(services)
+    owned: ColumnElement[bool] = table.owner_id.in_(services)
     if project.personal_of:  # nobody's are the garage's own, and no shared project's
         owned = or_(table.owner_id == project.personal_of, owned)
     return or_(

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
-from garage.db.models import Membership, Project, User
-from garage.services import fleet
+from garage.db.models import Image, Membership, Project, User
+from garage.services import fleet, image_quota, projects
 from garage.services.context import Caller, Context
 from tests.inproc.test_pages import Browser, app, as_admin, as_alice, cookies  # noqa: F401  (fixtures)
 from web import catalogue
@@ -90,3 +90,16 @@ def test_a_page_costs_what_few_cost(ctx: Context, as_alice: Browser) -> None:
     with counted(ctx) as names:
         assert "p052" in as_alice.get("/audit").text
     assert len(names) < len(few) + 10
+
+
+def test_a_shared_project_pays_for_its_own_images_alone(ctx: Context, alice: Caller) -> None:
+    projects.create(ctx, alice, "arms")
+    with ctx.db.write() as session:
+        for name, owner in (("ours", None), ("hers", alice.user_id)):
+            made = {"created_at": 0.0, "manifest": {}, "bytes": 3 << 30, "visibility": "all", "owner_id": owner}
+            session.add(Image(id=name, name=name, sha256=name, **made))
+    used = {view.name: view.usage.used["image_gib"] for view in projects.listing(ctx, alice)}
+    assert used == {"alice": 3, "arms": 0}
+    with ctx.db.read() as session:
+        arms = session.scalars(select(Project).where(Project.name == "arms")).one()
+        assert image_quota.held(session, arms) == 0
