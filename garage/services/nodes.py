@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
@@ -13,13 +13,15 @@ from garage.core.placement import Room
 from garage.core.renumber import Prefixes
 from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
-from garage.db.models import EventRow, Machine, Node, Project
+from garage.core.types import Demand
+from garage.db.models import EventRow, Machine, Node, NodeLoad, Project
 from garage.errors import N_, GarageError
 from garage.services import adopting, capacity, copies, naming, own_site
 from garage.services.contact import heard
 from garage.services.context import Caller, Context, audit
+from garage.services.rights import require_reader
 from garage.services.vault import digest
-from garage.services.views import CopyView, NodeView
+from garage.services.views import NOTHING, CopyView, NodeView, WholeView
 from netd import wire
 
 SILENT = "silent"
@@ -159,6 +161,22 @@ def views(session: Session, ctx: Context, rows: Sequence[Node]) -> list[NodeView
     ]
 
 
+def whole(ctx: Context, caller: Caller) -> WholeView:
+    """What all nodes together have promised, and may promise (admin, auditor)."""
+    require_reader(caller)
+    with ctx.db.read() as session:
+        rooms = capacity.every_room(session, ctx)
+        machines = session.scalar(select(func.sum(NodeLoad.machines))) or 0
+        taking = session.scalar(select(func.count()).where(NodeLoad.takes)) or 0
+    used, most = _sum(room.used for room in rooms), _sum(room.most for room in rooms)
+    return WholeView(len(rooms), taking, int(machines), used, most)
+
+
+def _sum(parts: Iterable[Demand]) -> Demand:
+    found = [(part.vcpus, part.memory_mib, part.disk_gib) for part in parts]
+    return Demand(*map(sum, zip(*found, strict=True))) if found else NOTHING
+
+
 def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]) -> NodeView:
     """Set labels of a node; an empty value removes one. Machines that are there stay, whatever they asked for (admin or operator)."""
     wanted = labels.check(changes, removing=True)
@@ -209,6 +227,8 @@ def _view(ctx: Context, node: Node, room: Room | None, machines: int, coming: Se
         silent_since=node.silent_since,
         silence=silence(bool(node.hypervisor_error), netd_error(ctx.clock(), node) == SILENT).value,
         copies=coming,
+        promised=room.used if room else NOTHING,
+        most=room.most if room else NOTHING,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Response, url_for
 
+from garage.core import machine_limits
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
 from garage.services import (
@@ -16,6 +17,7 @@ from garage.services import (
     directory,
     drains,
     nodes,
+    outlook,
     own_site,
     pool_views,
     roles,
@@ -88,7 +90,14 @@ def nodes_list() -> Response:
     asked = lists.asked()
     found = directory.known_nodes(ctx(), who, search=asked["search"], cursor=asked["cursor"] or None, limit=lists.PAGE)
     shown: dict[str, Any] = {"found": found, "asked": asked, "pools": pools, "ours": ours, "servers": servers}
-    return page("nodes.html", **shown, adoption=plan, keeps=keeps)
+    return page("nodes.html", **shown, adoption=plan, keeps=keeps, **(_use(who) if who.sees_all else {}))
+
+
+def _use(who: Caller) -> dict[str, Any]:
+    """Of all nodes together, and the settings by which they are promised."""
+    rules = ctx().config
+    limits = [(size, machine_limits.of(rules.limits, size.name, {})) for size in outlook.sizes(ctx())]
+    return {"whole": nodes.whole(ctx(), who), "rules": rules, "size_limits": limits}
 
 
 @bp.get("/nodes/<name>")
