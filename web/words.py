@@ -170,6 +170,7 @@ AUDIT: dict[str, str] = {
     "machine.describe": N_("changed a machine's name, tags or notes"),
     "machine.rebuild": N_("rebuilt a machine"),
     "machine.resize": N_("changed a machine's size"),
+    "machine.resize_failed": N_("could not let a machine grow"),
     "machine.transfer": N_("gave a machine to another project"),
     "machine.limit": N_("set a machine's limits"),
     "machine.delete": N_("deleted a machine"),

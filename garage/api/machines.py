@@ -16,17 +16,20 @@ from garage.services.filtering import Filter
 from garage.services.views import MachineView
 
 api = blueprint("machines", "machines", "/machines")
+TOLD = ("error", "resize_error", "warnings")
+"""Fields whose texts are in the caller's language."""
 
 
 def shown(view: MachineView) -> dict[str, Any]:
-    """A machine's JSON, the reason of a failure and warnings in the caller's language."""
+    """A machine's JSON, the reasons of failures and warnings in the caller's language."""
     body = answer(s.MachineOut, _without_texts(view))
     if view.warnings:
         body["warnings"] = warned(view.warnings)
-    if view.error:
-        translate = current_app.extensions["garage_translate"]
-        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
-        body["error"] = {"code": view.error["code"], "detail": detail, "hint": hint}
+    for name, error in (("error", view.error), ("resize_error", view.resize_error)):
+        if error:
+            translate = current_app.extensions["garage_translate"]
+            _, detail, hint = translate(GarageError.from_dict(error), locale())
+            body[name] = {"code": error["code"], "detail": detail, "hint": hint}
     return body
 
 
@@ -38,7 +41,7 @@ def warned(warnings: Sequence[GarageError]) -> list[dict[str, str]]:
 
 
 def _without_texts(view: MachineView) -> dict[str, Any]:
-    return {name: getattr(view, name) for name in s.MachineOut.model_fields if name not in ("error", "warnings")}
+    return {name: getattr(view, name) for name in s.MachineOut.model_fields if name not in TOLD}
 
 
 @api.get("", responses={200: s.MachineList})
@@ -91,7 +94,8 @@ def rebuild_machine(header: s.MutationHeader, path: s.Ref, body: s.RebuildIn) ->
 
 @api.post("/<ref>/resize", responses={200: s.MachineOut})
 def resize_machine(header: s.MutationHeader, path: s.Ref, body: s.ResizeIn) -> Response:  # noqa: ARG001
-    """Another size from the next start on, of a machine that is off; a disk never shrinks."""
+    """Another size: of a machine that is off from its next start on; of one that is ready, which can only grow, while it runs
+    (`growing` until it has). A disk never shrinks."""
     who, ref, size = caller(), path.ref, body.size
     return mutate(200, lambda ctx: shown(remaking.resize(ctx, who, ref, size)))
 

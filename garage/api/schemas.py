@@ -313,6 +313,10 @@ class MachineOut(Out):
         [], description="In the answer to its creation: what its image's cloud-init will not take as it was meant."
     )
     limits: LimitsOut = Field(description="What it may take of what its node shares.")
+    growing: bool = Field(description="While it runs: its guest has yet to get the vCPUs, memory or disk said here.")
+    resize_error: FailureOut | None = Field(
+        None, description="Why it did not grow, or not wholly, the last time that it was asked while it ran."
+    )
     limits_own: list[str] = Field(
         description="Those that an admin set for this machine alone; the others are as its size has them."
     )
@@ -425,12 +429,6 @@ class CopyOut(Out):
     error: str = Field(description="The code of what went wrong; empty while it is under way.")
 
 
-class DemandOut(Out):
-    vcpus: int
-    memory_mib: int
-    disk_gib: int
-
-
 class NodeOut(Out):
     name: str
     labels: dict[str, str]
@@ -452,8 +450,6 @@ class NodeOut(Out):
     silent_since: Time | None = Field(description="Since when neither libvirt nor netd has answered.")
     silence: Silence = Field(description="Which of the two is silent now.")
     copies: list[CopyOut] = Field(description="Images on their way to it, and those that did not come.")
-    promised: DemandOut = Field(description="To its machines: vCPUs and memory of those that run, disk of all.")
-    most: DemandOut = Field(description="That may be promised in all, with overcommit and reserves.")
 
 
 class MeOut(BaseModel):

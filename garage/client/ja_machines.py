@@ -44,9 +44,12 @@ MACHINES: dict[str, str] = {
         "同じ機械を新しいディスクで作り直します。古いディスクの中身はなくなり、名前、アドレス、鍵、期限はそのままです。"
     ),
     "What it boots then (default: the newest of what it was made of).": "起動するイメージ（省くと、元のイメージの最新版）。",
-    "Another size from the next start on; the machine must be off. A disk never shrinks.": (
-        "次の起動から別の大きさにします。機械は停止している必要があります。ディスクは小さくなりません。"
+    "Another size: a machine that runs grows at once; one that is off has it from its next start on. A disk never shrinks.": (
+        "別の大きさにします。動いている機械はその場で大きくなり、止まっている機械は次の起動から変わります。ディスクは小さくなりません。"
     ),
+    "Wait until a machine that runs has grown.": "動いている機械が大きくなり終わるまで待ちます。",
+    "{name} grows to {size} ({figures})": "{name} を {size}（{figures}）に広げています",
+    "{name}: {size} ({figures})": "{name}: {size}（{figures}）",
     "Give a machine to another of your projects; its addresses stay, its name and who may log in change.": (
         "機械を自分の別のプロジェクトに移します。アドレスはそのままで、名前とログインできる人が変わります。"
     ),

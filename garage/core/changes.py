@@ -97,6 +97,11 @@ class Wanted:
     """Its domain knows that, by all that is recorded."""
     volumes: tuple[Volume, ...] = ()
     """Those that it has, is to get or has not let go of."""
+    most_vcpus: int = 0
+    most_memory_mib: int = 0
+    """What its domain leaves room for, or will from its next start on; 0: no more than it has."""
+    grows: bool = False
+    """While it runs: its guest has less than its row says, by all that is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +336,14 @@ class LimitDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class Grow:
+    """Give the guest that runs what its row says, tell it, and record what it has."""
+
+    patient: bool = False
+    """Where the guest cannot be told it is tried again: its agent starts after its SSH."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarkStarted:
     """Record that this boot's domain was started."""
 
@@ -423,6 +436,7 @@ Change = (
     | RemoveFiles
     | PushKeys
     | LimitDisk
+    | Grow
     | MarkStarted
     | Prepared
     | StartPaused

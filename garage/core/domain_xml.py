@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from garage.core import names
+from garage.core import growth, names
 
 NAMESPACE = uuid.UUID("5b2cb1a1-6a67-4fa4-9d7e-6b1f0f2a7d11")
 OVMF = Path("/usr/share/OVMF")
@@ -78,6 +78,14 @@ class DomainSpec:
     disk_mb: int = 0
     """What its disks may do together (`core.machine_limits`); 0: anything."""
     volumes: tuple[VolumeDisk, ...] = ()
+    most_vcpus: int = 0
+    most_memory_mib: int = 0
+    """What it may grow to while it runs; no more than it has: it may not."""
+
+    @property
+    def takes_memory(self) -> bool:
+        """Of a kernel that is not ours to talk to, 64 MiB would be lost to bounce buffers (`core.growth`)."""
+        return self.kernel is not None and self.most_memory_mib > self.memory_mib
 
     @property
     def nvram(self) -> Path:
@@ -100,8 +108,11 @@ def render(spec: DomainSpec, *, driver: str = "") -> str:
     _add(root, "name", spec.name)
     _add(root, "uuid", domain_uuid(spec.instance, spec.machine_id))
     _add(root, "title", spec.title)
+    if spec.takes_memory:
+        _add(root, "maxMemory", str(spec.most_memory_mib), slots=str(growth.SLOTS), unit="MiB")
     _add(root, "memory", str(spec.memory_mib), unit="MiB")
-    _add(root, "vcpu", str(spec.vcpus))
+    most = max(spec.vcpus, spec.most_vcpus)
+    _add(root, "vcpu", str(most), **({"current": str(spec.vcpus)} if most > spec.vcpus else {}))
     _boot(root, spec)
     _processor(root, spec)
     for key, action in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "preserve")):
@@ -116,6 +127,15 @@ def render_volume(volume: VolumeDisk) -> str:
     devices = ET.Element("devices")
     _volume(devices, volume)
     return ET.tostring(devices[0], encoding="unicode")
+
+
+def render_memory(size_mib: int) -> str:
+    """The XML of one DIMM, for a domain that runs."""
+    memory = ET.Element("memory", model="dimm")
+    target = _add(memory, "target")
+    _add(target, "size", str(size_mib), unit="MiB")
+    _add(target, "node", "0")
+    return ET.tostring(memory, encoding="unicode")
 
 
 def volume_devices(xml: str) -> list[str]:
@@ -146,7 +166,7 @@ def _boot(root: ET.Element, spec: DomainSpec) -> None:
         _add(system, "kernel", str(spec.kernel))
         if spec.initrd:
             _add(system, "initrd", str(spec.initrd))
-        _add(system, "cmdline", spec.cmdline)
+        _add(system, "cmdline", f"{spec.cmdline} {growth.CMDLINE}" if spec.takes_memory else spec.cmdline)
         return
     if spec.boot == "uefi":
         _add(system, "loader", str(OVMF / "OVMF_CODE_4M.fd"), readonly="yes", type="pflash")
@@ -158,11 +178,13 @@ def _processor(root: ET.Element, spec: DomainSpec) -> None:
     features = _add(root, "features")
     _add(features, "acpi")
     _add(features, "apic")
-    if spec.kvm:
-        _add(root, "cpu", mode="host-model")
-    else:
+    if not spec.kvm:
         _add(_add(features, "tcg"), "tb-cache", str(TB_CACHE_MIB), unit="MiB")
-        _add(root, "cpu", mode="maximum")
+    processor = _add(root, "cpu", mode="host-model" if spec.kvm else "maximum")
+    if spec.takes_memory:  # libvirt plugs memory into NUMA cells alone
+        last = max(spec.vcpus, spec.most_vcpus) - 1
+        cell = {"id": "0", "cpus": f"0-{last}", "memory": str(spec.memory_mib), "unit": "MiB"}
+        _add(_add(processor, "numa"), "cell", **cell)
     clock = _add(root, "clock", offset="utc")
     _add(clock, "timer", name="rtc", tickpolicy="catchup")
     _add(clock, "timer", name="hpet", present="no")

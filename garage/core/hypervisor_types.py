@@ -67,6 +67,15 @@ class HostFacts:
     """Free, or a cache that can be given up at once, which machines that wait in a pool are, too."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large a guest is."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+
 Unless = Callable[[], bool]
 Listener = Callable[[str], None]
 """Called with the id of a machine whose domain changed, or "" when the connection itself did; from a foreign thread."""
@@ -146,6 +155,14 @@ class Hypervisor(Protocol):
 
     def resize_volume(self, machine_id: str, volume_id: str, size_gib: int) -> None:
         """The disk of a guest that runs has at least this size from now on, its file too. It does not shrink."""
+
+    def shape(self, machine_id: str) -> Shape:
+        """What a guest that runs has at this moment, whatever its definition says."""
+
+    def grow(self, machine_id: str, to: Shape) -> None:
+        """A guest that runs has at least this from now on: vCPUs, then memory, then its disk, as far as none is refused. Nothing shrinks.
+        It may pause for a moment; one that died in that moment left it paused. `hypervisor_error` where its definition left no room,
+        `unavailable` where it has none now; its guest is not told."""
 
     def console(self, machine_id: str) -> bytes:
         """The last bytes of the serial console, at most `core.console.MAX_BYTES`; hostile input."""

@@ -16,6 +16,7 @@ from garage.core.changes import (
     Fault,
     Fire,
     GiveIdentity,
+    Grow,
     GrowDisk,
     LimitDisk,
     Limits,
@@ -245,9 +246,11 @@ def _keep(machine: Wanted, seen: Seen) -> list[Change]:
         return [LimitDisk()]
     if domain.power is Power.RUNNING and not machine.keys_applied:
         return [PushKeys()]
-    if domain.power is not Power.RUNNING:
-        return _unpause(domain)
+    if domain.power is not Power.RUNNING:  # while it grows, a worker that died may have left it paused
+        return [Resume()] if machine.grows and domain.power is Power.PAUSED else _unpause(domain)
     patient = seen.age < AGENT_START
+    if machine.grows:
+        return [Grow(patient)]
     return _snapshot(machine, live=True, patient=patient) or of_machine(machine.volumes, live=True, patient=patient)
 
 

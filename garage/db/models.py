@@ -358,6 +358,13 @@ class Machine(Base):
     """An admin's word on what it may take of what its node shares (`core.machine_limits`): name → figure; empty: as its size has it."""
     disk_limits: Mapped[str] = mapped_column(String(24), default="")
     """`MachineLimits.disk` that its domain has, or will have from its next start on; empty: not known."""
+    most_vcpus: Mapped[int] = mapped_column(default=0)
+    most_memory_mib: Mapped[int] = mapped_column(default=0)
+    """What its domain leaves room for while it runs, or will from its next start on; 0: it was started before there was such room."""
+    grown_from: Mapped[Json | None]
+    """While a guest that runs has yet to get what its row says: size, vcpus, memory_mib and disk_gib of before."""
+    resize_error: Mapped[Json | None]
+    """`GarageError.as_dict()` of why it did not grow, or not wholly, the last time that it was asked while it ran."""
     rebuilt_at: Mapped[float | None]
     """When it last got a new disk."""
     revert_to: Mapped[str] = mapped_column(Id, default="")

@@ -139,7 +139,9 @@ def _residents(session: Session, ctx: Context, node: Node, found: Sequence[Machi
         Resident(
             id=machine.id,
             state=State(machine.state),
-            rests=rests(State(machine.state), machine.wants_running) and machine.id not in paused,
+            rests=rests(State(machine.state), machine.wants_running)
+            and machine.grown_from is None
+            and machine.id not in paused,
             ask=Ask(_demand(machine), machine.node_labels, machine.apart),
             group=f"{machine.project_id}/{machine.apart}" if machine.apart else "",
             apart_from=_apart_from(session, machine),

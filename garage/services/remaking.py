@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from garage.core.changes import Redo
+from garage.core.hypervisor_types import Shape
 from garage.core.placement import shortfall
 from garage.core.pool import Cold
 from garage.core.refusal import short
@@ -15,7 +16,7 @@ from garage.core.states import Event, State
 from garage.core.types import Demand
 from garage.db.models import Machine, Size
 from garage.errors import N_, GarageError
-from garage.services import capacity, images, machines, moving, snapshots
+from garage.services import capacity, growing, images, machines, moving, snapshots
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import machine_for
 from garage.services.transitions import fire
@@ -46,32 +47,45 @@ def rebuild(ctx: Context, caller: Caller, ref: str, *, image: str | None = None)
 
 
 def resize(ctx: Context, caller: Caller, ref: str, size: str) -> MachineView:
-    """Another size from the next start on, of a machine that is off. Its disk grows with it and never shrinks."""
+    """Another size: of a machine that is off from the next start on, of one that runs as soon as its worker has done it, and then only
+    larger. Its disk grows with it and never shrinks."""
     with ctx.db.write() as session:
         machine = machine_for(session, caller, ref)
         wanted = machines.find_size(session, size)
-        if machine.state not in OFF:
+        runs = machine.state == State.READY.value
+        if not runs and machine.state not in OFF:
             raise GarageError(
                 "wrong_state",
-                N_("{name} is {state}; its size can be changed only while it is off"),
-                hint=N_("stop it first: garage machine stop {name}"),
+                N_("{name} is {state}; its size can be changed while it is ready or off"),
+                hint=N_("wait until it is one of them"),
                 name=machine.name,
                 state=machine.state,
             )
         moving.check_stays(machine)
-        disk = max(wanted.disk_gib, machine.disk_gib)
-        _check_room(session, ctx, machine, wanted, disk)
-        if disk > machine.disk_gib and machine.redo == Redo.NOTHING.value:
-            machine.redo = Redo.SIZE.value
-        before, machine.size = machine.size, wanted.name
-        machine.vcpus, machine.memory_mib, machine.disk_gib = wanted.vcpus, wanted.memory_mib, disk
-        if ctx.request:
-            machine.request = ctx.request
-        subject, sizes = f"{machine.name}.{machine.project.name}", {"before": before, "size": wanted.name}
-        audit(session, ctx, caller.name, "machine.resize", subject, project_id=machine.project_id, **sizes)
-        publish_machine(session, ctx, machine)
-        session.flush()
+        before, to = (
+            growing.shape_of(machine),
+            Shape(wanted.vcpus, wanted.memory_mib, max(wanted.disk_gib, machine.disk_gib)),
+        )
+        if runs:
+            growing.check(session, ctx, machine, to)
+            machine.grown_from = {"size": machine.size, **asdict(before)} if to != before else None
+        else:
+            _check_room(session, ctx, machine, wanted, to.disk_gib)
+            if to.disk_gib > machine.disk_gib and machine.redo == Redo.NOTHING.value:
+                machine.redo = Redo.SIZE.value
+        _become(session, ctx, caller, machine, wanted.name, to)
         return machines.view_of(session, ctx, machine)
+
+
+def _become(session: Session, ctx: Context, caller: Caller, machine: Machine, size: str, to: Shape) -> None:
+    before, machine.size, machine.resize_error = machine.size, size, None
+    machine.vcpus, machine.memory_mib, machine.disk_gib = to.vcpus, to.memory_mib, to.disk_gib
+    if ctx.request:
+        machine.request = ctx.request
+    subject, sizes = f"{machine.name}.{machine.project.name}", {"before": before, "size": size}
+    audit(session, ctx, caller.name, "machine.resize", subject, project_id=machine.project_id, **sizes)
+    publish_machine(session, ctx, machine)
+    session.flush()
 
 
 def _check_room(session: Session, ctx: Context, machine: Machine, size: Size, disk: int) -> None:

@@ -11,12 +11,10 @@ from garage.core import machine_limits
 from garage.core.machine_limits import MachineLimits
 from garage.core.names import fqdn
 from garage.core.states import TABLE, Event, State
-from garage.core.types import Demand
 from garage.db.models import Machine, Project
 from garage.errors import GarageError
 
 T = TypeVar("T")
-NOTHING = Demand(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,10 @@ class MachineView:
     """When it last got a new disk."""
     warnings: Sequence[GarageError] = ()
     """Of its creation alone: what will not go well although it was taken."""
+    growing: bool = False
+    """While it runs: its guest has yet to get the vCPUs, memory or disk said here."""
+    resize_error: dict[str, Any] | None = None
+    """Why it did not grow, or not wholly, the last time that it was asked while it ran."""
     watched: bool = False
     """Seen by an auditor, who is not in its project: without its console and what may be done."""
     limits_own: Sequence[str] = ()
@@ -224,22 +226,6 @@ class NodeView:
     silence: str
     """`core.silence.Silence`: which of the two is silent now."""
     copies: Sequence[CopyView] = ()
-    promised: Demand = NOTHING
-    """What its machines hold: memory and vCPUs of those that run, disk of all."""
-    most: Demand = NOTHING
-    """What may be promised of it in all (`core.placement.Room.most`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class WholeView:
-    """All nodes together."""
-
-    nodes: int
-    taking: int
-    """Those that take machines now."""
-    machines: int
-    promised: Demand
-    most: Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +251,7 @@ def actions(machine: Machine) -> list[str]:
         allowed.append("reboot")
     if (state, Event.REBUILD) in TABLE and not machine.moving_to:
         allowed.append("rebuild")
-    if state in (State.STOPPED, State.FAILED) and not machine.moving_to:
+    if state in (State.READY, State.STOPPED, State.FAILED) and not machine.moving_to:
         allowed.append("resize")
     if state not in (State.DELETING, State.GONE):
         allowed.append("renew")
@@ -299,6 +285,7 @@ def machine_view(
         deletes_at=ended + config.lease_grace_hours * 3600,
         actions=actions(machine),
         tags=tags,
+        growing=machine.grown_from is not None,
         limits=machine_limits.of(config.limits, machine.size, machine.limits),
         limits_own=sorted(machine.limits),
     )
@@ -320,7 +307,7 @@ _SAME: tuple[str, ...] = (
         "lease_warned",
     ),
     *("error", "console_tail"),
-    *("moved_percent", "notes", "rebuilt_at"),
+    *("moved_percent", "notes", "rebuilt_at", "resize_error"),
 )
 
 

@@ -23,9 +23,10 @@ from garage.core.volumes import Volume
 from garage.db.models import Image, KeptDomain, Machine, Node, Project, Setting
 from garage.db.revisions import touch
 from garage.errors import N_, GarageError
-from garage.services import adopting, moving, news, own_site, snapshot_notes, volume_notes
+from garage.services import adopting, growing, moving, news, own_site, snapshot_notes, volume_notes
 from garage.services.contact import heard, publish_node
 from garage.services.context import Context, audit
+from garage.services.growing import Grown
 from garage.services.moving import MoveNote
 from garage.services.snapshot_notes import SnapshotNote
 from garage.services.transitions import fire, show_step
@@ -158,6 +159,7 @@ Note = (
     | MoveNote
     | SnapshotNote
     | VolumeNote
+    | Grown
 )
 
 
@@ -252,6 +254,9 @@ def _wanted(
         disk_iops=limits.disk_iops,
         disk_mb=limits.disk_mb,
         disk_limited=machine.disk_limits == limits.disk,
+        most_vcpus=machine.most_vcpus,
+        most_memory_mib=machine.most_memory_mib,
+        grows=machine.grown_from is not None,
     )
 
 
@@ -313,6 +318,8 @@ def _note_of(session: Session, ctx: Context, node: Node, machine: Machine, note:
             return machine.keys_applied
         case DiskLimited():
             machine.disk_limits = machine_limits.MachineLimits(note.iops, note.megabytes).disk
+        case Grown():
+            return growing.note(session, ctx, machine, note)
         case Redone():
             return _redone(session, ctx, machine, note)
         case Moved():

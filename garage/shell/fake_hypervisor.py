@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from garage.core.domain_xml import DomainSpec, VolumeDisk
-from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
+from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Shape, Unless
 from garage.core.snapshots import not_frozen
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
@@ -37,6 +37,11 @@ class _Guest:
     console: bytes = b""
     stops_at: float | None = None
     memory_mib: int = 0
+    vcpus: int = 1
+    most: tuple[int, int] = (0, 0)
+    """vCPUs and MiB that its definition leaves room for."""
+    grown: tuple[int, int] = (0, 0)
+    """vCPUs and MiB that it got while it is on; 0: none."""
     files: dict[str, bytes] = field(default_factory=dict)
     frozen: bool = False
     disk_limit: tuple[int, int] = (0, 0)
@@ -85,6 +90,9 @@ class Faults:
     start_refused: str = ""
     deaf: bool = False
     """Guests ignore requests to shut down."""
+    vcpus_refused: bool = False
+    memory_refused: bool = False
+    """No guest that runs gets any more of it."""
     keeps_volumes: bool = False
     """Guests do not let go of volumes."""
     agent_away: bool = False
@@ -120,6 +128,8 @@ class FakeHypervisor:
         """Of `FakeSnapshots`: machine id → snapshot → what the disk held."""
         self.contents: dict[str, str] = {}
         """Machine id → what its disk holds; tests write it as a guest does."""
+        self.disk_sizes: dict[str, int] = {}
+        """Machine id → GiB of its disk."""
         self.volumes: dict[str, dict[str, Any]] = {}
         """Of `FakeVolumes`: id → its "gib", "holds": what is on it, and "kept": what its snapshots hold."""
         self._listener: Listener = lambda _id: None
@@ -160,7 +170,8 @@ class FakeHypervisor:
     def define(self, spec: DomainSpec) -> None:
         with self._changing("define", spec.machine_id):
             guest = self._guests.setdefault(spec.machine_id, _Guest())
-            guest.memory_mib = spec.memory_mib
+            guest.memory_mib, guest.vcpus = spec.memory_mib, spec.vcpus
+            guest.most = (spec.most_vcpus, spec.most_memory_mib if spec.takes_memory else 0)
             if not self._now(guest).active:
                 guest.disk_limit = (spec.disk_iops, spec.disk_mb)
             guest.defined = tuple(volume.id for volume in spec.volumes)
@@ -172,6 +183,7 @@ class FakeHypervisor:
             if self.faults.start_refused:
                 raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=self.faults.start_refused)
             if not self._now(guest).active:
+                guest.grown = (0, 0)
                 self._check_memory(guest)
                 guest.volumes = ()
                 for volume in guest.defined:
@@ -345,6 +357,27 @@ class FakeHypervisor:
                 raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no such disk")
             self.volumes[volume_id]["gib"] = max(size_gib, self.volumes[volume_id]["gib"])
 
+    def shape(self, machine_id: str) -> Shape:
+        self._reach()
+        with self._lock:
+            return self._shape(machine_id, self._on(machine_id))
+
+    def _shape(self, machine_id: str, guest: _Guest) -> Shape:
+        vcpus, memory = max(guest.vcpus, guest.grown[0]), max(guest.memory_mib, guest.grown[1])
+        return Shape(vcpus, memory, self.disk_sizes.get(machine_id, 0))
+
+    def grow(self, machine_id: str, to: Shape) -> None:
+        with self._changing("grow live", machine_id):
+            guest = self._on(machine_id)
+            has = self._shape(machine_id, guest)
+            if self.faults.vcpus_refused or to.vcpus > max(has.vcpus, guest.most[0]):
+                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no room for vCPUs")
+            guest.grown = (max(has.vcpus, to.vcpus), has.memory_mib)
+            if self.faults.memory_refused or to.memory_mib > max(has.memory_mib, guest.most[1]):
+                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no room for memory")
+            guest.grown = (guest.grown[0], max(has.memory_mib, to.memory_mib))
+            self.disk_sizes[machine_id] = max(to.disk_gib, has.disk_gib)
+
     def _on(self, machine_id: str) -> _Guest:
         """Caller holds the lock."""
         guest = self._guest(machine_id)
@@ -443,7 +476,7 @@ class FakeHypervisor:
 
     def _check_memory(self, guest: _Guest) -> None:
         """As QEMU finds none; caller holds the lock."""
-        held = sum(other.memory_mib for other in self._guests.values() if self._now(other).active)
+        held = sum(max(other.memory_mib, other.grown[1]) for other in self._guests.values() if self._now(other).active)
         if held + guest.memory_mib > self.settings.memory_mib:
             reason = "cannot set up guest memory: Cannot allocate memory"
             raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason=reason)
@@ -512,6 +545,8 @@ class FakeHypervisor:
             self._store.save({"domains": domains, "disks": {key: sorted(have) for key, have in self.files.items()},
                               "snapshots": self.snapshots, "contents": self.contents, "volumes": self.volumes,
                               "attached": {key: [guest.defined, guest.volumes] for key, guest in self._guests.items()},
+                              "shapes": {key: [guest.vcpus, guest.most, guest.grown] for key, guest in self._guests.items()},
+                              "disk_sizes": self.disk_sizes,
                               "frozen": [key for key, guest in self._guests.items() if guest.frozen]})  # fmt: skip
 
     def _refresh(self, store: Store) -> None:
@@ -523,10 +558,13 @@ class FakeHypervisor:
         self.files = {key: set(have) for key, have in news.get("disks", {}).items()}
         self.snapshots, self.contents = news.get("snapshots", {}), news.get("contents", {})
         self.volumes, attached = news.get("volumes", {}), news.get("attached", {})
+        self.disk_sizes, shapes = news.get("disk_sizes", {}), news.get("shapes", {})
         before, self._guests = self._guests, {}
         for key, (power, reason, started_at, stops_at, memory_mib) in news.get("domains", {}).items():
             guest = before.get(key) or _Guest()
             guest.domain, guest.started_at, guest.stops_at = Domain(Power(power), Reason(reason)), started_at, stops_at
             guest.memory_mib, guest.frozen = memory_mib, key in news.get("frozen", ())
             guest.defined, guest.volumes = (tuple(ids) for ids in attached.get(key, ((), ())))
+            guest.vcpus, most, grown = shapes.get(key, (1, (0, 0), (0, 0)))
+            guest.most, guest.grown = tuple(most), tuple(grown)
             self._guests[key] = guest

@@ -155,12 +155,19 @@ class FakeDisks:
 
     def make_disk(self, machine_id: str, image_sha256: str, size_gib: int) -> None:  # noqa: ARG002
         self._make(machine_id, "disk")
+        self._sized(machine_id, size_gib)
 
-    def grow_disk(self, machine_id: str, size_gib: int) -> None:  # noqa: ARG002
+    def grow_disk(self, machine_id: str, size_gib: int) -> None:
         if "disk" not in self.hypervisor.files_of(machine_id):
             raise GarageError("tool_failed", N_("{path} is not a qcow2 image"), path=machine_id)
         with self.hypervisor.changing():
             self.hypervisor.calls.append(("grow", machine_id))
+        self._sized(machine_id, size_gib)
+
+    def _sized(self, machine_id: str, size_gib: int) -> None:
+        with self.hypervisor.changing():
+            sizes = self.hypervisor.disk_sizes
+            sizes[machine_id] = max(size_gib, sizes.get(machine_id, 0))
 
     def write_seed(self, machine_id: str, files: dict[str, bytes]) -> None:  # noqa: ARG002
         self._make(machine_id, "seed")
@@ -180,6 +187,7 @@ class FakeDisks:
             self.hypervisor.calls.append(("remove", machine_id))
             self.hypervisor.files.pop(machine_id, None)
             self.hypervisor.contents.pop(machine_id, None)
+            self.hypervisor.disk_sizes.pop(machine_id, None)
 
     def space(self) -> DiskSpace:
         total = self.hypervisor.settings.disk_gib * GIB

@@ -14,11 +14,11 @@ import libvirt
 
 from garage.core import names
 from garage.core.domain_xml import DISK, DomainSpec, VolumeDisk, io_limits, render, volume_devices
-from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Unless
+from garage.core.hypervisor_types import Domain, HostFacts, Listener, Power, Reason, Shape, Unless
 from garage.core.snapshots import not_frozen
 from garage.core.types import NodeAccess
 from garage.errors import N_, GarageError
-from garage.shell import disk_copy, guest_agent, migration, volume_disks
+from garage.shell import disk_copy, growing, guest_agent, migration, volume_disks
 from garage.shell.deadline import Deadline
 from garage.shell.ways import Ways
 
@@ -305,6 +305,12 @@ class LibvirtHypervisor:
 
     def resize_volume(self, machine_id: str, volume_id: str, size_gib: int) -> None:
         self._on(machine_id, lambda domain: volume_disks.resize(domain, volume_id, size_gib), seconds=SLOW_DEADLINE)
+
+    def shape(self, machine_id: str) -> Shape:
+        return self._ask(machine_id, growing.shape)
+
+    def grow(self, machine_id: str, to: Shape) -> None:
+        self._on(machine_id, lambda domain: growing.grow(domain, to), seconds=SLOW_DEADLINE)
 
     def console(self, machine_id: str) -> bytes:
         return self._host.console(self._log(machine_id))

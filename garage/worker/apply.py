@@ -15,7 +15,7 @@ from garage.core.seed import AUTHORIZED_KEYS, WARM_UP, authorized_keys_text
 from garage.core.states import Event
 from garage.errors import N_, GarageError
 from garage.services.work import BootedAnew, DiskLimited, Hold, KeysPushed, Moved, Note, Redone, Started, Step, Warm
-from garage.worker import failpoint, moving, snapshotting, volumes
+from garage.worker import failpoint, growing, moving, snapshotting, volumes
 from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
 SETTLE_SECONDS = 45.0
@@ -36,6 +36,8 @@ def apply(tools: Tools, hold: Hold, machine: Wanted, changes: list[Change]) -> N
             snapshotting.apply(tools, hold, machine, change)
         elif isinstance(change, volumes.OF_MACHINE):
             volumes.apply(tools, hold, machine, change)
+        elif isinstance(change, p.Grow):
+            growing.grow(tools, hold, machine, patient=change.patient)
         else:
             _apply_one(tools, hold, machine, change)
     failpoint.step()

@@ -81,6 +81,8 @@ def domain_spec(tools: Tools, machine: Wanted) -> DomainSpec:
         disk_iops=machine.disk_iops,
         disk_mb=machine.disk_mb,
         volumes=disks_of(tools, machine, machine.volumes),
+        most_vcpus=machine.most_vcpus,
+        most_memory_mib=machine.most_memory_mib,
     )
 
 

@@ -281,7 +281,7 @@ class NodeLoop:
         before = self._retry.get(machine_id)
         pause = min(BACKOFF_MAX, before.pause * 2) if before else BACKOFF_FIRST
         for_guest = any(
-            isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity | p.TakeSnapshot | p.DetachVolume)
+            isinstance(change, p.PushKeys | p.Settle | p.GiveIdentity | p.TakeSnapshot | p.DetachVolume | p.Grow)
             for change in done.changes
         )
         self._retry[machine_id] = _Retry(self._monotonic() + pause, pause, done.changes, for_guest)

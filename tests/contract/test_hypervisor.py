@@ -17,7 +17,7 @@ import pytest
 
 from garage.core import names
 from garage.core.domain_xml import DomainSpec, VolumeDisk, render
-from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason
+from garage.core.hypervisor_types import Domain, Hypervisor, Power, Reason, Shape
 from garage.core.tiny_guest import Kind, build
 from garage.core.volumes import LIMIT
 from garage.errors import GarageError
@@ -274,6 +274,35 @@ def test_volumes_come_with_the_definition_and_while_it_runs(plugged: Subject) ->
     hv.define(plugged.spec(ONE))
     hv.start(ONE)
     hv.attach_volume(TWO, second)
+
+
+def test_a_guest_that_runs_grows_as_far_as_its_definition_leaves_room(plugged: Subject) -> None:
+    hv, small, large = plugged.hypervisor, Shape(1, 32, 1), Shape(3, 288, 2)
+    disks = FakeDisks(hv) if isinstance(hv, FakeHypervisor) else LocalDisks(plugged.home, write_seed)
+    if isinstance(disks, LocalDisks):
+        disks.disk_path(ONE).unlink()
+    disks.make_disk(ONE, IMAGE, 1)
+    spec = replace(plugged.spec(ONE), most_vcpus=4, most_memory_mib=512)
+    hv.define(spec)
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.grow(ONE, large)  # it is off
+    hv.start(ONE)
+    assert hv.shape(ONE) == small
+    for _ in range(2):
+        hv.grow(ONE, large)
+        assert hv.shape(ONE) == large
+    hv.grow(ONE, small)
+    assert hv.shape(ONE) == large, "nothing shrinks"
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.grow(ONE, Shape(4, 1024, 3))
+    assert hv.shape(ONE) == Shape(4, 288, 2), "what came before that is kept"
+    assert hv.look(ONE) == RUNNING
+    hv.destroy(ONE)
+    hv.define(plugged.spec(ONE))
+    hv.start(ONE)
+    assert hv.shape(ONE) == Shape(1, 32, 2), "the next start goes by the definition"
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.grow(ONE, large)
 
 
 @pytest.mark.machine

@@ -29,6 +29,7 @@ KINDS = [
     ("kvm", replace(SPEC, kvm=True)),
     ("bios", BIOS),
     ("uefi", replace(BIOS, boot="uefi", kvm=True)),
+    ("grows", replace(SPEC, most_vcpus=8, most_memory_mib=16384)),
     (
         "volumes",
         replace(
@@ -41,6 +42,12 @@ KINDS = [
 @pytest.mark.parametrize(("name", "spec"), KINDS)
 def test_golden(name: str, spec: DomainSpec) -> None:
     assert render(spec) + "\n" == (GOLDEN / f"domain-{name}.xml").read_text()
+
+
+def test_one_that_brings_its_own_loader_gets_vcpus_and_no_memory_while_it_runs() -> None:
+    root = ET.fromstring(render(replace(BIOS, most_vcpus=8, most_memory_mib=16384)))
+    assert (root.findtext("vcpu"), root.find("maxMemory"), root.find("cpu/numa")) == ("8", None, None)
+    assert render(replace(SPEC, most_vcpus=2, most_memory_mib=2048)) == render(SPEC), "no more than it has"
 
 
 def test_hostile_words_stay_text() -> None:

@@ -47,6 +47,7 @@ BACK = replace(HELD, state=VolumeState.REVERTING, revert_to="a" * 20)
 ENDS = replace(KEEP, state=VolumeState.DELETING)
 UP = replace(FILES, domain=RUNNING)
 COPIED: dict[str, object] = {"volumes": (KEEP,)}
+GROWS: dict[str, object] = {"grows": True}
 FREE: dict[str, object] = {"disk_limited": False}
 
 S = State
@@ -74,7 +75,10 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("limits before keys", S.READY, {"keys_applied": False} | FREE, replace(FILES, domain=RUNNING), [p.LimitDisk()]),
     ("those of one that is off come with its start", S.STOPPED, RESTING | FREE, replace(FILES, domain=OFF), []),
     ("none of one that an admin paused", S.READY, ASKED, replace(FILES, domain=PAUSED), []),
-    ("a stop before that", S.READY, ASKED | RESTING, replace(FILES, domain=RUNNING), [Fire(Event.STOP)]),
+    ("grows", S.READY, GROWS | ASKED, replace(FILES, domain=RUNNING, age=120.0), [p.Grow()]),
+    ("grows, its agent may still start", S.READY, GROWS, replace(FILES, domain=RUNNING), [p.Grow(patient=True)]),
+    ("left paused in the middle of it", S.READY, GROWS, replace(FILES, domain=PAUSED), [p.Resume()]),
+    ("a stop before that", S.READY, ASKED | RESTING | GROWS, replace(FILES, domain=RUNNING), [Fire(Event.STOP)]),
     ("a snapshot of one that is off", S.STOPPED, ASKED | RESTING, replace(FILES, domain=OFF), [p.TakeSnapshot(ORDER, live=False)]),
     ("a snapshot before it starts", S.BOOTING, AGAIN | ASKED, replace(FILES, domain=OFF), [p.TakeSnapshot(ORDER, live=False)]),
     ("a snapshot of one that failed", S.FAILED, ASKED, replace(FILES, domain=OFF), [p.TakeSnapshot(ORDER, live=False)]),

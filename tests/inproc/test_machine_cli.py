@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from garage.core.states import Event
-from garage.errors import KINDS
+from garage.db.models import Machine
+from garage.errors import KINDS, GarageError
 from garage.services import machines, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
@@ -44,6 +47,37 @@ def test_a_machine_is_renamed_tagged_noted_resized_and_rebuilt(shell: Shell, ctx
     assert shell("machine", "rebuild", "two", "--yes", "--no-wait").returncode == 0
     assert machines.get(ctx, alice, "two").state == "preparing"
     assert shell("machine", "resize", "two", "small").returncode == KINDS["wrong_state"].exit
+
+
+def test_one_that_runs_grows_and_it_is_waited_for(shell: Shell, ctx: Context, alice: Caller) -> None:
+    ref = machines.create(ctx, alice, NewMachine(name="one", size="tiny")).id
+    play(ctx, ref, Event.STARTED, Event.ANSWERED)
+
+    def worker(error: GarageError | None) -> None:
+        """Plays it: as soon as more is wanted."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with ctx.db.write() as session:
+                row = session.get_one(Machine, ref)
+                if row.grown_from is not None:
+                    for name, value in row.grown_from.items() if error else ():
+                        setattr(row, name, value)
+                    row.grown_from, row.resize_error = None, error.as_dict() if error else None
+                    return
+            time.sleep(0.05)
+
+    began = shell("machine", "resize", "one", "small", "--no-wait").stdout
+    assert began == "one grows to small (2 vCPU, 2 GiB, 10 GiB)\n"
+    worker(None)
+    for error in (GarageError("unavailable", "not now", hint="later"), None):
+        thread = threading.Thread(target=worker, args=(error,))
+        thread.start()
+        done = shell("machine", "resize", "one", "medium")
+        thread.join()
+        if error:
+            assert (done.returncode, "not now" in done.stderr) == (KINDS["unavailable"].exit, True), done
+        else:
+            assert done.stdout == "one: medium (4 vCPU, 4 GiB, 20 GiB)\n", done
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

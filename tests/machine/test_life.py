@@ -232,6 +232,32 @@ def test_what_its_disk_and_its_tap_may_do_changes_while_it_runs(garage: GarageIn
     )
 
 
+BUSY = "python3 -c 'import asyncio, email, http.client, json, ssl, unittest'; apt-cache policy; ls -lR /etc | sort | tail -1"
+"""Makes its emulator translate what it has not seen yet."""
+
+
+def test_it_grows_while_it_runs_and_its_system_uses_that(garage: GarageInside) -> None:
+    before = garage.show("one")
+    figures = "nproc; df --output=size -BG / | tail -1; cat /sys/block/vda/size; grep MemTotal /proc/meminfo"
+    figures = f"cat /proc/sys/kernel/random/boot_id; {figures}"
+    boot = garage.ssh("one", figures).split()[0]
+    deadline = time.monotonic() + 300
+    garage.garage("machine", "resize", "one", "small", check=False)
+    while (after := garage.show("one"))["resize_error"]:
+        same = ("size", "vcpus", "memory_mib", "disk_gib")
+        assert {name: after[name] for name in same} == {name: before[name] for name in same}, after
+        assert "its emulator can take no more vCPUs" in after["resize_error"]["detail"], after
+        assert time.monotonic() < deadline, after
+        garage.ssh("one", BUSY)
+        garage.garage("machine", "resize", "one", "small", check=False)
+    assert (after["size"], after["growing"], after["state"]) == ("small", False, "ready")
+    found = garage.ssh("one", figures).split()
+    assert found[0] == boot, "it has not been started again"
+    assert (int(found[1]), int(found[3]) * 512) == (after["vcpus"], after["disk_gib"] << 30)
+    assert int(found[2].rstrip("G")) > before["disk_gib"]
+    assert int(found[5]) > (after["memory_mib"] - 256) * 1024
+
+
 def test_a_killed_worker_and_web_leave_it_running_and_come_back(garage: GarageInside) -> None:
     garage.stop("worker", 9)
     garage.stop("web", 9)
@@ -260,7 +286,7 @@ def test_without_libvirt_it_goes_on_and_what_is_asked_meanwhile_is_done_later(ga
 
 def test_resized_and_started_again_it_has_the_same_disk_address_and_host_key(garage: GarageInside) -> None:
     before = garage.show("one")
-    garage.garage("machine", "resize", "one", "small")
+    garage.garage("machine", "resize", "one", "medium")
     garage.garage("machine", "start", "one")
     after = garage.wait_state("one", "ready", "failed")
     assert after["state"] == "ready", after

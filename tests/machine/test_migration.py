@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from garage.core import names
+from garage.core import growth, names
 from garage.core.domain_xml import DomainSpec
-from garage.core.hypervisor_types import Domain, Power
+from garage.core.hypervisor_types import Domain, Power, Shape
 from garage.core.seed import Identity, seed_files
 from garage.core.sshkeys import make_host_key
 from garage.errors import GarageError
@@ -87,7 +87,7 @@ def _files(lab: RemoteLab, name: str, manifest: Manifest) -> None:
         host_key_public=public, authorized_keys=[], ipv4=GUEST, gateway=GATEWAY,
     )  # fmt: skip
     disks = lab.disks(name)
-    disks.make_disk(ONE, manifest.sha256, 5)
+    disks.make_disk(ONE, manifest.sha256, 5 if name == "one" else 6)  # by then it has grown
     disks.write_seed(ONE, seed_files(who))
     disks.copy_kernel(ONE, manifest.sha256)
 
@@ -99,6 +99,7 @@ def _spec(manifest: Manifest) -> DomainSpec:
         image_disk=HOME / "images" / manifest.sha256 / "disk.qcow2", kernel=folder / "vmlinuz", initrd=folder / "initrd.img",
         cmdline=manifest.cmdline, disk=folder / "disk.qcow2", seed=folder / "seed.iso", bridge=BRIDGE,
         tap=names.tap(INSTANCE, 1), mac="52:67:00:00:00:01", console_log=HOME / "console" / f"{ONE}.log",
+        most_vcpus=8, most_memory_mib=4096,
     )  # fmt: skip
 
 
@@ -123,9 +124,28 @@ def _answers(hypervisor: LibvirtHypervisor, script: str) -> bool:
         return False  # it is still starting
 
 
-def test_a_running_machine_moves_and_notices_nothing(moving: Moving) -> None:
+def _grows(hypervisor: LibvirtHypervisor, to: Shape) -> None:
+    """As soon as its emulator can, which empties its buffer when it has translated enough."""
+    end = time.monotonic() + BOOT_SECONDS
+    while hypervisor.shape(ONE) != to:
+        assert time.monotonic() < end
+        try:
+            hypervisor.grow(ONE, to)
+        except GarageError as error:
+            assert error.code == "unavailable", error
+            hypervisor.execute(
+                ONE, "python3 -c 'import asyncio, email, json, ssl, unittest'; apt-cache policy", wait=60.0
+            )
+    assert _answers(hypervisor, growth.use(to.vcpus, to.disk_gib))
+    assert _answers(
+        hypervisor, f"[ $(nproc) = {to.vcpus} ] && [ $(free -m | awk '/Mem/ {{print $2}}') -gt {to.memory_mib - 128} ]"
+    )
+
+
+def test_a_running_machine_that_has_grown_moves_and_notices_nothing(moving: Moving) -> None:
     one, two, lab = moving.one, moving.two, moving.lab
     _until(lambda: _answers(one, "cat /proc/sys/kernel/random/boot_id >/root/boot; sync"), 60)
+    _grows(one, Shape(2, 1024, 6))
     one.execute(ONE, "head -c 10000000 /dev/urandom >/root/data; sha256sum /root/data >/root/sum; sync", wait=60.0)
     talk = lab.servers["one"].popen(["python3", "-c", TALK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert talk.stdout is not None
@@ -142,3 +162,4 @@ def test_a_running_machine_moves_and_notices_nothing(moving: Moving) -> None:
     )
     assert _answers(two, f"{same} && echo moved here >/dev/ttyS0")
     _until(lambda: b"moved here" in two.console(ONE), 10)
+    assert two.shape(ONE) == Shape(2, 1024, 6)

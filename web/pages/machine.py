@@ -33,12 +33,13 @@ def machine_page(ref: str) -> Response:
     who, ref = caller(), forms.reference(ref)
     view = machines.seen(ctx(), who, ref)
     why = told(GarageError.from_dict(view.error)) if view.error else None
+    short = told(GarageError.from_dict(view.resize_error)) if view.resize_error else None
     kept = snapshots.listing(ctx(), who, view.id)
     told_of = {each.id: told(GarageError.from_dict(each.error)) for each in kept if each.error}
     steps = last_boot(ctx(), who, view.id)
     disk = disk_copies.get(ctx(), who, view.id)
     disk_why = told(GarageError.from_dict(disk.error)) if disk.error else None
-    about: dict[str, Any] = {"disk": disk, "disk_why": disk_why, "why": why, "steps": steps}
+    about: dict[str, Any] = {"disk": disk, "disk_why": disk_why, "why": why, "short": short, "steps": steps}
     about |= volumes.of_machine(who, view)
     return page("machines/page.html", machine=view, snapshots=kept, told_of=told_of, **about)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from garage.client import output, progress
 from garage.client.api import Api
+from garage.client.errors import ClientError
 from garage.client.output import Item
 from garage.client.state import Cli, Command, pass_cli
 from garage.client.words import _
+
+LOOK = 0.3
+"""Seconds between looks whether it has grown."""
 
 
 @click.command(cls=Command, help=_("Give a machine another name; it is reached by that one from now on."))
@@ -64,21 +70,42 @@ def rebuild(cli: Cli, name: str, image: str | None, yes: bool, wait: bool) -> No
 
 
 @click.command(
-    cls=Command, help=_("Another size from the next start on; the machine must be off. A disk never shrinks.")
+    cls=Command,
+    help=_(
+        "Another size: a machine that runs grows at once; one that is off has it from its next start on. A disk never shrinks."
+    ),
 )
 @click.argument("name")
 @click.argument("size")
 @click.option("--start", is_flag=True, help=_("Start it then, and wait until its SSH answers."))
+@click.option("--wait/--no-wait", default=True, help=_("Wait until a machine that runs has grown."))
 @pass_cli
-def resize(cli: Cli, name: str, size: str, start: bool) -> None:
+def resize(cli: Cli, name: str, size: str, start: bool, wait: bool) -> None:
     api = cli.api()
     found = api.post(f"/machines/{name}/resize", {"size": size})
+    if found["state"] == "ready":
+        _grown(cli, api, found, wait=wait)
+        return
     if start:
         _until_ready(cli, api, api.post(f"/machines/{name}/start"), wait=True)
         return
-    figures = f"{found['vcpus']} vCPU, {output.gib(found['memory_mib'])}, {found['disk_gib']} GiB"
     text = _("{name}: {size} ({figures}) from its next start on")
-    output.done(cli, found, text.format(name=found["name"], size=found["size"], figures=figures))
+    output.done(cli, found, text.format(name=found["name"], size=found["size"], figures=_figures(found)))
+
+
+def _grown(cli: Cli, api: Api, found: Item, *, wait: bool) -> None:
+    """Until its guest has all, or it is known why not. One that goes off meanwhile has it from its next start on."""
+    while wait and found["growing"]:
+        time.sleep(LOOK)
+        found = api.get(f"/machines/{found['id']}")
+    if found["resize_error"]:
+        raise ClientError({**found["resize_error"], "machine": found})
+    text = _("{name} grows to {size} ({figures})") if found["growing"] else _("{name}: {size} ({figures})")
+    output.done(cli, found, text.format(name=found["name"], size=found["size"], figures=_figures(found)))
+
+
+def _figures(found: Item) -> str:
+    return f"{found['vcpus']} vCPU, {output.gib(found['memory_mib'])}, {found['disk_gib']} GiB"
 
 
 @click.command(
