@@ -44,7 +44,7 @@ def _kib(request: Request) -> int:
 
 
 def read_tail(path: Path, limit: int) -> str:
-    """The end of a log of virtlogd, at most `limit` bytes of it, from a line's beginning; "" while there is none."""
+    """The end of a log of virtlogd, at most `limit` bytes, from a line's beginning where one begins in them; "" while there is none."""
     try:
         with path.open("rb") as log:
             size = log.seek(0, 2)
@@ -55,5 +55,6 @@ def read_tail(path: Path, limit: int) -> str:
     except PermissionError:
         raise GarageError("unavailable", N_("the console log cannot be read at the moment")) from None
     if size > limit:
-        data = data.partition(b"\n")[2]
+        cut, newline, whole = data.partition(b"\n")
+        data = whole if newline else cut
     return clean(data)

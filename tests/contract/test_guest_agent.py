@@ -50,7 +50,10 @@ def test_how_a_script_ended(monkeypatch: pytest.MonkeyPatch, answer: str, code: 
     [
         "", "null", "[]", "{}", '{"return": null}', '{"return": []}', '{"return": "7"}', '{"return": {"pid": "7"}}',
         '{"return": {"pid": 1.5}}', '{"return": {"pid": null}}', '{"error": {}}', "\x00", '{"return": ' + "[" * 5000,
-        '{"return": {"pid": 1e400}}',
+        '{"return": {"pid": 1e400}}', '{"return": "\x1b]0;title\x07"}', '{"return": "\\u001b[31m\\u202e"}',
+        '\x1b[31m{"return": {"pid": 7}}',
+        '{"return": {"pid": "\udcff\udcfe"}}', pytest.param('{"return": "' + "y" * (10 << 20) + '"}', id="a giant"),
+        pytest.param('{"return": {"' + "y" * (10 << 20) + '": 1}}', id="a giant's name"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("call", ["execute", "write", "status"])
@@ -64,6 +67,7 @@ def test_nonsense_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, answer: str,
     with pytest.raises(GarageError, match="with something else") as raised:
         calls[call]()
     assert raised.value.code == "hypervisor_error"
+    assert len(str(raised.value.as_dict())) < 500, "nothing of what the guest said"
 
 
 def test_what_thaws_a_guest_is_begun_before_it_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ SQLITE_ONLY = frozenset(
         "test_cli",  # the client alone: what it asks is asked of both by test_api and test_every_route
         "test_drain_cli",  # as test_cli
         "test_drain_deaths",  # of workers; what they write is what test_drain has written to both
+        "test_every_page",  # as test_pages; test_every_route runs on both
         "test_explaining_shown",  # as test_cli and test_pages
         "test_image_pages",  # as test_pages
         "test_image_uploads",  # streams; what they leave is what test_image_tasks has on both

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from garage_setup.build import Builder
 from garage_setup.command import Runner
 from garage_setup.pythons import Environments
 
+from garage.core.console import MAX_BYTES
 from garage.errors import KINDS
 from garage.gateway.access import shown
 from garage.services import machines, nodes
@@ -137,6 +139,28 @@ def test_the_console_is_plain_and_its_owners_alone(served: Served, ctx: Context,
     assert answer.text == "  OK   Started\nlogin: \ufffd\n"
     assert served.http.get(path, headers=served.as_(bob)).status_code == 404
     assert served.http.get(f"{path}?kib=0", headers=served.as_(alice)).status_code == 422
+
+
+def test_a_console_of_one_line_of_100_mb_costs_what_is_looked_at(served: Served, ctx: Context, alice: Caller) -> None:
+    """Holes are zeros; at the end stands what a guest wrote to show something else than it is."""
+    machine = ready_machine(ctx, alice, "one")
+    log = ctx.config.home / "console" / f"{machine.id}.log"
+    log.parent.mkdir()
+    evil = b"\x1b]0;title\x07\x1b[31m\xff\xc3" + "\u202eend".encode()
+    with log.open("wb") as file:
+        file.truncate(100 << 20)
+        file.seek(0, 2)
+        file.write(b"y" * 70_000 + evil)
+    headers = served.as_(alice)
+    served.http.get("/api/v1/machines/one/console?kib=1", headers=headers)
+    tracemalloc.start()
+    try:
+        answer = served.http.get("/api/v1/machines/one/console", headers=headers)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert answer.text == "y" * (MAX_BYTES - len(evil)) + "\ufffd\ufffdend"
+    assert most < 8 << 20, "of the whole process, the test's client included"
 
 
 def client_wheel(folder: Path) -> Path:

@@ -228,13 +228,6 @@ def test_a_forged_post_is_refused(
     assert machines.get(ctx, alice, machine).state == "preparing"
 
 
-def test_every_post_route_is_guarded(app: Flask, as_alice: Browser) -> None:
-    for rule in app.url_map.iter_rules():
-        if rule.endpoint.startswith("web.") and "POST" in (rule.methods or ()):
-            path = re.sub(r"<[^>]+>", lambda m: "start" if "any" in m[0] else "x", rule.rule)
-            assert as_alice.client.post(path).status_code in (403, 404), rule
-
-
 def test_one_click_makes_a_machine(as_alice: Browser, ctx: Context, alice: Caller) -> None:
     response = as_alice.post("/machines", once="one", project="alice", size="small", image="debian-12", lease_days="7")
     assert response.status_code == 303
@@ -288,20 +281,6 @@ HOSTILE = (
     "\x1b[31m",
     "％００",
 )
-FORMS = {"/keys": ("name", "public_key"), "/account/tokens": ("name", "days"), "/projects": ("name",),
-         "/projects/alice/members": ("user", "role"), "/machines/many": ("action", "machine"),
-         "/preferences": ("locale", "theme", "next"), "/users": ("name", "role"), "/users/alice/link": (),
-         "/projects/alice/quota": ("machines", "memory_gib"), "/machines/arm-test/renew": ("days",)}  # fmt: skip
-
-
-@pytest.mark.parametrize("path", FORMS)
-def test_hostile_fields_never_make_a_500(path: str, as_admin: Browser, as_alice: Browser, machine: str) -> None:
-    for browser in (as_admin, as_alice):
-        for field in FORMS[path]:
-            for value in HOSTILE:
-                response = browser.post(path, **{field: value})
-                assert response.status_code < 500, (path, field, value)
-                assert "<script>alert" not in response.text
 
 
 @pytest.mark.parametrize("value", HOSTILE[1:])

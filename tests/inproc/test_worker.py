@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
+from garage import tracing
 from garage.core.guest_keys import FOLLOW
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.seed import AUTHORIZED_KEYS
@@ -42,6 +45,23 @@ def test_create_and_delete(rig: Rig) -> None:
     assert rig.node().spec_version == version + 1
     assert rig.row(ref).host_key_private == b""
     assert rig.ready("one") != ref, "name and address are free again"
+
+
+def test_each_line_says_for_which_request_it_is(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.addFilter(tracing.Stamp())
+    caplog.set_level(logging.INFO)
+    refs = {}
+    for name, reason, end in (("one", "", "ready"), ("two", "no memory", "failed")):
+        rig.fake.faults.start_refused = reason
+        asked = replace(rig.ctx, request=f"r-{name}")
+        refs[name] = machines.create(asked, rig.caller, NewMachine(name=name, size="tiny")).id
+        rig.netd()
+        rig.until_true(lambda: rig.row(refs[name]).state == end)  # noqa: B023
+    for name, ref in refs.items():
+        lines = [record for record in caplog.records if f"({ref}): " in record.getMessage()]
+        assert {record.request for record in lines} == {f"[r-{name}] "}
+        assert "garage.worker.loop" in {record.name for record in lines}
+    assert {record.request for record in caplog.records if record.name == "garage.worker.carrier"} == {"[r-two] "}
 
 
 def test_each_step_is_an_event(rig: Rig) -> None:

@@ -32,13 +32,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         (folder / "polled").write_text(self.path)
         while time.time() < end:
             if (folder / "version").exists() and int((folder / "version").read_text()) > after:
-                return self.answer(200, (folder / "spec").read_bytes())
+                return self.answer(200, (folder / "spec").read_bytes(), (folder / "requests").read_text())
             time.sleep(0.02)
         self.answer(204, b"")
     def do_POST(self):
         (folder / "report").write_bytes(self.rfile.read(int(self.headers["Content-Length"]))); self.answer(204, b"")
-    def answer(self, status, body):
-        self.send_response(status); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+    def answer(self, status, body, requests=""):
+        self.send_response(status)
+        if requests: self.send_header("Garage-Requests", requests)
+        self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", 8099), Handler).serve_forever()
 """
@@ -67,8 +69,10 @@ class World:
         self.netd.send_signal(number)
         self.netd.wait(timeout=20)
 
-    def send(self, sealed: bytes, version: int) -> None:
+    def send(self, sealed: bytes, version: int, requests: str = "") -> None:
+        """`requests`: of whom a real controller says that they asked for it."""
         (self.folder / "spec").write_bytes(sealed)
+        (self.folder / "requests").write_text(requests)
         (self.folder / "version").write_text(str(version))
 
     def report(self) -> dict[str, object]:
@@ -120,7 +124,7 @@ def test_killed_it_leaves_all_in_force_and_adopts_it_again(world: World) -> None
     assert "gttst1" in world.lab.exec(world.lab.node, "nft list table bridge garage_tst")
     assert Path(f"/proc/{before}").exists()
     world.start()
-    world.send(seal(spec(4, ONE, TWO), world.node.key), 4)
+    world.send(seal(spec(4, ONE, TWO), world.node.key), 4, "r-1, r-2")
     world.wait(lambda: world.report().get("applied_version") == 4)
     assert world.dnsmasq() == before
 
@@ -136,6 +140,8 @@ def test_sigterm_ends_it_at_once_and_leaves_all_in_force(world: World) -> None:
     (world.folder / "slow").unlink()
     assert world.netd is not None
     assert world.netd.returncode == 0
+    assert world.netd.stdout is not None
+    assert "version 4 in force for the requests r-1, r-2\n" in world.netd.stdout.read()
     assert Path(f"/proc/{before}").exists()
     assert "gttst2" in world.lab.exec(world.lab.node, "nft list table bridge garage_tst")
     world.start()
