@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import expect
 from sqlalchemy import select
 
 from garage.db.news_models import Channel
@@ -98,7 +99,7 @@ def test_an_inbox_and_its_ways_out(
     assert page.locator(".bell-count").inner_text().endswith(str(len(SOME)))
     problems += checked(page, "news", look_name, phone)
     page.locator(".inbox form button").first.click()
-    page.wait_for_function(f"document.querySelectorAll('.inbox .fresh').length === {len(SOME) - 1}")
+    expect(page.locator(".inbox .fresh")).to_have_count(len(SOME) - 1)
     page.goto("/news/ways")
     page.locator(".way details > summary").first.click()
     problems += checked(page, "news-ways", look_name, phone)
