@@ -49,13 +49,15 @@ def make_web(ctx: Context) -> Any:
     import web
     from garage.api.app import make_flask
     from garage.gateway.app import make_asgi
+    from garage.shell import recipes
     from garage.shell.openid import HttpProvider
     from garage.shell.strangers import SshStrangers
     from web.i18n import translate_error
 
     flask_app = make_flask(ctx, translate=translate_error, strangers=SshStrangers())
     settings = ctx.config.openid
-    web.register(flask_app, ctx, provider=HttpProvider(settings, ctx.config.openid_secret) if settings else None)
+    provider = HttpProvider(settings, ctx.config.openid_secret) if settings else None
+    web.register(flask_app, ctx, provider=provider, recipes=recipes.texts())
     return make_asgi(ctx, flask_app)
 
 

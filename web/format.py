@@ -98,7 +98,7 @@ def rate(bits: float) -> str:
 
 
 def memory(mib: float) -> str:
-    return f"{_short(mib / 1024)} GiB" if mib >= 1024 else f"{_short(mib)} MiB"
+    return disk(mib / 1024) if mib >= 1024 else f"{_short(mib)} MiB"
 
 
 def disk(gib: float) -> str:

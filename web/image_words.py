@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from garage.core.shipped import Shipped
 from garage.errors import N_, GarageError
 from garage.services.image_tasks import TaskView
 from garage.services.views import ImageView
@@ -25,6 +26,35 @@ STEPS: dict[str, str] = {
     "disk": N_("making the disk"),
     "checksums": N_("comparing checksums"),
 }
+
+
+RECIPES: dict[str, str] = {
+    "debian-12": N_("The default: lets one in as early as possible."),
+    "debian-12-containers": N_("To run containers: Podman without root, Docker with sudo."),
+    "debian-12-desktop": N_("A desktop (Xfce) that one looks at through VNC."),
+    "debian-12-gpu": N_("For machines with a GPU: Debian's generic kernel with headers, ready for a driver."),
+    "debian-12-plain": N_("The same packages with nothing tuned, to compare with."),
+    "debian-12-robotics": N_("MuJoCo, MCAP and Zenoh in a Python environment of one's own."),
+    "debian-13": N_("Made as the default is, with the newer release of Debian."),
+}
+"""What those that ship are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buildable:
+    """A recipe that ships, with what there is of it."""
+
+    recipe: Shipped
+    about: str
+    image: ImageView | None
+    """The current image of its name that the garage built."""
+    busy: bool
+
+
+def buildable(recipes: Iterable[Shipped], found: Sequence[ImageView], tasks: Sequence[TaskView]) -> list[Buildable]:
+    built = {image.name: image for image in found if image.current and not image.owner}
+    busy = {task.name for task in tasks if task.kind == "build" and task.busy}
+    return [Buildable(one, RECIPES.get(one.name, ""), built.get(one.name), one.name in busy) for one in recipes]
 
 
 @dataclass(frozen=True, slots=True)

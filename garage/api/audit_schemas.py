@@ -40,13 +40,20 @@ class AuditQuery(NoQuery):
         "", max_length=64, pattern=r"^[a-z_]*(\.[a-z_]+)?$", description="As machine.create, or its kind: machine."
     )
     project: str = Field("", max_length=64, description="A project's name or id.")
+    subject: str = Field("", max_length=64, description="Part of what it was done to: a machine's name, a user's, …")
     since: When | None = Field(None, description="A date (UTC), or RFC 3339.")
     until: When | None = Field(None, description="The same; not included.")
     order: Literal["newest", "oldest"] = Field("newest", description="Which come first.")
 
     def search(self) -> Search:
         return Search(
-            self.actor, self.action, self.project, seconds(self.since), seconds(self.until), self.order == "oldest"
+            self.actor,
+            self.action,
+            self.project,
+            seconds(self.since),
+            seconds(self.until),
+            self.order == "oldest",
+            self.subject,
         )
 
 

@@ -429,6 +429,12 @@ class CopyOut(Out):
     error: str = Field(description="The code of what went wrong; empty while it is under way.")
 
 
+class DemandOut(Out):
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+
 class NodeOut(Out):
     name: str
     labels: dict[str, str]
@@ -450,6 +456,8 @@ class NodeOut(Out):
     silent_since: Time | None = Field(description="Since when neither libvirt nor netd has answered.")
     silence: Silence = Field(description="Which of the two is silent now.")
     copies: list[CopyOut] = Field(description="Images on their way to it, and those that did not come.")
+    promised: DemandOut = Field(description="To its machines: vCPUs and memory of those that run, disk of all.")
+    most: DemandOut = Field(description="That may be promised in all, with overcommit and reserves.")
 
 
 class MeOut(BaseModel):

@@ -71,6 +71,11 @@ TABLES: dict[str, str] = {
     "BUILT": "作成",
     "FREE VCPU": "空き vCPU",
     "FREE MEMORY": "空きメモリ",
+    "PROMISED": "割り当て済み",
+    "{vcpus} / {vcpus_most} vCPU, {memory:.1f} / {memory_most:.1f} GiB memory, {disk_gib} / {disk_gib_most} GiB disk": (
+        "vCPU {vcpus} / {vcpus_most}、メモリ {memory:.1f} / {memory_most:.1f} GiB、"
+        "ディスク {disk_gib} / {disk_gib_most} GiB"
+    ),
     "FREE DISK": "空きディスク",
     "RUNS": "仮想化",
     "TIME": "時刻",

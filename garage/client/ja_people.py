@@ -27,6 +27,7 @@ AUDIT: dict[str, str] = {
     "Only in this project.": "このプロジェクトの分だけ。",
     "Only this: machine.create, or of its kind: machine.": "この操作だけ（machine.create、または種類で machine）。",
     "Only what this user did.": "この利用者がしたことだけ。",
+    "Only what was done to this: a part of its name.": "これに対して行われたことだけ（名前の一部）。",
     "The audit log, oldest first, a line per entry on standard output.": (
         "監査記録を古い順に、一件一行で標準出力に書き出します。"
     ),

@@ -54,8 +54,15 @@ class Room:
         return max(0, (unpromised if available is None else min(unpromised, available)) - self.ram_reserve_mib)
 
     @property
+    def most(self) -> Demand:
+        """What may be promised to machines in all: vCPUs and disk as often as overcommit says, memory without the reserve."""
+        disk = self.disk_overcommit * (self.facts.disk_total_gib - self.disk_reserve_gib)
+        memory = max(0, self.facts.memory_mib - self.ram_reserve_mib)
+        return Demand(int(self.facts.vcpus * self.vcpu_overcommit), memory, max(0, int(disk)))
+
+    @property
     def free_vcpus(self) -> int:
-        return max(0, int(self.facts.vcpus * self.vcpu_overcommit) - self.used.vcpus)
+        return max(0, self.most.vcpus - self.used.vcpus)
 
     @property
     def disk_blocked(self) -> bool:
@@ -65,8 +72,7 @@ class Room:
     @property
     def free_disk_gib(self) -> int:
         """That may still be promised: overlays begin small and seldom grow to their size, so more than there is, within bounds."""
-        most = self.disk_overcommit * (self.facts.disk_total_gib - self.disk_reserve_gib)
-        return max(0, int(most) - self.used.disk_gib)
+        return max(0, self.most.disk_gib - self.used.disk_gib)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,9 @@ def targets(wants: Iterable[Want], share: Share, *, memory_mib: int, disk_gib: i
     for fixed in (True, False):
         group = [want for want in wants if (want.fixed is not None) is fixed]
         goals = {want.kind: _goal(want, share) for want in group}
-        for round_ in range(1, LARGEST + 1):
-            for want in sorted(group, key=lambda want: (-goals[want.kind], want.kind)):
+        turns = sorted((want for want in group if goals[want.kind]), key=lambda want: (-goals[want.kind], want.kind))
+        for round_ in range(1, max(goals.values(), default=0) + 1):
+            for want in turns:
                 if goals[want.kind] >= round_ and memory_mib >= want.memory_mib and disk_gib >= want.disk_gib:
                     found[want.kind] += 1
                     memory_mib, disk_gib = memory_mib - want.memory_mib, disk_gib - want.disk_gib

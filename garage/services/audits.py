@@ -25,6 +25,8 @@ class Search:
     since: float | None = None
     until: float | None = None
     oldest_first: bool = False
+    subject: str = ""
+    """Part of what it was done to: "arm-test", "arm-test.alice"."""
 
 
 def listing(
@@ -54,6 +56,8 @@ def _found(session: Session, caller: Caller, search: Search) -> Select[Audit, st
     if search.action:
         whole, kind = Audit.action == search.action, Audit.action.startswith(f"{search.action}.", autoescape=True)
         query = query.where(whole if "." in search.action else kind)
+    if search.subject:
+        query = query.where(Audit.subject.contains(search.subject, autoescape=True))
     if search.since is not None:
         query = query.where(Audit.at >= search.since)
     return query if search.until is None else query.where(Audit.at < search.until)

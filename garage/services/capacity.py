@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,20 +27,33 @@ EXISTS = text("machine.state != 'gone'")
 """As the partial indexes say it: SQLite uses one only where the query has its condition word for word, not as a parameter."""
 
 
+THINGS = ("machines", "vcpus", "memory_mib", "disk_gib")
+
+
 def usage(session: Session, project: Project) -> UsageView:
     """What the project's machines (stopped ones, too), its volumes, the snapshots of both and its people's images hold of its quota."""
-    query = select(func.count(), func.sum(Machine.vcpus), func.sum(Machine.memory_mib), func.sum(Machine.disk_gib))
-    where = Machine.project_id == project.id, EXISTS, Machine.state.in_(_COUNTED)
-    row = session.execute(query.where(*where)).one()
-    used = dict(zip(("machines", "vcpus", "memory_mib", "disk_gib"), (int(v or 0) for v in row), strict=True))
-    kept = select(func.sum(Snapshot.held_gib)).join(Machine, Machine.id == Snapshot.machine_id).where(*where)
-    used["disk_gib"] += session.scalar(kept) or 0
-    volumes = select(func.sum(Volume.size_gib)).where(Volume.project_id == project.id)
-    used["disk_gib"] += session.scalar(volumes) or 0
-    of_volumes = select(func.sum(VolumeSnapshot.held_gib)).join(Volume, Volume.id == VolumeSnapshot.volume_id)
-    used["disk_gib"] += session.scalar(of_volumes.where(Volume.project_id == project.id)) or 0
-    used["image_gib"] = image_quota.gib(image_quota.held(session, project))
-    return UsageView(used, quota_of(project))
+    return usages(session, [project])[project.id]
+
+
+def usages(session: Session, projects: Sequence[Project]) -> dict[str, UsageView]:
+    """The same of several by their ids, in as many queries as for one."""
+    ids = [project.id for project in projects]
+    used = {key: dict.fromkeys(THINGS, 0) for key in ids}
+    where = Machine.project_id.in_(ids), EXISTS, Machine.state.in_(_COUNTED)
+    sums = func.count(), func.sum(Machine.vcpus), func.sum(Machine.memory_mib), func.sum(Machine.disk_gib)
+    for key, *row in session.execute(select(Machine.project_id, *sums).where(*where).group_by(Machine.project_id)):
+        used[str(key)] = dict(zip(THINGS, map(int, row), strict=True))
+    kept = select(Machine.project_id, func.sum(Snapshot.held_gib)).join(Machine, Machine.id == Snapshot.machine_id)
+    volumes = select(Volume.project_id, func.sum(Volume.size_gib))
+    of_volumes = select(Volume.project_id, func.sum(VolumeSnapshot.held_gib))
+    of_volumes = of_volumes.join(VolumeSnapshot, VolumeSnapshot.volume_id == Volume.id)
+    disks = [each.where(Volume.project_id.in_(ids)).group_by(Volume.project_id) for each in (volumes, of_volumes)]
+    for query in (kept.where(*where).group_by(Machine.project_id), *disks):
+        for key, gib in session.execute(query):
+            used[str(key)]["disk_gib"] += int(gib)
+    for key, size in image_quota.held_each(session, projects).items():
+        used[key]["image_gib"] = image_quota.gib(size)
+    return {project.id: UsageView(used[project.id], quota_of(project)) for project in projects}
 
 
 def check_quota(session: Session, project: Project, size: Size, count: int = 1) -> None:
@@ -71,9 +84,10 @@ def rooms(session: Session, ctx: Context) -> list[Room]:
     return [room_from(ctx.config, row) for row in session.execute(_ROOMS.where(*where).order_by(Node.name))]
 
 
-def every_room(session: Session, ctx: Context) -> list[Room]:
-    """Those that do not answer, too."""
-    return [room_from(ctx.config, row) for row in session.execute(_ROOMS.order_by(Node.name))]
+def every_room(session: Session, ctx: Context, names: Collection[str] | None = None) -> list[Room]:
+    """Those that do not answer, too; with `names` only theirs."""
+    query = _ROOMS if names is None else _ROOMS.where(NodeLoad.node.in_(names))
+    return [room_from(ctx.config, row) for row in session.execute(query.order_by(Node.name))]
 
 
 def room_of(session: Session, ctx: Context, name: str, *, without: Machine | None = None) -> Room:

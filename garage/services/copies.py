@@ -83,9 +83,10 @@ def _order(ctx: Context, node: str, image: str, manifest: dict[str, Any]) -> Ima
     return ImageOrder(image, files, manifest, int(manifest.get("virtual_bytes", 0)) + MARGIN, rate)
 
 
-def under_way(session: Session, ctx: Context) -> dict[str, list[CopyView]]:
-    """Copies that run or were given up for now, by node."""
+def under_way(session: Session, ctx: Context, nodes: Collection[str]) -> dict[str, list[CopyView]]:
+    """Copies that run or were given up for now, by the nodes asked for."""
     query = select(NodeImage, Image.name).join(Image, Image.sha256 == NodeImage.image)
+    query = query.where(NodeImage.node.in_(nodes))
     found: dict[str, list[CopyView]] = {}
     for copy, name in session.execute(query.where(NodeImage.state.in_((COPYING, FAILED))).order_by(Image.name)):
         if copy.state == FAILED or copy.since > ctx.clock() - ALIVE:

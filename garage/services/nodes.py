@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
@@ -13,13 +13,15 @@ from garage.core.placement import Room
 from garage.core.renumber import Prefixes
 from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
-from garage.db.models import EventRow, Machine, Node, Project
+from garage.core.types import Demand
+from garage.db.models import EventRow, Machine, Node, NodeLoad, Project
 from garage.errors import N_, GarageError
 from garage.services import adopting, capacity, copies, naming, own_site
 from garage.services.contact import heard
 from garage.services.context import Caller, Context, audit
+from garage.services.rights import require_reader
 from garage.services.vault import digest
-from garage.services.views import CopyView, NodeView
+from garage.services.views import NOTHING, CopyView, NodeView, WholeView
 from netd import wire
 
 SILENT = "silent"
@@ -143,15 +145,36 @@ def _overtake(session: Session, node: Node, applied: int) -> None:
 def listing(ctx: Context, _caller: Caller) -> list[NodeView]:
     """All nodes with what is free on them; every member may see that, so that a refusal can be understood."""
     with ctx.db.read() as session:
-        owned = [state.value for state in COUNTED if state is not State.SPARE]
-        query = select(Machine.node, func.count()).where(Machine.state.in_(owned)).group_by(Machine.node)
-        machines = dict(session.execute(query).all())
-        rooms = {room.name: room for room in capacity.every_room(session, ctx)}
-        coming = copies.under_way(session, ctx)
-        return [
-            _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0), coming.get(node.name, []))
-            for node in session.scalars(select(Node).order_by(Node.name))
-        ]
+        return views(session, ctx, session.scalars(select(Node).order_by(Node.name)).all())
+
+
+def views(session: Session, ctx: Context, rows: Sequence[Node]) -> list[NodeView]:
+    """In their order, and in as many queries as one takes."""
+    names_ = [node.name for node in rows]
+    owned = [state.value for state in COUNTED if state is not State.SPARE]
+    query = select(Machine.node, func.count()).where(Machine.node.in_(names_), Machine.state.in_(owned))
+    machines = dict(session.execute(query.group_by(Machine.node)).all())
+    rooms = {room.name: room for room in capacity.every_room(session, ctx, names_)}
+    coming = copies.under_way(session, ctx, names_)
+    return [
+        _view(ctx, node, rooms.get(node.name), machines.get(node.name, 0), coming.get(node.name, [])) for node in rows
+    ]
+
+
+def whole(ctx: Context, caller: Caller) -> WholeView:
+    """What all nodes together have promised, and may promise (admin, auditor)."""
+    require_reader(caller)
+    with ctx.db.read() as session:
+        rooms = capacity.every_room(session, ctx)
+        machines = session.scalar(select(func.sum(NodeLoad.machines))) or 0
+        taking = session.scalar(select(func.count()).where(NodeLoad.takes)) or 0
+    used, most = _sum(room.used for room in rooms), _sum(room.most for room in rooms)
+    return WholeView(len(rooms), taking, int(machines), used, most)
+
+
+def _sum(parts: Iterable[Demand]) -> Demand:
+    found = [(part.vcpus, part.memory_mib, part.disk_gib) for part in parts]
+    return Demand(*map(sum, zip(*found, strict=True))) if found else NOTHING
 
 
 def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]) -> NodeView:
@@ -167,15 +190,16 @@ def label(ctx: Context, caller: Caller, name: str, changes: Mapping[str, object]
         merged = {key: value for key, value in {**node.labels, **wanted}.items() if value}
         node.labels = labels.check(merged)
         audit(session, ctx, caller.name, "node.label", name, labels=merged)
-    return next(view for view in listing(ctx, caller) if view.name == name)
+        session.flush()
+        return views(session, ctx, [node])[0]
 
 
 def get(ctx: Context, caller: Caller, name: str) -> NodeView:
     """For admins, auditors and operators. Raises `not_found`."""
     with ctx.db.read() as session:
         own_site.require_sight_here(session, ctx, caller)
-    if found := [view for view in listing(ctx, caller) if view.name == name]:
-        return found[0]
+        if node := session.get(Node, name):
+            return views(session, ctx, [node])[0]
     hint = N_("“garage node list” shows them")
     raise GarageError("not_found", N_("there is no node {name}"), hint=hint, name=name[:64])
 
@@ -203,6 +227,8 @@ def _view(ctx: Context, node: Node, room: Room | None, machines: int, coming: Se
         silent_since=node.silent_since,
         silence=silence(bool(node.hypervisor_error), netd_error(ctx.clock(), node) == SILENT).value,
         copies=coming,
+        promised=room.used if room else NOTHING,
+        most=room.most if room else NOTHING,
     )
 
 

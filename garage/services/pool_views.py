@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from garage.core import pool
 from garage.core.pool import Cold, Kind
 from garage.core.states import State
-from garage.db.models import Image, Machine, Node, PoolSize, Size
+from garage.db.models import Image, Machine, PoolSize, Size
 from garage.errors import N_, GarageError
 from garage.services import demand, pools
 from garage.services.context import Caller, Context, audit
@@ -55,12 +55,7 @@ def listing(ctx: Context, caller: Caller) -> list[PoolView]:
 
 
 def _wanted(session: Session, ctx: Context) -> dict[Kind, int]:
-    total: dict[Kind, int] = {}
-    asked = demand.wants(session, ctx)
-    for node in session.scalars(select(Node.name)):
-        for kind, count in pools.wanted_on(session, ctx, node, asked).items():
-            total[kind] = total.get(kind, 0) + count
-    return total
+    return pools.wanted_in_all(session, ctx, demand.wants(session, ctx))
 
 
 def _view(session: Session, ctx: Context, image: Image, size: Size, wanted: int) -> PoolView:

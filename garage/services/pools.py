@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from garage.core import machine_limits, pool
+from garage.core.placement import Room
 from garage.core.pool import Cold, Kind, Share, Spare, Want
 from garage.core.states import Event, State
 from garage.db.models import Image, Machine, Node, NodeLoad, Size
@@ -135,16 +137,31 @@ def _as_asked_for(machine: Machine, size: Size | None) -> bool:
 
 def wanted_on(session: Session, ctx: Context, node: str, wants: Sequence[Want]) -> dict[Kind, int]:
     """What of the site's demand should wait on `node` now; nothing where no machines are taken on, or pools are off."""
-    config, share = ctx.config, _share(session, node)
-    if share is None or not config.pool_ram_share:
+    share = _share(session, node)
+    if share is None or not ctx.config.pool_ram_share:
         return {}
-    room = capacity.room_of(session, ctx, node)
+    return _goals(ctx, capacity.room_of(session, ctx, node), share, _held(session, node), wants)
+
+
+def wanted_in_all(session: Session, ctx: Context, wants: Sequence[Want]) -> dict[Kind, int]:
+    """The sum of that over all nodes, in as many queries as one takes."""
+    takes = set(session.scalars(select(NodeLoad.node).where(NodeLoad.takes)))
+    rooms = [room for room in capacity.every_room(session, ctx) if room.name in takes] if wants else []
+    held_ = select(Machine.node, func.sum(Machine.disk_gib)).where(Machine.state == State.SPARE.value)
+    disks = dict(session.execute(held_.group_by(Machine.node)).all())
+    total: Counter[Kind] = Counter()
+    for number, room in enumerate(rooms if ctx.config.pool_ram_share else ()):
+        total.update(_goals(ctx, room, Share(number, len(rooms)), disks.get(room.name, 0), wants))
+    return total
+
+
+def _goals(ctx: Context, room: Room, share: Share, held_gib: int, wants: Sequence[Want]) -> dict[Kind, int]:
+    """`held_gib`: of the disk, by machines that wait there already."""
     if room.disk_blocked:
         return {}
-    usable = room.facts.memory_mib - room.ram_reserve_mib
-    memory = min(int(config.pool_ram_share * usable), room.free_memory_mib)
-    disk = int(config.pool_ram_share * (room.free_disk_gib + _held(session, node)))
-    return pool.targets(wants, share, memory_mib=memory, disk_gib=disk)
+    part, usable = ctx.config.pool_ram_share, room.facts.memory_mib - room.ram_reserve_mib
+    memory = min(int(part * usable), room.free_memory_mib)
+    return pool.targets(wants, share, memory_mib=memory, disk_gib=int(part * (room.free_disk_gib + held_gib)))
 
 
 def _share(session: Session, node: str) -> Share | None:

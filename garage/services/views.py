@@ -11,10 +11,12 @@ from garage.core import machine_limits
 from garage.core.machine_limits import MachineLimits
 from garage.core.names import fqdn
 from garage.core.states import TABLE, Event, State
+from garage.core.types import Demand
 from garage.db.models import Machine, Project
 from garage.errors import GarageError
 
 T = TypeVar("T")
+NOTHING = Demand(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,22 @@ class NodeView:
     silence: str
     """`core.silence.Silence`: which of the two is silent now."""
     copies: Sequence[CopyView] = ()
+    promised: Demand = NOTHING
+    """What its machines hold: memory and vCPUs of those that run, disk of all."""
+    most: Demand = NOTHING
+    """What may be promised of it in all (`core.placement.Room.most`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeView:
+    """All nodes together."""
+
+    nodes: int
+    taking: int
+    """Those that take machines now."""
+    machines: int
+    promised: Demand
+    most: Demand
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Builder:
         for name in PACKAGES:
             shutil.copytree(CHECKOUT / name, source / name, ignore=IGNORE)
         shutil.copy(CHECKOUT / "pyproject.toml", source)
+        shutil.copytree(CHECKOUT / "images", source / "garage" / "recipes")
         shutil.copytree(self.work / "vendor", source / "web" / "static" / "vendor")
         pages.compile_translations(self.runner, self.tools, source / "web" / "translations")
         return self._wheel(source, tell)

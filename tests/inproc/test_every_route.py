@@ -390,6 +390,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
 
 FINE_QUERIES = {
     "search": HOSTILE_TEXT,
+    "subject": HOSTILE_TEXT,
     "actor": ("7", "True"),
     **dict.fromkeys(
         ("limit", "cursor", "hours", "kib", "offset", "number", "node", "image", "size", "tag", "owner"), ("7",)

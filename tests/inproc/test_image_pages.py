@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from garage.core.qcow2 import refused
+from garage.core.shipped import shipped
 from garage.services import image_tasks, images, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
+from garage.shell import recipes
 from tests.inproc.test_image_tasks import MINE, brought
 from tests.inproc.test_pool_pages import browser
-from web import catalogue
+from web import catalogue, image_words
 
 FORM = {"name": "mine", "sha256": "12" * 32, "url": "https://example.org/disk.qcow2", "format": "qcow2", "boot": "uefi"}
 
@@ -87,3 +89,26 @@ def test_the_request_offers_what_one_may_use(ctx: Context, admin: Caller, alice:
     above = browser(ctx, admin, admin)
     assert '<option value="mine"' not in above.get("/machines").text
     assert "mine" in above.get("/images").text
+
+
+def test_admins_build_what_ships(ctx: Context, admin: Caller, alice: Caller) -> None:
+    page = browser(ctx, admin, admin)
+    page.client.application.extensions["garage_recipes"] = shipped(recipes.texts())
+    shown = page.get("/images").text
+    assert "Debian 12, Podman and Docker" in shown
+    assert "用途" in page.get("/images", Accept_Language="ja").text
+    assert page.post("/images/recipes/debian-13/build").location == "/images#coming"
+    [task] = image_tasks.listing(ctx, admin)
+    assert (task.kind, task.name, task.visibility) == ("build", "debian-13", "all")
+    assert page.get("/images").text.count('href="#coming"') == 1
+    assert page.post("/images/recipes/debian-13/build").status_code == 303
+    assert page.post("/images/recipes/debian-12-containers/build").status_code == 303, "laid over its base"
+    assert page.post("/images/recipes/debian-1/build").status_code == 404
+    hers = browser(ctx, admin, alice)
+    hers.client.application.extensions["garage_recipes"] = shipped(recipes.texts())
+    assert "What it is for" not in hers.get("/images").text
+    assert hers.post("/images/recipes/debian-13/build").status_code == 403
+
+
+def test_every_recipe_that_ships_is_described() -> None:
+    assert set(shipped(recipes.texts())) == set(image_words.RECIPES)

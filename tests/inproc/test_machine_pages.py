@@ -137,8 +137,10 @@ def test_several_at_once_all_or_none(browser: Browser, ctx: Context, admin: Call
     assert refused.status_code == 409
     assert machines.listing(ctx, alice).items == []
     for _ in range(2):
-        done = browser.post("/machines", name="web", size="tiny", image="debian-12", count="3", once="b")
-        assert (done.status_code, done.location) == (303, "/machines")
+        form = {"name": "web", "size": "tiny", "image": "debian-12", "count": "3", "tags": "team-a, lab", "once": "b"}
+        done = browser.post("/machines", **form)
+        assert (done.status_code, done.location) == (303, "/machines?search=web-")
+    assert {tuple(view.tags) for view in machines.listing(ctx, alice).items} == {("lab", "team-a")}
     assert sorted(view.name for view in machines.listing(ctx, alice).items) == ["web-1", "web-2", "web-3"]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from garage.core.types import Demand
 from garage.db.models import Node
+from garage.errors import GarageError
+from garage.services import directory, fleet, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine, create
 from tests.inproc.test_pool_pages import browser
@@ -47,3 +50,23 @@ def test_the_fault_that_is_ours_is_a_banner_for_admins(ctx: Context, admin: Call
     banner = "the fault is probably ours"
     assert banner in browser(ctx, admin, admin).get("/nodes").text
     assert banner not in browser(ctx, admin, alice).get("/nodes").text
+
+
+def test_those_who_see_everything_see_what_is_promised_and_by_which_rules(
+    ctx: Context, admin: Caller, alice: Caller
+) -> None:
+    fleet.add_nodes(ctx, 2, fleet.Model(vcpus=8, memory_mib=9216, disk_gib=105))
+    create(ctx, alice, NewMachine(name="arm-test", size="small"))
+    page = browser(ctx, admin, admin)
+    shown, japanese = page.get("/nodes").text, page.get("/nodes", Accept_Language="ja").text
+    for text in ("All of them together", "Promised to machines", "Limits and reserves in force", "5000 IOPS"):
+        assert text in shown
+    assert "いまの上限と取り置き" in japanese
+    assert "All of them together" not in browser(ctx, admin, alice).get("/nodes").text
+    [empty] = directory.known_nodes(ctx, alice, search="sim2", limit=1).items
+    assert empty.most == Demand(32, 8192, 312), "4 and 3 times what there is, without 1 GiB of memory and 1 of disk"
+    whole = nodes.whole(ctx, admin)
+    assert (whole.nodes, whole.taking, whole.machines) == (3, 3, 1)
+    assert (whole.promised.vcpus, whole.promised.memory_mib) == (2, 2048)
+    with pytest.raises(GarageError, match="only an admin or an auditor"):
+        nodes.whole(ctx, alice)

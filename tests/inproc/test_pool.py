@@ -146,6 +146,9 @@ def test_nodes_divide_what_is_asked_for(rig: Rig, admin: Caller) -> None:
     small = [sum(count for kind, count in one.items() if kind.size == "small") for one in wanted]
     assert sorted(small) == [0, 0, 1], "one machine over all nodes"
     assert wanted[2] == {}
+    with rig.ctx.db.read() as session:
+        found = pools.wanted_in_all(session, rig.ctx, demand.wants(session, rig.ctx))
+    assert found == {kind: wanted[0][kind] + wanted[1][kind] for kind in wanted[0]}
     fixed = pool_views.fix(rig.ctx, admin, "debian-12", "tiny", 2)
     assert fixed.wanted == 4, "what an admin fixes is each node's own"
 

@@ -1,8 +1,9 @@
-"""The audit log: looked through by user, action, project and time; admins and auditors have its seals verified."""
+"""The audit log: looked through by user, action, subject, project and time; admins and auditors have its seals verified."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import shlex
+from datetime import date, datetime, timedelta
 
 from flask import Response, request
 
@@ -21,13 +22,15 @@ DATE = r"\d{4}-\d\d-\d\d"
 def audit_list() -> Response:
     who, cursor = caller(), forms.query("cursor", limit=18, pattern="[0-9]+")
     asked = {name: forms.query(name, pattern=pattern) for name, pattern in PATTERNS.items()}
-    search = Search(asked["user"], asked["action"], asked["project"], _midnight("since"), _midnight("until", days=1))
+    since, until = _midnight("since"), _midnight("until", days=1)
+    search = Search(asked["user"], asked["action"], asked["project"], since, until, subject=asked["subject"])
     return page(
         "audit.html",
         found=audits.listing(ctx(), who, search, cursor=cursor or None),
         cursor=cursor,
         asked=asked,
-        projects=[project.name for project in projects.listing(ctx(), who)],
+        command=_command(asked),
+        projects=projects.readable_names(ctx(), who),
         proof=sealing.verify(ctx(), reader()) if "verify" in request.args else None,
     )
 
@@ -35,11 +38,19 @@ def audit_list() -> Response:
 PATTERNS = {
     "user": "[A-Za-z0-9._@+-]+",
     "action": r"[a-z_]+(\.[a-z_]+)?",
+    "subject": "",
     "project": "",
     "since": DATE,
     "until": DATE,
 }
 """What may be asked for; `until` is the last day that is shown."""
+
+
+def _command(asked: dict[str, str]) -> str:
+    """What exports the same entries; for the command, `until` is the first day that is left out."""
+    day = asked["until"] and str(date.fromisoformat(asked["until"]) + timedelta(days=1))
+    wanted = [f"--{name} {shlex.quote(value)}" for name, value in {**asked, "until": day}.items() if value]
+    return " ".join(["garage audit export", *wanted])
 
 
 def _midnight(name: str, *, days: int = 0) -> float | None:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from flask import Response
+from flask import Response, current_app
 
-from garage.errors import GarageError
+from garage.core.shipped import Shipped
+from garage.errors import N_, GarageError
 from garage.services import image_tasks, images
 from garage.services.context import Caller
 from garage.services.history import project_names
 from garage.services.image_tasks import NewImage
 from web import forms, image_words
 from web.pages.base import bp, page, refused, to
-from web.session import caller, ctx
+from web.session import admin, caller, ctx
 
 URL_LIMIT = 2000
 
 
 def shown(who: Caller) -> dict[str, Any]:
-    current, older = image_words.shelves(images.listing(ctx(), who))
-    coming = image_words.coming(image_tasks.listing(ctx(), who))
+    found, tasks = images.listing(ctx(), who), image_tasks.listing(ctx(), who)
+    current, older = image_words.shelves(found)
     projects = [name for name in project_names(ctx(), who) if name != who.name]
-    return {"current": current, "older": older, "coming": coming, "projects": projects, "iw": image_words}
+    recipes = image_words.buildable(_recipes().values(), found, tasks) if who.admin else []
+    values = {"current": current, "older": older, "coming": image_words.coming(tasks), "recipes": recipes}
+    return {**values, "projects": projects, "iw": image_words}
+
+
+def _recipes() -> dict[str, Shipped]:
+    """Those that ship, as the composition root handed them over."""
+    return cast(dict[str, Shipped], current_app.extensions["garage_recipes"])
 
 
 @bp.get("/images")
@@ -49,6 +57,17 @@ def image_bring() -> Response:
     except GarageError as error:
         return refused("images.html", error, **shown(who))
     return to("images_list")
+
+
+@bp.post("/images/recipes/<name>/build")
+def image_build(name: str) -> Response:
+    """Of a recipe that ships; of another one by the command, which sends its text."""
+    who, recipe = admin(), _recipes().get(forms.reference(name))
+    if recipe is None:
+        hint = N_("send your own: garage image build FILE")
+        raise GarageError("not_found", N_("no recipe {name} ships with the garage"), hint=hint, name=name[:64])
+    image_tasks.build(ctx(), who, recipe.text, recipe.base)
+    return to("images_list", _anchor="coming")
 
 
 @bp.post("/images/<ref>/people")

@@ -35,7 +35,7 @@ def _change(ref: str, error: GarageError | None = None) -> Response:
     values = {
         "sizes": outlook.sizes(ctx()),
         "images": [image for image in images.listing(ctx(), caller()) if image.current],
-        "projects": [each.name for each in projects.listing(ctx(), caller()) if each.name != view.project],
+        "projects": [name for name in projects.readable_names(ctx(), caller()) if name != view.project],
         "used": describing.in_use(ctx(), caller(), 12),
         "usual": machine_limits.of(ctx().config.limits, view.size, {}),
         "error": told(error) if error else None,

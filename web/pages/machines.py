@@ -25,6 +25,8 @@ from web.session import caller, ctx
 LEASES = (1, 3, 7, 14, 30)
 """Days offered; the garage's own default joins them."""
 MANY = 50
+SEARCH = 32
+"""Characters of a search."""
 
 
 def choices(who: Caller) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def choices(who: Caller) -> dict[str, Any]:
 def listed(who: Caller) -> dict[str, Any]:
     """The part of the list that the address bar asks for."""
     asked = {
-        "search": forms.query("search", limit=32),
+        "search": forms.query("search", limit=SEARCH),
         "state": forms.query("state", pattern="|".join(State)),
         "project": forms.query("project"),
         "tag": forms.query("tag", limit=32, pattern=r"[a-z0-9._-]+"),
@@ -95,8 +97,8 @@ def machines_create() -> Response:
     if not live() and made["warnings"]:  # which the next page would not have
         usage = projects.get(ctx(), who, who.name).usage
         return page("machines/list.html", 201, usage=usage, warnings=_told(made), **choices(who), **listed(who))
-    if made["several"]:
-        return to("machines_list")
+    if made["several"]:  # one group of names, or the newest of all
+        return to("machines_list", search=f"{made['group']}-"[:SEARCH] if made["group"] else None)
     if not live():
         return to("machine_page", ref=made["id"])
     view = machines.get(ctx(), who, made["id"])
@@ -120,6 +122,7 @@ def _create_once(who: Caller) -> dict[str, Any]:
         lease_days=forms.number("lease_days"),
         user_data=forms.lines("user_data") or None,
         apart=forms.text("apart"),
+        tags=forms.text("tags", limit=600).replace(",", " ").split(),
     )
     count = forms.number("count")
     key = forms.text("once") or secrets.token_urlsafe(12)
@@ -132,7 +135,8 @@ def _create_once(who: Caller) -> dict[str, Any]:
             else [machines.create(context, who, wanted)]
         )
         warnings = [warning.as_dict() for warning in made[0].warnings]
-        return Answer(201, {"id": made[0].id, "several": count is not None, "warnings": warnings})
+        several = count is not None
+        return Answer(201, {"id": made[0].id, "several": several, "group": wanted.name, "warnings": warnings})
 
     answer: dict[str, Any] = once(ctx(), who, f"page-{key}", fingerprint, act).body
     return answer

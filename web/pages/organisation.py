@@ -7,14 +7,17 @@ from typing import Any
 
 from flask import Response, url_for
 
+from garage.core import machine_limits
 from garage.core.pool import LARGEST
 from garage.errors import N_, GarageError
 from garage.services import (
     accounts,
     adding,
     adoption,
+    directory,
     drains,
     nodes,
+    outlook,
     own_site,
     pool_views,
     roles,
@@ -25,6 +28,7 @@ from garage.services.context import Caller, Context
 from web import forms
 from web.i18n import told
 from web.node_words import coming
+from web.pages import lists
 from web.pages.base import bp, page, refused, to
 from web.session import admin, caller, ctx, home, reader
 
@@ -36,7 +40,9 @@ def users_list() -> Response:
 
 def everybody(who: Caller) -> dict[str, Any]:
     """What the page of users shows."""
-    return {"users": accounts.list_users(ctx(), who), "role_sites": roles.sites(ctx()) if who.admin else []}
+    asked = lists.asked()
+    found = directory.users(ctx(), who, search=asked["search"], cursor=asked["cursor"] or None, limit=lists.PAGE)
+    return {"asked": asked, "found": found, "role_sites": roles.sites(ctx()) if who.admin else []}
 
 
 @bp.post("/users")
@@ -81,8 +87,17 @@ def nodes_list() -> Response:
     ours = (keeps or who.sees_all) and silencing.fault_is_ours(ctx())
     servers = coming(adding.listing(ctx(), who)) if who.sees_all else []
     plan = adoption.plan(ctx(), who) if who.sees_all else None
-    found = nodes.listing(ctx(), who)
-    return page("nodes.html", nodes=found, pools=pools, ours=ours, servers=servers, adoption=plan, keeps=keeps)
+    asked = lists.asked()
+    found = directory.known_nodes(ctx(), who, search=asked["search"], cursor=asked["cursor"] or None, limit=lists.PAGE)
+    shown: dict[str, Any] = {"found": found, "asked": asked, "pools": pools, "ours": ours, "servers": servers}
+    return page("nodes.html", **shown, adoption=plan, keeps=keeps, **(_use(who) if who.sees_all else {}))
+
+
+def _use(who: Caller) -> dict[str, Any]:
+    """Of all nodes together, and the settings by which they are promised."""
+    rules = ctx().config
+    limits = [(size, machine_limits.of(rules.limits, size.name, {})) for size in outlook.sizes(ctx())]
+    return {"whole": nodes.whole(ctx(), who), "rules": rules, "size_limits": limits}
 
 
 @bp.get("/nodes/<name>")
@@ -90,7 +105,7 @@ def node_page(name: str) -> Response:
     """What emptying it would do, or how far that is."""
     who, name = caller(), forms.reference(name)
     drain = drains.preview(ctx(), who, name)
-    node = next(node for node in nodes.listing(ctx(), who) if node.name == name)
+    node = nodes.get(ctx(), who, name)
     keeps = own_site.operates(ctx(), who)
     return page(
         "node.html", drain=drain, node=node, keeps=keeps, told=lambda reason: told(GarageError.from_dict(reason))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Response
 
 from garage.errors import GarageError
-from garage.services import audits, projects, service_accounts
+from garage.services import audits, directory, projects, service_accounts
 from garage.services.audits import Search
+from garage.services.context import Caller
 from web import forms
+from web.pages import lists
 from web.pages.account import TOKEN_DAYS
 from web.pages.base import bp, page, refused, to
 from web.session import caller, ctx
@@ -21,7 +24,18 @@ RECENT = 8
 
 @bp.get("/projects")
 def projects_list() -> Response:
-    return page("projects/list.html", projects=projects.listing(ctx(), caller()))
+    return page("projects/list.html", **listed(caller()))
+
+
+def listed(who: Caller) -> dict[str, Any]:
+    """The part of the list that the address bar asks for; one's own project comes before all others."""
+    asked = lists.asked()
+    search, cursor = asked["search"], asked["cursor"] or None
+    found = directory.open_projects(ctx(), who, search=search, cursor=cursor, limit=lists.PAGE)
+    items = [view for view in found.items if view.name != who.name]
+    if cursor is None and search in who.name:
+        items.insert(0, projects.get(ctx(), who, who.name))
+    return {"asked": asked, "found": replace(found, items=items)}
 
 
 @bp.post("/projects")
@@ -30,7 +44,7 @@ def project_create() -> Response:
     try:
         made = projects.create(ctx(), who, forms.text("name"))
     except GarageError as error:
-        return refused("projects/list.html", error, projects=projects.listing(ctx(), who))
+        return refused("projects/list.html", error, **listed(who))
     return to("project_page", ref=made.name)
 
 

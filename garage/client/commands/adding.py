@@ -194,11 +194,22 @@ def node_show(cli: Cli, name: str) -> None:
                 _("FREE MEMORY"),
                 lambda item: f"{item['free_memory_mib'] / 1024:.1f} / {item['memory_mib'] / 1024:.1f} GiB",
             ),
+            (_("PROMISED"), lambda item: _promised(item["promised"], item["most"])),
             (_("RUNS"), lambda item: item["virtualisation"]),
         )
         output.show_item(cli, node | {"task": task}, columns)
     if task is not None and (node is None or not cli.json):
         output.show_item(cli, task, TASK)
+
+
+def _promised(promised: Item, most: Item) -> str:
+    """To machines, of what may be promised in all."""
+    figures = {f"{key}_most": value for key, value in most.items()} | promised
+    memory = {"memory": promised["memory_mib"] / 1024, "memory_most": most["memory_mib"] / 1024}
+    text = _(
+        "{vcpus} / {vcpus_most} vCPU, {memory:.1f} / {memory_most:.1f} GiB memory, {disk_gib} / {disk_gib_most} GiB disk"
+    )
+    return text.format(**figures, **memory)
 
 
 TASK: tuple[output.Column, ...] = (

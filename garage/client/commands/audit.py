@@ -50,6 +50,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--since", type=Moment(), help=_("Only from this time on: 2026-11-20 or 2026-11-20T14:05.")),
         click.option("--project", default="", help=_("Only in this project.")),
         click.option("--action", default="", help=_("Only this: machine.create, or of its kind: machine.")),
+        click.option("--subject", default="", help=_("Only what was done to this: a part of its name.")),
         click.option("--user", "actor", default="", help=_("Only what this user did.")),
     ):
         command = option(command)

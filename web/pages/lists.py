@@ -1,0 +1,20 @@
+"""Long lists by name: what the address bar asks of one, and how much of it a page shows."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from web import forms
+
+PAGE = 50
+"""Rows (or tiles) of a page."""
+
+
+class Asked(TypedDict):
+    search: str
+    cursor: str
+
+
+def asked() -> Asked:
+    """Part of a name, and the name behind which the page begins; empty for none."""
+    return {"search": forms.query("search"), "cursor": forms.query("cursor")}
