@@ -103,6 +103,19 @@ def test_on_pages(browser: Browser, ctx: Context, alice: Caller) -> None:
     assert browser.post(f"{at}/nothing").status_code == 404
 
 
+def test_a_new_machine_gets_those_that_are_ticked(browser: Browser, ctx: Context, alice: Caller) -> None:
+    assert "<legend>Volumes" not in browser.get("/machines").text
+    volumes.create(ctx, alice, NewVolume("data", 2))
+    volume = done(ctx, "data", "available").id
+    assert "data (2 GiB)" in browser.get("/machines").text
+    refused = browser.post("/machines", name="many", size="tiny", project="alice", count="2", volume=volume)
+    assert (refused.status_code, f'value="{volume}" checked' in refused.text) == (422, True)
+    made = browser.post("/machines", name="one", size="tiny", project="alice", volume=volume)
+    assert made.status_code == 303
+    assert (volumes.get(ctx, alice, "data").machine, volumes.get(ctx, alice, "data").state) == ("one", "attaching")
+    assert volume not in browser.get("/machines").text
+
+
 def test_anothers_has_no_page(browser: Browser, ctx: Context, bob: Caller) -> None:
     ref = ready(ctx, bob, "his")
     his = volumes.create(ctx, bob, NewVolume("data", 1)).id

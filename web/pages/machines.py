@@ -10,13 +10,14 @@ from flask import Response, make_response, render_template, request, url_for
 
 from garage.core.states import State
 from garage.errors import N_, GarageError
-from garage.services import describing, images, keys, machines, outlook, projects
+from garage.services import describing, images, keys, machines, outlook, projects, volumes
 from garage.services.context import Caller, Context
 from garage.services.filtering import Filter
 from garage.services.history import project_names
 from garage.services.idempotency import Answer, once
 from garage.services.sorting import ORDERS
 from garage.services.views import MachineView
+from garage.services.volume_views import VolumeView
 from web import forms
 from web.i18n import told
 from web.pages.base import bp, live, page, to
@@ -27,23 +28,33 @@ LEASES = (1, 3, 7, 14, 30)
 MANY = 50
 SEARCH = 32
 """Characters of a search."""
+VOLUMES = 100
+"""The newest that are looked through for free ones."""
 
 
 def choices(who: Caller) -> dict[str, Any]:
     """What the request form may choose from."""
     context = ctx()
     default = context.config.lease_days
+    names = project_names(context, who)
     leases = sorted({float(days) for days in LEASES} | {default})
     return {
         "sizes": outlook.sizes(context),
         "images": images.usable(context, who),
         "leases": leases,
-        "projects": project_names(context, who),
+        "projects": names,
         "forecast": outlook.forecast(context),
         "defaults": {"size": machines.DEFAULT_SIZE, "image": machines.DEFAULT_IMAGE, "lease_days": default},
         "once": secrets.token_urlsafe(12),
         "has_key": bool(keys.listing(context, who)),
+        "volumes_free": _free_volumes(who, names),
     }
+
+
+def _free_volumes(who: Caller, projects: list[str]) -> list[VolumeView]:
+    """Of the projects that the form offers, those that a new machine can have."""
+    found = volumes.listing(ctx(), who, limit=VOLUMES).items
+    return [each for each in found if "attach" in each.actions and each.project in projects]
 
 
 def listed(who: Caller) -> dict[str, Any]:
@@ -123,6 +134,7 @@ def _create_once(who: Caller) -> dict[str, Any]:
         user_data=forms.lines("user_data") or None,
         apart=forms.text("apart"),
         tags=forms.text("tags", limit=600).replace(",", " ").split(),
+        volumes=tuple(forms.reference(ref) for ref in request.form.getlist("volume")[:VOLUMES]),
     )
     count = forms.number("count")
     key = forms.text("once") or secrets.token_urlsafe(12)
