@@ -111,7 +111,7 @@ def until(api: Api, path: str, while_: str) -> Item:
 
 def said(made: Item) -> str:
     """Of one that was made."""
-    return _("{name} ({size})").format(name=made["name"], size=size(made)) if made["bytes"] else made["name"]
+    return _("{name} ({size})").format(name=made["name"], size=size(made)) if size(made) else made["name"]
 
 
 def state(item: Item) -> str:
@@ -121,6 +121,6 @@ def state(item: Item) -> str:
 
 def size(item: Item) -> str:
     taken = item["bytes"]
-    if not taken:
-        return ""
+    if not taken:  # an empty volume's takes nothing
+        return "0 MiB" if item["state"] == "ready" else ""
     return f"{taken / (1 << 30):.1f} GiB" if taken >= 1 << 30 else f"{max(1, taken >> 20)} MiB"
