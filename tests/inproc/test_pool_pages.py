@@ -34,6 +34,8 @@ def test_admins_see_pools_and_fix_their_size(pooled: Context, admin: Caller) -> 
     text = page.get("/nodes", Accept_Language="ja").text
     assert "待機中の機械" in text
     assert "需要に合わせる" in text
+    assert 'id="pools"' in text
+    assert 'id="pools"' not in page.get("/nodes", HX_Request="true", HX_Target="div#nodes").text
     assert page.post("/pools/debian-12/small", fixed="3").status_code == 303
     with pooled.db.read() as session:
         assert session.get_one(PoolSize, ("debian-12", "small")).fixed == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from garage.core import machine_limits
 from garage.core.pool import LARGEST
@@ -82,10 +82,11 @@ def user_reset_factor(name: str) -> Response:
 @bp.get("/nodes")
 def nodes_list() -> Response:
     who = caller()
-    pools = pool_views.listing(ctx(), who) if who.sees_all and ctx().config.pool_ram_share else None
+    beside = who.sees_all and "nodes" not in request.headers.get("HX-Target", "")  # news of a node redraws nodes alone
+    pools = pool_views.listing(ctx(), who) if beside and ctx().config.pool_ram_share else None
     keeps = own_site.operates(ctx(), who)
     ours = (keeps or who.sees_all) and silencing.fault_is_ours(ctx())
-    servers = coming(adding.listing(ctx(), who)) if who.sees_all else []
+    servers = coming(adding.listing(ctx(), who)) if beside else []
     plan = adoption.plan(ctx(), who) if who.sees_all else None
     asked = lists.asked()
     found = directory.known_nodes(ctx(), who, search=asked["search"], cursor=asked["cursor"] or None, limit=lists.PAGE)
