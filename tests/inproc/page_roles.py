@@ -45,7 +45,8 @@ HERS: set[Page] = {
     *posts("/machines/<ref>/snapshots/<name>/delete", "/machines/<ref>/snapshots/<name>/revert"),
     *posts("/news/<ref>/read", "/news/ways/<ref>", "/news/ways/<ref>/<any(test, delete):what>"),
     *posts("/news/ways/<ref>/confirm"),
-    *gets("/projects/<ref>", "/projects/<ref>/ways"),
+    *gets("/projects/<ref>", "/projects/<ref>/ways", "/projects/<ref>/delete", "/projects/<ref>/members/<user>/remove"),
+    *gets("/projects/<ref>/services/<name>/remove"),
     *posts("/projects/<ref>/delete", "/projects/<ref>/members", "/projects/<ref>/members/<user>/remove"),
     *posts("/projects/<ref>/quota", "/projects/<ref>/services", "/projects/<ref>/services/<name>/remove"),
     *posts("/projects/<ref>/services/<name>/tokens", "/projects/<ref>/services/<name>/tokens/<token_id>/delete"),
@@ -58,6 +59,8 @@ HERS: set[Page] = {
 ADMINS: set[Page] = {
     *gets("/announcement", "/nodes/<name>", "/site-invitations/<ref>", "/sites", "/sites/<ref>", "/sites/<ref>/remove"),
     *gets("/sites/<ref>/to/<peer>", "/users", "/users/<name>/offboard", "/users/<name>/offboarded"),
+    *gets("/users/<name>/disable", "/users/<name>/reset-factor"),
+    *posts("/images/recipes/<name>/build"),
     *posts("/announcement", "/announcement/clear", "/nodes/<name>/<any(drain, activate, maintenance):what>"),
     *posts("/nodes/adopt", "/pools/<image>/<size>", "/site-invitations/<ref>/withdraw", "/sites"),
     *posts("/sites/<ref>/place", "/sites/<ref>/remove", "/sites/<ref>/rotate", "/sites/<ref>/to/<peer>/measure"),
