@@ -276,12 +276,12 @@ def progress(ctx: Context, task: Task, step: str, done: int, total: int) -> None
 
 def done(ctx: Context, task: Task, manifest: dict[str, Any], schema: str = "") -> None:
     """The stored image is theirs, and current. `schema`: what its cloud-init takes, as the manifest names it. Raises `quota_exceeded`
-    where it turned out larger than their quota allows."""
+    where it turned out larger than their quota allows, `already_exists` where it is another's."""
     with ctx.db.write() as session:
         row = held(session, task)
+        image = images.stored(session, manifest["sha256"], None if row.kind == "build" else row.owner_id)
         if row.kind != "build":
             image_quota.settle(session, row, images.size_of(manifest))
-        image = session.scalars(select(Image).where(Image.sha256 == manifest["sha256"])).first()
         if image is None:
             image = Image(id=ctx.new_id(), name=row.name, sha256=manifest["sha256"], created_at=ctx.clock())
             session.add(image)

@@ -28,10 +28,10 @@ OLD = 7 * 86_400.0
 
 def register(ctx: Context, name: str, sha256: str, manifest: dict[str, Any], schema: str = "") -> ImageView:
     """Make the stored image `sha256` the garage's current one of its name; machines of the older one keep it.
-    `schema`: what its cloud-init takes, as the manifest names it."""
+    `schema`: what its cloud-init takes, as the manifest names it. Raises `already_exists` where it is somebody's."""
     with ctx.db.write() as session:
         learn(session, manifest, schema)
-        image = session.scalars(select(Image).where(Image.sha256 == sha256)).first()
+        image = stored(session, sha256, None)
         if image is None:
             image = Image(id=ctx.new_id(), name=name, sha256=sha256, manifest=manifest, created_at=ctx.clock())
             image.bytes = size_of(manifest)
@@ -40,6 +40,19 @@ def register(ctx: Context, name: str, sha256: str, manifest: dict[str, Any], sch
         image.verified_at, image.damaged, image.deleted_at = ctx.clock(), False, None
         make_current(session, image)
         return _view(session, image)
+
+
+def stored(session: Session, sha256: str, owner_id: str | None) -> Image | None:
+    """The row of a stored image, deleted or not, for its owner (None: the garage) to bring once more; raises `already_exists` where it
+    is another's, which stays as it is."""
+    image = session.scalars(select(Image).where(Image.sha256 == sha256)).first()
+    if image is None or image.owner_id == owner_id:
+        return image
+    raise GarageError(
+        "already_exists",
+        N_("just this image, byte by byte, is stored already, and belongs to somebody else"),
+        hint=N_("bring it once more: each time it is stored as a file of its own"),
+    )
 
 
 def size_of(manifest: Mapping[str, Any]) -> int:

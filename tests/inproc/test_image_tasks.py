@@ -114,6 +114,32 @@ def test_nobody_takes_the_name_of_an_image_that_others_boot(ctx: Context, alice:
         assert session.scalar(select(Image.sha256).join(Machine).where(Machine.id == made.id)) == "56" * 32
 
 
+@pytest.mark.parametrize("visibility", ["own", "all"])
+def test_the_same_bytes_take_nothing_from_whoever_has_them(
+    ctx: Context, admin: Caller, alice: Caller, bob: Caller, visibility: str
+) -> None:
+    """Stored files differ by their tasks' ids; a manifest that is another's all the same changes nothing of theirs."""
+    made = brought(ctx, alice, replace(MINE, visibility=visibility))
+    garages = images.get(ctx, alice, "debian-12")
+    recipe = 'name = "built"\ntitle = "T"\nsuite = "bookworm"\npackages = ["dash"]\nsources = ""\n'
+    for who, sha256 in ((bob, made.sha256), (bob, garages.sha256), (admin, made.sha256)):
+        if who is admin:
+            image_tasks.build(ctx, admin, recipe)
+        else:
+            image_tasks.bring(ctx, bob, replace(MINE, name="theirs"))
+        task = claimed(ctx)
+        with refused("already_exists"):
+            image_tasks.done(ctx, task, manifest(sha256))
+        assert not image_tasks.is_nobodys(ctx, task, sha256), "the files are its owner's, and stay"
+        image_tasks.failed(ctx, task, GarageError("already_exists", "no"))
+    with refused("already_exists"):
+        images.register(ctx, "mine", made.sha256, manifest())
+    assert images.get(ctx, alice, made.id) == made
+    assert images.get(ctx, alice, "debian-12") == garages
+    assert "own" not in {image.visibility for image in images.listing(ctx, bob)}
+    assert brought(ctx, alice, replace(MINE, visibility=visibility)).id == made.id, "her own she brings again"
+
+
 def test_a_newer_one_takes_its_place_and_one_in_use_stays(ctx: Context, alice: Caller) -> None:
     first = brought(ctx, alice)
     made = machines.create(ctx, alice, NewMachine(image="mine"))
