@@ -29,6 +29,8 @@ OBSERVED = frozenset({
     "problems",
 })  # fmt: skip
 """Fields of nodes, sites, links and projects that change by themselves."""
+WHOLE = frozenset({"quota", "labels", "node_labels", "manifest"})
+"""Their keys are people's words, or what somebody sets."""
 _ANY = re.compile(rb'"(?:%s)":' % "|".join(sorted(OBSERVED)).encode())
 
 
@@ -44,9 +46,14 @@ def tag(body: bytes) -> str:
 def _steady(found: Any) -> Any:
     """Without what is measured, at any depth."""
     if isinstance(found, dict):
-        kept = {name: value for name, value in found.items() if name not in OBSERVED}
-        return {name: value if name == "quota" else _steady(value) for name, value in kept.items()}
+        kept = {name: value for name, value in found.items() if name not in OBSERVED or _is_plan(name, value)}
+        return {name: value if name in WHOLE else _steady(value) for name, value in kept.items()}
     return [_steady(each) for each in found] if isinstance(found, list) else found
+
+
+def _is_plan(name: str, value: Any) -> bool:
+    """A drain's machines, where others have their number."""
+    return name == "machines" and isinstance(value, list)
 
 
 def _version(tag: str) -> str:

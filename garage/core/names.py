@@ -8,7 +8,8 @@ from garage.errors import N_, GarageError
 
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 """A DNS label (RFC 1123) that starts with a letter; at most 32 characters so that NAME.PROJECT.SITE.DOMAIN stays readable."""
-RESERVED = frozenset({"localhost", "gateway", "ns", "new", "me", "all", "wpad", "isatap", "spares"})
+RESERVED = frozenset({"garage", "localhost", "gateway", "ns", "new", "me", "all", "wpad", "isatap", "spares"})
+"""“garage” is who acts in the audit log where nobody does."""
 SPARES = "spares"
 """In the place of a project's name in those of pool machines; no project may have it."""
 

@@ -56,5 +56,5 @@ def read_tail(path: Path, limit: int) -> str:
         raise GarageError("unavailable", N_("the console log cannot be read at the moment")) from None
     if size > limit:
         cut, newline, whole = data.partition(b"\n")
-        data = whole if newline else cut
+        data = whole if newline and whole.strip() else cut
     return clean(data)

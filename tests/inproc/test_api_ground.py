@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from garage import tracing
-from garage.api import going
+from garage.api import conditional, going
 from garage.api.app import make_flask
 from garage.core.rates import WINDOW, Rates
 from garage.core.states import State
@@ -173,6 +174,14 @@ def test_what_a_node_measures_is_news_and_no_change(ctx: Context, flask: FlaskCl
     assert flask.get("/api/v1/nodes/node1", headers=known).status_code == 200
     assert labels(read, gpu="none") == 200
     assert labels(read, gpu="l4") == 412
+
+
+def test_what_people_named_is_no_measurement() -> None:
+    versions = {
+        conditional.tag(json.dumps({"reported_at": at, "labels": {"used": used}}).encode()).partition("-")[0]
+        for at, used in ((1, "a"), (2, "a"), (2, "b"))
+    }
+    assert len(versions) == 2
 
 
 def test_a_repeated_request_is_answered_again_though_its_condition_has_passed(

@@ -161,6 +161,10 @@ def test_a_console_of_one_line_of_100_mb_costs_what_is_looked_at(served: Served,
         tracemalloc.stop()
     assert answer.text == "y" * (MAX_BYTES - len(evil)) + "\ufffd\ufffdend"
     assert most < 8 << 20, "of the whole process, the test's client included"
+    with log.open("ab") as file:
+        file.write(b"\n")
+    ended = served.http.get("/api/v1/machines/one/console", headers=headers).text
+    assert ended.rstrip("\n").endswith("yyy\ufffd\ufffdend"), "its end does not hide it"
 
 
 def client_wheel(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from garage.services import accounts, api_tokens, passkeys, projects, proving, s
 from garage.services.context import Caller, Context
 from tests.conftest import Clock
 from tests.inproc.keyring import Key
-from tests.inproc.test_pages import Browser, app, as_alice, as_bob, cookies  # noqa: F401  (fixtures)
+from tests.inproc.test_pages import Browser, app, as_admin, as_alice, as_bob, cookies  # noqa: F401  (fixtures)
 from tests.inproc.test_passkeys_shown import ORIGIN, options, register
 from tests.inproc.test_second_factor_shown import code_of, enrol, field
 
@@ -29,6 +29,7 @@ GUARDED = {
     "/account/openid": "/account#openid",
     "/account/openid/remove": "/account#openid",
     "/projects/arms/services/robot/tokens": "/projects/arms#services",
+    "/keys": "/keys",
 }
 
 
@@ -92,6 +93,19 @@ def test_the_password_is_the_proof_of_whoever_has_no_more(
     assert old.post("/account/proof", password=PASSWORD, next="//evil.example").location == "/machines"
     clock.forward(proving.RECENT)
     assert asked(old, "/account/tokens", name="ci"), "and for ten minutes"
+
+
+def test_an_admins_old_session_lets_nobody_in_either(
+    ctx: Context, as_admin: Browser, alice: Caller, clock: Clock
+) -> None:
+    clock.forward(proving.RECENT)
+    for path in ("/users", "/users/alice/link", "/users/alice/reset-factor", "/users/grants"):
+        assert asked(as_admin, path, name="mallory", user="alice", grant="auditor") == "/users"
+    assert [user.name for user in accounts.list_users(ctx, Caller("", "x", admin=True))] == [
+        "alice",
+        "bob",
+        "root-admin",
+    ]
 
 
 def test_a_second_factor_is_asked_for_as_well(as_alice: Browser, ctx: Context, alice: Caller, clock: Clock) -> None:

@@ -162,6 +162,8 @@ def test_it_is_removed_with_a_code_or_by_an_admin(
     assert accounts.sign_in(ctx, "alice", PASSWORD, *HERE)[1]
     with refused("not_found"):
         second_factor.reset(ctx, admin, "nobody")
+    with refused("in_use"):
+        second_factor.reset(ctx, admin, admin.name)
 
 
 def signed_in(ctx: Context, admin: Caller) -> str:

@@ -276,6 +276,18 @@ def test_what_may_not_be_done_is_refused_and_says_what_helps(ctx: Context, alice
         assert "reverting" in str(refused("wrong_state", act))
 
 
+def test_returning_needs_room_for_both_copies(ctx: Context, alice: Caller) -> None:
+    ref = free(ctx, alice)
+    kept.create(ctx, alice, ref, "before")
+    copied(ctx, "before")
+    with ctx.db.write() as session:
+        session.get_one(NodeLoad, ctx.config.node).disk_free_gib = 0.0
+    refused("disk_full", lambda: kept.revert(ctx, alice, ref, "before"))
+    with ctx.db.write() as session:
+        session.get_one(NodeLoad, ctx.config.node).disk_free_gib = 100.0
+    kept.revert(ctx, alice, ref, "before")
+
+
 def test_they_go_with_the_project_the_node_and_a_machine_that_is_lost(
     ctx: Context, admin: Caller, alice: Caller, bob: Caller
 ) -> None:

@@ -8,22 +8,24 @@ from garage.errors import GarageError
 from garage.services import keys
 from web import forms
 from web.pages.base import bp, page, refused, to
+from web.pages.proof import is_recent, proof_first
 from web.session import caller, ctx
 
 
 @bp.get("/keys")
 def keys_list() -> Response:
-    return page("keys.html", keys=keys.listing(ctx(), caller()))
+    return page("keys.html", keys=keys.listing(ctx(), caller()), proved=is_recent())
 
 
 @bp.post("/keys")
+@proof_first("keys_list")
 def keys_add() -> Response:
     who = caller()
     try:
         public_key = forms.lines("public_key", limit=8192).strip()
         keys.add(ctx(), who, forms.text("name") or _name_in(public_key), public_key)
     except GarageError as error:
-        return refused("keys.html", error, keys=keys.listing(ctx(), who))
+        return refused("keys.html", error, keys=keys.listing(ctx(), who), proved=True)
     return to("keys_list")
 
 

@@ -30,6 +30,7 @@ from web.i18n import told
 from web.node_words import coming
 from web.pages import lists
 from web.pages.base import bp, page, refused, to
+from web.pages.proof import is_recent, proof_first
 from web.session import admin, caller, ctx, home, reader
 
 
@@ -42,10 +43,16 @@ def everybody(who: Caller) -> dict[str, Any]:
     """What the page of users shows."""
     asked = lists.asked()
     found = directory.users(ctx(), who, search=asked["search"], cursor=asked["cursor"] or None, limit=lists.PAGE)
-    return {"asked": asked, "found": found, "role_sites": roles.sites(ctx()) if who.admin else []}
+    return {
+        "asked": asked,
+        "found": found,
+        "proved": is_recent(),
+        "role_sites": roles.sites(ctx()) if who.admin else [],
+    }
 
 
 @bp.post("/users")
+@proof_first("users_list")
 def user_invite() -> Response:
     """The one-time link is in this one answer; whoever gets it sets the password."""
     who = admin()
@@ -57,6 +64,7 @@ def user_invite() -> Response:
 
 
 @bp.post("/users/<name>/link")
+@proof_first("users_list")
 def user_link(name: str) -> Response:
     who, name = admin(), forms.reference(name)
     return _link_page(name, accounts.reset_link(ctx(), who, name), 201)
@@ -74,6 +82,7 @@ def user_disable(name: str, action: str) -> Response:
 
 
 @bp.post("/users/<name>/reset-factor")
+@proof_first("users_list")
 def user_reset_factor(name: str) -> Response:
     second_factor.reset(ctx(), admin(), forms.reference(name))
     return to("users_list")

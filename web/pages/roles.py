@@ -9,10 +9,12 @@ from garage.services import roles
 from web import forms
 from web.pages.base import bp, refused, to
 from web.pages.organisation import everybody
+from web.pages.proof import proof_first
 from web.session import admin, ctx
 
 
 @bp.post("/users/grants")
+@proof_first("users_list")
 def user_grant() -> Response:
     """The choice is "auditor", or "operator" and a site."""
     who = admin()
