@@ -36,6 +36,8 @@ class User(Base):
     locale: Mapped[str] = mapped_column(String(8), default="")
     disabled: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
+    image_turn_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """When the last image that they wanted was begun; 0: never."""
 
 
 class Project(Base):
@@ -49,6 +51,8 @@ class Project(Base):
     quota_disk_gib: Mapped[int]
     quota_image_gib: Mapped[int] = mapped_column(default=50, server_default="50")
     created_at: Mapped[float]
+    image_turn_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """When the last image that counts in its quota was begun; 0: never."""
 
 
 class Membership(Base):

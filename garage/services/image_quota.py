@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from garage.db.image_models import ImageTask
@@ -34,6 +34,14 @@ def payer(session: Session, visibility: str, project_id: str | None, owner_id: s
     service = select(ServiceAccount.project_id).where(ServiceAccount.user_id == owner_id)
     own = or_(Project.personal_of == owner_id, Project.id.in_(service))
     return session.scalars(select(Project).where(own)).first() if owner_id else None
+
+
+def payer_id(table: type[Image | ImageTask]) -> ColumnElement[str | None]:
+    """The same of each row of `table`, by its id, within a query."""
+    services = select(ServiceAccount.project_id).where(ServiceAccount.user_id == table.owner_id).correlate(table)
+    personal = select(Project.id).where(Project.personal_of == table.owner_id).correlate(table)
+    owners = func.coalesce(services.scalar_subquery(), personal.scalar_subquery())
+    return case((table.visibility == "project", table.project_id), else_=owners)
 
 
 def held(session: Session, project: Project, *, but: str = "") -> int:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, or_, select, true, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, or_, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from garage.core import image_files, outward
 from garage.core.recipe import Recipe, parse_recipe
 from garage.db.image_models import ImageTask
-from garage.db.models import Image, User
+from garage.db.models import Image, Project, User
 from garage.errors import N_, GarageError
 from garage.services import image_quota, images, news
 from garage.services.context import Caller, Context, audit
@@ -26,7 +26,6 @@ UPLOAD_SECONDS = 86_400.0
 """An upload that is not gone on with for so long is forgotten, and so is a task that has failed."""
 AT_ONCE = 3
 """Tasks of one person that have not ended."""
-ENDED = ("done", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +227,8 @@ def uploaded(ctx: Context, ref: str, done: int) -> None:
 
 
 def claim(ctx: Context, worker: str, *, ended: Callable[[str], bool] = lambda _: False) -> Task | None:
-    """The next task of this server that nobody works on, one of each person at a time, in turn. `ended`: whether it is known of a worker
-    that it lives no more."""
+    """The next task of this server that nobody works on, one of each person and project at a time, in turn. `ended`: whether it is known
+    of a worker that it lives no more."""
     with ctx.db.read() as session:
         running = select(ImageTask.id, ImageTask.worker, ImageTask.changed_at)
         running = running.where(ImageTask.node == ctx.config.node, ImageTask.state == "running")
@@ -242,21 +241,40 @@ def claim(ctx: Context, worker: str, *, ended: Callable[[str], bool] = lambda _:
         row = session.scalars(following).first()
         if row is None:
             return None
-        row.state, row.worker, row.changed_at, row.error = "running", worker, ctx.clock(), None
+        _begin(session, row, worker, ctx.clock())
         return Task(**{name: getattr(row, name) for name in Task.__dataclass_fields__})
 
 
 def _following(node: str, left: list[str]) -> Select[ImageTask]:
-    """The next one. A person who has one under way waits, and who was served last comes last; two builds would wait for each other's
-    folder. `left`: ids of those whose workers have died."""
-    other = aliased(ImageTask)
+    """The next one. A person who has one under way waits, and so does the project in whose quota it counts: service accounts cost nothing.
+    Two builds would wait for each other's folder. `left`: ids of those whose workers have died."""
+    other, payer, payer_id = aliased(ImageTask), aliased(Project), image_quota.payer_id(ImageTask)
     busy = select(other.id).where(other.node == node, other.state == "running", other.id.not_in(left))
-    busy = busy.where(or_(other.owner_id == ImageTask.owner_id, and_(other.kind == "build", ImageTask.kind == "build")))
-    past = aliased(ImageTask)
-    served = select(func.max(past.changed_at)).where(past.owner_id == ImageTask.owner_id, past.state.in_(ENDED))
+    same = or_(other.owner_id == ImageTask.owner_id, image_quota.payer_id(other) == payer_id)
+    busy = busy.where(or_(same, and_(other.kind == "build", ImageTask.kind == "build")))
     free = ImageTask.node == node, or_(ImageTask.state == "waiting", ImageTask.id.in_(left)), ~busy.exists()
-    turn = func.coalesce(served.scalar_subquery(), 0.0), ImageTask.asked_at, ImageTask.id
-    return select(ImageTask).where(*free).order_by(*turn).limit(1)
+    found = select(ImageTask).join(User, User.id == ImageTask.owner_id).outerjoin(payer, payer.id == payer_id)
+    return found.where(*free).order_by(_turn(payer), ImageTask.asked_at, ImageTask.id).limit(1)
+
+
+def _turn(payer: type[Project]) -> ColumnElement[float]:
+    """When its person or its project was last begun to be served: who was last comes last, and what becomes of the task counts for nothing.
+    A new project is no way to the front: it begins behind all that were served before it was made."""
+    project = _later(func.coalesce(payer.image_turn_at, 0.0), func.coalesce(payer.created_at, 0.0))
+    return _later(User.image_turn_at, project)
+
+
+def _later(
+    one: ColumnElement[float] | InstrumentedAttribute[float], other: ColumnElement[float]
+) -> ColumnElement[float]:
+    return case((one > other, one), else_=other)
+
+
+def _begin(session: Session, row: ImageTask, worker: str, now: float) -> None:
+    row.state, row.worker, row.changed_at, row.error = "running", worker, now, None
+    session.get_one(User, row.owner_id).image_turn_at = now
+    if project := image_quota.payer(session, row.visibility, row.project_id, row.owner_id):
+        project.image_turn_at = now
 
 
 def held(session: Session, task: Task) -> ImageTask:

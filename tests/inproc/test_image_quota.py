@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from garage.core.states import Event
-from garage.db.models import Machine
+from garage.db.models import Machine, User
 from garage.errors import GarageError
-from garage.services import image_tasks, images, machines, projects, saving
+from garage.services import image_tasks, images, machines, projects, saving, service_accounts
 from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage, Task
 from garage.services.machines import NewMachine
@@ -151,23 +152,69 @@ def next_one(ctx: Context) -> Task | None:
     return image_tasks.claim(ctx, "server/1")
 
 
+def service(ctx: Context, owner: Caller, project: str, name: str) -> Caller:
+    service_accounts.create(ctx, owner, project, name)
+    with ctx.db.read() as session:
+        return Caller(session.scalars(select(User.id).where(User.name == name)).one(), name)
+
+
 def test_people_take_turns_and_nobody_has_two_under_way(ctx: Context, clock: Clock, alice: Caller, bob: Caller) -> None:
     for who, name in ((alice, "first"), (alice, "second"), (alice, "third"), (bob, "mine")):
         image_tasks.bring(ctx, who, replace(MINE, name=name))
         clock.forward(1)
-    first, mine = next_one(ctx), next_one(ctx)
-    assert (first and first.name, mine and mine.name) == ("first", "mine"), "not hers twice while he waits"
-    assert next_one(ctx) is None, "hers go one after another"
-    assert mine is not None
-    image_tasks.done(ctx, mine, manifest())
+    first = claimed(ctx)
     clock.forward(1)
-    assert first is not None
-    image_tasks.failed(ctx, first, GarageError("image_refused", "no", why="sha256"))
+    mine = claimed(ctx)
+    assert (first.name, mine.name) == ("first", "mine"), "not hers twice while he waits"
+    assert next_one(ctx) is None, "hers go one after another"
     image_tasks.bring(ctx, bob, replace(MINE, name="later"))
-    later = next_one(ctx)
-    assert later is not None
-    assert later.name == "later", "it is longer ago that he was served"
-    assert [task and task.name for task in (next_one(ctx), next_one(ctx))] == ["second", None]
+    image_tasks.done(ctx, mine, manifest())
+    image_tasks.failed(ctx, first, GarageError("image_refused", "no", why="sha256"))
+    clock.forward(1)
+    assert claimed(ctx).name == "second", "it is longer ago that she was served"
+    assert [task and task.name for task in (next_one(ctx), next_one(ctx))] == ["later", None]
+
+
+def test_nobody_gets_to_the_front_by_calling_off_and_asking_again(
+    ctx: Context, clock: Clock, alice: Caller, bob: Caller
+) -> None:
+    def served() -> Task:
+        clock.forward(1)
+        return claimed(ctx)
+
+    image_tasks.bring(ctx, alice, MINE)
+    clock.forward(1)
+    image_tasks.bring(ctx, bob, replace(MINE, name="his"))
+    assert served().name == "mine"
+    image_tasks.cancel(ctx, alice, "mine")
+    image_tasks.bring(ctx, alice, MINE)
+    assert served().name == "his"
+    again = served()
+    assert again.name == "mine"
+    image_tasks.failed(ctx, again, GarageError("image_refused", "no", why="sha256"))
+    image_tasks.cancel(ctx, bob, "his")
+    image_tasks.bring(ctx, alice, MINE)  # forgets the failed one
+    clock.forward(1)
+    projects.create(ctx, alice, "newer")
+    image_tasks.bring(ctx, alice, replace(MINE, name="for-newer", visibility="project", project="newer"))
+    robot = service(ctx, alice, "newer", "robot")
+    image_tasks.bring(ctx, robot, replace(MINE, name="robots"))
+    image_tasks.bring(ctx, bob, replace(MINE, name="his"))
+    assert served().name == "his", "neither what she has asked again nor a project that was made since comes before"
+
+
+def test_a_project_has_one_under_way_whoever_asks_for_it(
+    ctx: Context, clock: Clock, alice: Caller, bob: Caller
+) -> None:
+    clock.forward(1)
+    projects.create(ctx, alice, "arms")
+    for name in ("robot-1", "robot-2"):
+        image_tasks.bring(ctx, service(ctx, alice, "arms", name), replace(MINE, name=name))
+        clock.forward(1)
+    image_tasks.bring(ctx, alice, replace(MINE, visibility="project", project="arms"))
+    image_tasks.bring(ctx, bob, replace(MINE, name="his"))
+    names = [task and task.name for task in (next_one(ctx), next_one(ctx), next_one(ctx))]
+    assert names == ["his", "robot-1", None], "the newest project is behind his, and its others wait for its first"
 
 
 def test_a_disk_that_is_slow_to_read_holds_up_nobody_else(
