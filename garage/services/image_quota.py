@@ -110,6 +110,13 @@ def reserve(session: Session, task: ImageTask, size: int = 0) -> None:
     task.reserved = size or UNKNOWN
 
 
+def grow(session: Session, task: ImageTask, size: int) -> None:
+    """It is seen to take so many bytes at least: they are reserved from now on, or it ends here, before all of it has come."""
+    if size > task.reserved:
+        check(session, payer(session, task.visibility, task.project_id, task.owner_id), size, but=task.id)
+        task.reserved = size
+
+
 def settle(session: Session, task: ImageTask, size: int) -> None:
     """It has come, and has so many bytes."""
     check(session, payer(session, task.visibility, task.project_id, task.owner_id), size, but=task.id)

@@ -24,6 +24,8 @@ DEAD_AFTER = 30.0
 """Seconds without a word of the worker that carries a task out; it says something every second."""
 UPLOAD_SECONDS = 86_400.0
 """An upload that is not gone on with for so long is forgotten, and so is a task that has failed."""
+GROWING = ("fetch", "convert")
+"""Steps whose bytes, so far or as their source announces them, count in the quota at once."""
 AT_ONCE = 3
 """Tasks of one person that have not ended."""
 
@@ -286,9 +288,11 @@ def held(session: Session, task: Task) -> ImageTask:
 
 
 def progress(ctx: Context, task: Task, step: str, done: int, total: int) -> None:
-    """Also a sign of life; raises `version_conflict` when it was cancelled."""
+    """Also a sign of life; raises `version_conflict` when it was cancelled, `quota_exceeded` once it is seen to become too large."""
     with ctx.db.write() as session:
         row = held(session, task)
+        if row.kind in image_quota.COUNTED and step in GROWING:
+            image_quota.grow(session, row, max(done, total if step == "fetch" else 0))
         row.step, row.done, row.total, row.changed_at = step, done, total, ctx.clock()
 
 

@@ -23,8 +23,8 @@ from garage.shell.workplace import (
     check_room,
     copy_file,
     opened,
-    size_of,
     store_disk,
+    tell_made,
     with_room,
     workplace,
 )
@@ -132,7 +132,7 @@ def _convert(order: Order, plain: Path, place: Path, size: int, told: Told, most
         os.chown(plain, NOBODY, NOBODY)
     argv = ["qemu-img", "convert", "-q", "-f", order.format, "-O", "qcow2", "-o", "compat=1.1", str(plain), str(disk)]
     limits = limits_for(max(size, total), file=most + MARGIN)
-    run_confined(argv, place, limits, lambda: told("convert", min(size_of(disk), total), total))
+    run_confined(argv, place, limits, lambda: tell_made(disk, total, told))
     plain.unlink()
     check_made(disk, size)
     return disk

@@ -16,7 +16,7 @@ from garage.shell.disk_files import translated
 from garage.shell.disk_sources import Source
 from garage.shell.run import run
 from garage.shell.sandbox import NOBODY, limits_for, run_confined
-from garage.shell.workplace import MARGIN, Told, check_made, check_room, looked_at, size_of
+from garage.shell.workplace import MARGIN, Told, check_made, check_room, looked_at, size_of, tell_made
 
 FINE = 4096
 """Bytes of a cluster of the layer on which is deleted: a block of the usual file systems."""
@@ -87,7 +87,7 @@ def flattened(overlay: Overlay, place: Path, reserve: int, told: Told) -> Path:
     argv = ["qemu-img", "convert", "-q", "-O", "qcow2", "-o", "compat=1.1"]
     argv += ["json:" + json.dumps(overlay.node()), str(disk)]
     limits = limits_for(max(overlay.size, total), file=overlay.size + MARGIN)
-    run_confined(argv, place, limits, lambda: told("convert", min(size_of(disk), total), total))
+    run_confined(argv, place, limits, lambda: tell_made(disk, total, told))
     for layer in overlay.layers:
         layer.unlink()
     check_made(disk, overlay.size, most_gib=overlay.most_gib)

@@ -105,6 +105,12 @@ def size_of(path: Path) -> int:
     return 0
 
 
+def tell_made(disk: Path, total: int, told: Told) -> None:
+    """How large the converted file is by now; of a compressed source it becomes larger than that, and all of it counts."""
+    made = size_of(disk)
+    told("convert", made, max(made, total))
+
+
 def looked_at(disk: Path, *, most_gib: int, overlay: bool = False) -> int:
     """Bytes of the disk in a qcow2 file; raises `image_refused`."""
     with opened(disk) as file:

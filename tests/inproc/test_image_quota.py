@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -19,7 +20,7 @@ from garage.services.machines import NewMachine
 from garage.services.saving import NewSave
 from garage.shell.image_import import Order
 from garage.shell.images import Manifest
-from garage.shell.workplace import Told
+from garage.shell.workplace import Told, tell_made
 from garage.worker import importing
 from garage.worker.importing import Importer
 from tests.conftest import Clock
@@ -78,6 +79,40 @@ def test_what_became_larger_than_allowed_is_not_kept(
     assert (task.state, (task.error or {})["code"]) == ("failed", "quota_exceeded")
     assert not (ctx.config.home / "images" / large.sha256).exists()
     assert (used(ctx, alice), [image.name for image in images.listing(ctx, alice)]) == ((0, 2), ["debian-12"])
+
+
+@pytest.mark.parametrize(
+    ("step", "done", "total"),
+    [("fetch", 1000, 2 * GIB + 1), ("fetch", 2 * GIB + 1, 0), ("convert", 2 * GIB + 1, 2 * GIB + 1)],
+)
+def test_one_of_unknown_size_ends_as_soon_as_it_is_too_large(
+    ctx: Context, admin: Caller, alice: Caller, monkeypatch: pytest.MonkeyPatch, step: str, done: int, total: int
+) -> None:
+    projects.set_quota(ctx, admin, "alice", {"image_gib": 2})
+    image_tasks.bring(ctx, alice, MINE)
+    seen = []
+
+    def make_image(order: Order, *, told: Told, **_: object) -> Manifest:
+        told("check", 9 * GIB, 9 * GIB)  # nothing that stays
+        told("fetch", 1000, 2 * GIB)
+        seen.append(used(ctx, alice))
+        told(step, done, total)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(importing, "make_image", make_image)
+    monkeypatch.setattr(importing, "TELL", 0.0)
+    assert Importer(ctx, ctx.config).turn()
+    [task] = image_tasks.listing(ctx, alice)
+    assert (task.state, (task.error or {})["code"]) == ("failed", "quota_exceeded")
+    assert (seen, used(ctx, alice)) == ([(2, 2)], (0, 2)), "what its source announces is reserved, until it ends"
+
+
+def test_all_that_was_converted_is_told_also_more_than_its_source_has(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(bytes(10))
+    said: list[tuple[str, int, int]] = []
+    for total in (4, 20):
+        tell_made(tmp_path / "disk", total, lambda *word: said.append(word))
+    assert said == [("convert", 10, 10), ("convert", 10, 20)]
 
 
 def test_older_versions_count_and_deleted_ones_do_not(ctx: Context, admin: Caller, alice: Caller) -> None:
