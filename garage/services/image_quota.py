@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from garage.db.image_models import ImageTask
@@ -46,46 +46,23 @@ def payer_id(table: type[Image | ImageTask]) -> ColumnElement[str | None]:
 
 def held(session: Session, project: Project, *, but: str = "") -> int:
     """Bytes of stored images and of what is reserved for those on their way; `but`: without that task."""
-    stored = select(func.sum(Image.bytes)).where(Image.deleted_at.is_(None), _of(Image, project))
-    coming = select(func.sum(ImageTask.reserved)).where(
-        ImageTask.state.in_(OPEN), ImageTask.kind.in_(COUNTED), ImageTask.id != but, _of(ImageTask, project)
-    )
-    return int(session.scalar(stored) or 0) + int(session.scalar(coming) or 0)
+    return held_each(session, [project], but=but)[project.id]
 
 
-def held_each(session: Session, projects: Sequence[Project]) -> dict[str, int]:
+def held_each(session: Session, projects: Sequence[Project], *, but: str = "") -> dict[str, int]:
     """The same of several by their ids, in as many queries as for one."""
     found = {project.id: 0 for project in projects}
-    payers = {project.personal_of: project.id for project in projects if project.personal_of}
-    services = select(ServiceAccount.user_id, ServiceAccount.project_id)
-    payers.update(session.execute(services.where(ServiceAccount.project_id.in_(found))).all())
-    stored = _sums(Image, Image.bytes, found, payers).where(Image.deleted_at.is_(None))
-    coming = _sums(ImageTask, ImageTask.reserved, found, payers)
-    for query in (stored, coming.where(ImageTask.state.in_(OPEN), ImageTask.kind.in_(COUNTED))):
-        for visibility, project_id, owner_id, size in session.execute(query):
-            payer_ = project_id if visibility == "project" else payers.get(owner_id)
-            if payer_ in found:
-                found[payer_] += int(size or 0)
+    stored = _sums(Image, Image.bytes).where(Image.deleted_at.is_(None))
+    coming = _sums(ImageTask, ImageTask.reserved).where(ImageTask.state.in_(OPEN), ImageTask.kind.in_(COUNTED))
+    for query in (stored, coming.where(ImageTask.id != but)):
+        for project_id, size in session.execute(query):
+            if project_id in found:
+                found[project_id] += int(size or 0)
     return found
 
 
-def _sums(
-    table: type[Image | ImageTask], size: InstrumentedAttribute[Any], projects: Collection[str], owners: Collection[str]
-) -> Select[str, str | None, str | None, Any]:
-    who = table.visibility, table.project_id, table.owner_id
-    theirs = or_(table.project_id.in_(projects), table.owner_id.in_(owners))
-    return select(*who, func.sum(size)).where(theirs).group_by(*who)
-
-
-def _of(table: type[Image | ImageTask], project: Project) -> ColumnElement[bool]:
-    services = select(ServiceAccount.user_id).where(ServiceAccount.project_id == project.id)
-    owned: ColumnElement[bool] = table.owner_id.in_(services)
-    if project.personal_of:  # nobody's are the garage's own, and no shared project's
-        owned = or_(table.owner_id == project.personal_of, owned)
-    return or_(
-        and_(table.visibility == "project", table.project_id == project.id),
-        and_(table.visibility != "project", owned),
-    )
+def _sums(table: type[Image | ImageTask], size: InstrumentedAttribute[Any]) -> Select[str | None, Any]:
+    return select(payer_id(table).label("payer"), func.sum(size)).group_by("payer")
 
 
 def check(session: Session, project: Project | None, more: int, *, but: str = "") -> None:
@@ -124,6 +101,6 @@ def settle(session: Session, task: ImageTask, size: int) -> None:
 
 def _spare(session: Session, project: Project) -> list[str]:
     """Some names to choose from: older versions first, which no name means any more."""
-    query = select(Image.name, Image.sha256, Image.current).where(Image.deleted_at.is_(None), _of(Image, project))
+    query = select(Image.name, Image.sha256, Image.current).where(Image.deleted_at.is_(None), payer_id(Image) == project.id)
     found = session.execute(query.order_by(Image.current, Image.id).limit(3))
     return [row.name if row.current else f"{row.name} {row.sha256[:16]}" for row in found]
