@@ -78,6 +78,20 @@ def answer(model: type[BaseModel], value: Any, **more: Any) -> dict[str, Any]:
     return model.model_validate(value, from_attributes=True).model_copy(update=more).model_dump(mode="json")
 
 
+def failure(error: dict[str, Any] | None) -> dict[str, str] | None:
+    """A stored error (`GarageError.as_dict()`) as answers have it: code, and detail and hint in the caller's language."""
+    if not error:
+        return None
+    _, detail, hint = current_app.extensions["garage_translate"](GarageError.from_dict(error), locale())
+    return {"code": error["code"], "detail": detail, "hint": hint}
+
+
+def with_failure(model: type[BaseModel], view: Any) -> dict[str, Any]:
+    """`view` as the JSON of `model`, its `error` in the caller's language."""
+    fields = {name: getattr(view, name) for name in model.model_fields}
+    return answer(model, fields | {"error": failure(view.error)})
+
+
 def items(model: type[BaseModel], values: list[Any]) -> dict[str, Any]:
     return {"items": [answer(model, value) for value in values]}
 

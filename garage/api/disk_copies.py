@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import Field
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, locale, mutate
-from garage.errors import GarageError
+from garage.api.base import blueprint, caller, context, mutate, with_failure
 from garage.services import disk_copies
-from garage.services.disk_copies import DiskCopyView
 
 api = blueprint("disk_copies", "machines", "/machines/<ref>/disk-copy")
 
@@ -28,24 +26,14 @@ class DiskCopyOut(s.Out):
     error: s.FailureOut | None
 
 
-def shown(view: DiskCopyView) -> dict[str, Any]:
-    """With the error in the caller's language."""
-    fields = {name: getattr(view, name) for name in DiskCopyOut.model_fields} | {"error": None}
-    if view.error:
-        translate = current_app.extensions["garage_translate"]
-        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
-        fields["error"] = {"code": view.error["code"], "detail": detail, "hint": hint}
-    return answer(DiskCopyOut, fields)
-
-
 @api.get("", responses={200: DiskCopyOut})
 def get_disk_copy(path: s.Ref) -> dict[str, Any]:
     """Whether a copy of its disk can be fetched, or how far it is."""
-    return shown(disk_copies.get(context(), caller(), path.ref))
+    return with_failure(DiskCopyOut, disk_copies.get(context(), caller(), path.ref))
 
 
 @api.post("", responses={202: DiskCopyOut})
 def make_disk_copy(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
     """Make a copy of the disk of a machine that is stopped, also after its lease: one qcow2 file, which stands alone, for a day."""
     who = caller()
-    return mutate(202, lambda ctx: shown(disk_copies.ask(ctx, who, path.ref)))
+    return mutate(202, lambda ctx: with_failure(DiskCopyOut, disk_copies.ask(ctx, who, path.ref)))

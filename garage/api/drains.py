@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.base import answer, blueprint, caller, context, failure, mutate
 from garage.api.drain_schemas import DrainOut
-from garage.errors import GarageError
 from garage.services import drains
 from garage.services.context import Caller, Context
 from garage.services.drain_views import DrainView
@@ -23,15 +22,8 @@ def shown(view: DrainView) -> dict[str, Any]:
     """A drain's JSON, the reasons in the caller's language."""
     body = asdict(view)
     for item in (*body["machines"], *body["moves"]):
-        item["reason"] = _told(item["reason"])
+        item["reason"] = failure(item["reason"])
     return answer(DrainOut, body)
-
-
-def _told(reason: dict[str, Any] | None) -> dict[str, str] | None:
-    if reason is None:
-        return None
-    _, detail, hint = current_app.extensions["garage_translate"](GarageError.from_dict(reason), locale())
-    return {"code": reason["code"], "detail": detail, "hint": hint}
 
 
 @api.get("/<ref>/drain", responses={200: DrainOut})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel, Field
 
 from garage.api import schemas as s
-from garage.api.base import MAX_BODY, answer, blueprint, caller, context, items, locale, mutate
-from garage.errors import GarageError
+from garage.api.base import MAX_BODY, answer, blueprint, caller, context, items, mutate, with_failure
 from garage.services import image_tasks, images
-from garage.services.image_tasks import NewImage, TaskView
+from garage.services.image_tasks import NewImage
 
 api = blueprint("images", "images")
 Visibility = Literal["own", "project", "all"]
@@ -71,17 +70,6 @@ class ImageRef(s.NoQuery):
     ref: str = Field(max_length=64)
 
 
-def shown(view: TaskView) -> dict[str, Any]:
-    """With the error in the caller's language."""
-    error = None
-    if view.error:
-        translate = current_app.extensions["garage_translate"]
-        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
-        error = {"code": view.error["code"], "detail": detail, "hint": hint}
-    same = {name: getattr(view, name) for name in ImageTaskOut.model_fields if name != "error"}
-    return answer(ImageTaskOut, same | {"error": error})
-
-
 @api.get("/images", responses={200: s.ImageList})
 def list_images() -> dict[str, Any]:
     """Images that you may use, the current ones first."""
@@ -113,26 +101,28 @@ def import_image(header: s.MutationHeader, body: ImageIn) -> Response:  # noqa: 
     """Bring an image from a URL, or from a file that you upload after this."""
     who = caller()
     wanted = NewImage(**body.model_dump(exclude={"url", "bytes"}), url=body.url or "", bytes=body.bytes or 0)
-    return mutate(201, lambda ctx: shown(image_tasks.bring(ctx, who, wanted)))
+    return mutate(201, lambda ctx: with_failure(ImageTaskOut, image_tasks.bring(ctx, who, wanted)))
 
 
 @api.post("/image-builds", responses={201: ImageTaskOut})
 def build_image(header: s.MutationHeader, body: RecipeIn) -> Response:  # noqa: ARG001
     """Build the image of a recipe, for all (admin)."""
     who = caller()
-    return mutate(201, lambda ctx: shown(image_tasks.build(ctx, who, body.recipe, body.base or "")))
+    return mutate(
+        201, lambda ctx: with_failure(ImageTaskOut, image_tasks.build(ctx, who, body.recipe, body.base or ""))
+    )
 
 
 @api.get("/image-tasks", responses={200: ImageTaskList})
 def list_image_tasks() -> dict[str, Any]:
     """Your images on their way, and the last word about those that have ended."""
-    return {"items": [shown(view) for view in image_tasks.listing(context(), caller())]}
+    return {"items": [with_failure(ImageTaskOut, view) for view in image_tasks.listing(context(), caller())]}
 
 
 @api.get("/image-tasks/<ref>", responses={200: ImageTaskOut})
 def get_image_task(path: ImageRef) -> dict[str, Any]:
     """How far one is, by id or name."""
-    return shown(image_tasks.get(context(), caller(), path.ref))
+    return with_failure(ImageTaskOut, image_tasks.get(context(), caller(), path.ref))
 
 
 @api.delete("/image-tasks/<ref>", responses={204: None})

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, current_app
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.base import answer, blueprint, caller, context, failure, locale, mutate
 from garage.errors import GarageError
 from garage.services import describing, machines, remaking, transferring
 from garage.services.context import Caller, Context
@@ -25,12 +25,7 @@ def shown(view: MachineView) -> dict[str, Any]:
     body = answer(s.MachineOut, _without_texts(view))
     if view.warnings:
         body["warnings"] = warned(view.warnings)
-    for name, error in (("error", view.error), ("resize_error", view.resize_error)):
-        if error:
-            translate = current_app.extensions["garage_translate"]
-            _, detail, hint = translate(GarageError.from_dict(error), locale())
-            body[name] = {"code": error["code"], "detail": detail, "hint": hint}
-    return body
+    return body | {"error": failure(view.error), "resize_error": failure(view.resize_error)}
 
 
 def warned(warnings: Sequence[GarageError]) -> list[dict[str, str]]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel, Field
 
-from garage.api.base import answer, blueprint, caller, context, items, locale, mutate
+from garage.api.base import answer, blueprint, caller, context, failure, items, locale, mutate, with_failure
 from garage.api.schemas import Digits, FailureOut, In, MutationHeader, NameIn, NoQuery, Out, Ref, Text, Time, rfc3339
 from garage.core.news import tell
-from garage.errors import GarageError
 from garage.services import channels, news
-from garage.services.channels import ChannelView, NewChannel
+from garage.services.channels import NewChannel
 from garage.services.context import Context
 from garage.services.news import NewsView
 
@@ -119,7 +118,7 @@ def read_news(header: MutationHeader, path: Ref) -> Response:  # noqa: ARG001
 @api.get("/channels", responses={200: ChannelList})
 def list_channels(query: ChannelQuery) -> dict[str, Any]:
     """By which ways news leave for you, or for a project."""
-    return {"items": [_channel(view) for view in channels.listing(context(), caller(), query.project)]}
+    return {"items": [with_failure(ChannelOut, view) for view in channels.listing(context(), caller(), query.project)]}
 
 
 @api.post("/channels", responses={201: ChannelMade})
@@ -129,7 +128,7 @@ def add_channel(header: MutationHeader, body: ChannelIn) -> Response:  # noqa: A
 
     def act(ctx: Context) -> dict[str, Any]:
         view, secret = channels.add(ctx, who, wanted)
-        return _channel(view) | {"secret": secret}
+        return with_failure(ChannelOut, view) | {"secret": secret}
 
     return mutate(201, act)
 
@@ -138,7 +137,7 @@ def add_channel(header: MutationHeader, body: ChannelIn) -> Response:  # noqa: A
 def change_channel(header: MutationHeader, path: Ref, body: ChannelPatch) -> Response:  # noqa: ARG001
     """Say which kinds of news go there."""
     who, given = caller(), body.model_dump()
-    return mutate(200, lambda ctx: _channel(channels.change(ctx, who, path.ref, **given)))
+    return mutate(200, lambda ctx: with_failure(ChannelOut, channels.change(ctx, who, path.ref, **given)))
 
 
 @api.delete("/channels/<ref>", responses={204: None})
@@ -152,7 +151,7 @@ def remove_channel(header: MutationHeader, path: Ref) -> Response:  # noqa: ARG0
 def test_channel(header: MutationHeader, path: Ref) -> Response:  # noqa: ARG001
     """Send a test there; the list tells within seconds what became of it."""
     who = caller()
-    return mutate(200, lambda ctx: _channel(channels.test(ctx, who, path.ref)))
+    return mutate(200, lambda ctx: with_failure(ChannelOut, channels.test(ctx, who, path.ref)))
 
 
 @api.post("/channels/<ref>/confirm", responses={200: ChannelOut})
@@ -160,7 +159,7 @@ def confirm_channel(header: MutationHeader, path: Ref, body: CodeIn) -> Response
     """Give the code that was sent to an e-mail address."""
     who = caller()
     found = channels.confirm(context(), who, path.ref, body.code)  # by itself: a wrong code is counted
-    return mutate(200, lambda _ctx: _channel(found))
+    return mutate(200, lambda _ctx: with_failure(ChannelOut, found))
 
 
 def _told(view: NewsView) -> dict[str, Any]:
@@ -170,15 +169,5 @@ def _told(view: NewsView) -> dict[str, Any]:
 
 
 def _in_words(error: dict[str, Any]) -> str:
-    failure = _failure(error)
-    return f"{failure['detail']} ({failure['hint']})" if failure["hint"] else failure["detail"]
-
-
-def _failure(error: dict[str, Any]) -> dict[str, str]:
-    _, detail, hint = current_app.extensions["garage_translate"](GarageError.from_dict(error), locale())
-    return {"code": error["code"], "detail": detail, "hint": hint}
-
-
-def _channel(view: ChannelView) -> dict[str, Any]:
-    same = {name: getattr(view, name) for name in ChannelOut.model_fields if name != "error"}
-    return answer(ChannelOut, same | {"error": _failure(view.error) if view.error else None})
+    told = failure(error) or {}
+    return f"{told['detail']} ({told['hint']})" if told["hint"] else told["detail"]

@@ -6,8 +6,8 @@ from flask import Response
 from pydantic import Field
 
 from garage.api import schemas as s
-from garage.api.base import blueprint, caller, mutate
-from garage.api.images import ImageTaskOut, Visibility, shown
+from garage.api.base import blueprint, caller, mutate, with_failure
+from garage.api.images import ImageTaskOut, Visibility
 from garage.services import saving
 from garage.services.saving import NewSave
 
@@ -31,4 +31,4 @@ def save_image(header: s.MutationHeader, body: SaveIn) -> Response:  # noqa: ARG
     """Make an image of a machine that is stopped. Host keys, machine-id, logs, people's keys and cloud-init's state are not in it."""
     who = caller()
     wanted = NewSave(body.name, body.snapshot or "", body.visibility, body.project)
-    return mutate(201, lambda ctx: shown(saving.save(ctx, who, body.machine, wanted)))
+    return mutate(201, lambda ctx: with_failure(ImageTaskOut, saving.save(ctx, who, body.machine, wanted)))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel, Field
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.base import blueprint, caller, context, mutate, with_failure
 from garage.core.snapshots import How, SnapshotState
-from garage.errors import GarageError
 from garage.services import snapshots
-from garage.services.snapshots import SnapshotView
 
 api = blueprint("snapshots", "machines", "/machines/<ref>/snapshots")
 
@@ -52,44 +50,36 @@ class SnapshotRef(s.Ref):
     snapshot: str = Field(max_length=64)
 
 
-def shown(view: SnapshotView) -> dict[str, Any]:
-    """With the error in the caller's language."""
-    fields = {name: getattr(view, name) for name in SnapshotOut.model_fields} | {"error": None}
-    if view.error:
-        translate = current_app.extensions["garage_translate"]
-        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
-        fields["error"] = {"code": view.error["code"], "detail": detail, "hint": hint}
-    return answer(SnapshotOut, fields)
-
-
 @api.get("", responses={200: SnapshotList})
 def list_snapshots(path: s.Ref) -> dict[str, Any]:
     """A machine's snapshots, the newest first."""
-    return {"items": [shown(view) for view in snapshots.listing(context(), caller(), path.ref)]}
+    return {"items": [with_failure(SnapshotOut, view) for view in snapshots.listing(context(), caller(), path.ref)]}
 
 
 @api.post("", responses={202: SnapshotOut})
 def create_snapshot(header: s.MutationHeader, path: s.Ref, body: SnapshotIn) -> Response:  # noqa: ARG001
     """Keep the disk as it is now, of a machine that is off or runs; it is `ready` a moment later."""
     who, ref, name, crash = caller(), path.ref, body.name, body.crash_consistent
-    return mutate(202, lambda ctx: shown(snapshots.create(ctx, who, ref, name, crash_consistent=crash)))
+    return mutate(
+        202, lambda ctx: with_failure(SnapshotOut, snapshots.create(ctx, who, ref, name, crash_consistent=crash))
+    )
 
 
 @api.get("/<snapshot>", responses={200: SnapshotOut})
 def get_snapshot(path: SnapshotRef) -> dict[str, Any]:
     """One snapshot."""
-    return shown(snapshots.get(context(), caller(), path.ref, path.snapshot))
+    return with_failure(SnapshotOut, snapshots.get(context(), caller(), path.ref, path.snapshot))
 
 
 @api.post("/<snapshot>/revert", responses={202: SnapshotOut})
 def revert_to_snapshot(header: s.MutationHeader, path: SnapshotRef) -> Response:  # noqa: ARG001
     """Return a machine that is off to it: what came on its disk since is lost. Name, addresses, keys and lease stay."""
     who = caller()
-    return mutate(202, lambda ctx: shown(snapshots.revert(ctx, who, path.ref, path.snapshot)))
+    return mutate(202, lambda ctx: with_failure(SnapshotOut, snapshots.revert(ctx, who, path.ref, path.snapshot)))
 
 
 @api.delete("/<snapshot>", responses={202: SnapshotOut})
 def delete_snapshot(header: s.MutationHeader, path: SnapshotRef) -> Response:  # noqa: ARG001
     """Delete a snapshot; one that is being made is called off."""
     who = caller()
-    return mutate(202, lambda ctx: shown(snapshots.delete(ctx, who, path.ref, path.snapshot)))
+    return mutate(202, lambda ctx: with_failure(SnapshotOut, snapshots.delete(ctx, who, path.ref, path.snapshot)))

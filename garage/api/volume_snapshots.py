@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel, Field
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.base import blueprint, caller, context, mutate, with_failure
 from garage.api.snapshots import SnapshotRef
 from garage.core.snapshots import SnapshotState
-from garage.errors import GarageError
 from garage.services import volume_snapshots
-from garage.services.volume_snapshots import VolumeSnapshotView
 
 api = blueprint("volume_snapshots", "volumes", "/volumes/<ref>/snapshots")
 
@@ -42,44 +40,42 @@ class VolumeSnapshotList(BaseModel):
     items: list[VolumeSnapshotOut]
 
 
-def shown(view: VolumeSnapshotView) -> dict[str, Any]:
-    """With the error in the caller's language."""
-    fields = {name: getattr(view, name) for name in VolumeSnapshotOut.model_fields} | {"error": None}
-    if view.error:
-        translate = current_app.extensions["garage_translate"]
-        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
-        fields["error"] = {"code": view.error["code"], "detail": detail, "hint": hint}
-    return answer(VolumeSnapshotOut, fields)
-
-
 @api.get("", responses={200: VolumeSnapshotList})
 def list_volume_snapshots(path: s.Ref) -> dict[str, Any]:
     """A volume's snapshots, the newest first."""
-    return {"items": [shown(view) for view in volume_snapshots.listing(context(), caller(), path.ref)]}
+    return {
+        "items": [
+            with_failure(VolumeSnapshotOut, view) for view in volume_snapshots.listing(context(), caller(), path.ref)
+        ]
+    }
 
 
 @api.post("", responses={202: VolumeSnapshotOut})
 def create_volume_snapshot(header: s.MutationHeader, path: s.Ref, body: VolumeSnapshotIn) -> Response:  # noqa: ARG001
     """Keep what is on a volume now; no machine has it, or one that is off. It is `ready` when it is copied."""
     who, ref, name = caller(), path.ref, body.name
-    return mutate(202, lambda ctx: shown(volume_snapshots.create(ctx, who, ref, name)))
+    return mutate(202, lambda ctx: with_failure(VolumeSnapshotOut, volume_snapshots.create(ctx, who, ref, name)))
 
 
 @api.get("/<snapshot>", responses={200: VolumeSnapshotOut})
 def get_volume_snapshot(path: SnapshotRef) -> dict[str, Any]:
     """One snapshot."""
-    return shown(volume_snapshots.get(context(), caller(), path.ref, path.snapshot))
+    return with_failure(VolumeSnapshotOut, volume_snapshots.get(context(), caller(), path.ref, path.snapshot))
 
 
 @api.post("/<snapshot>/revert", responses={202: VolumeSnapshotOut})
 def revert_volume(header: s.MutationHeader, path: SnapshotRef) -> Response:  # noqa: ARG001
     """Return a volume to it, that no machine has or one that is off: what came on it since is lost. It does not shrink."""
     who = caller()
-    return mutate(202, lambda ctx: shown(volume_snapshots.revert(ctx, who, path.ref, path.snapshot)))
+    return mutate(
+        202, lambda ctx: with_failure(VolumeSnapshotOut, volume_snapshots.revert(ctx, who, path.ref, path.snapshot))
+    )
 
 
 @api.delete("/<snapshot>", responses={202: VolumeSnapshotOut})
 def delete_volume_snapshot(header: s.MutationHeader, path: SnapshotRef) -> Response:  # noqa: ARG001
     """Delete a snapshot; one that is being made is called off."""
     who = caller()
-    return mutate(202, lambda ctx: shown(volume_snapshots.delete(ctx, who, path.ref, path.snapshot)))
+    return mutate(
+        202, lambda ctx: with_failure(VolumeSnapshotOut, volume_snapshots.delete(ctx, who, path.ref, path.snapshot))
+    )

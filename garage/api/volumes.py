@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel, Field
 
 from garage.api import schemas as s
-from garage.api.base import answer, blueprint, caller, context, locale, mutate
+from garage.api.base import blueprint, caller, context, mutate, with_failure
 from garage.core.volumes import MOST_GIB, VolumeState
-from garage.errors import GarageError
 from garage.services import volumes
-from garage.services.volume_views import VolumeView
 from garage.services.volumes import NewVolume
 
 api = blueprint("volumes", "volumes", "/volumes")
@@ -62,59 +60,49 @@ class VolumeQuery(s.NoQuery):
     machine: str | None = Field(None, max_length=64, description="That this machine has.")
 
 
-def shown(view: VolumeView) -> dict[str, Any]:
-    """With the error in the caller's language."""
-    fields = {name: getattr(view, name) for name in VolumeOut.model_fields} | {"error": None}
-    if view.error:
-        translate = current_app.extensions["garage_translate"]
-        _, detail, hint = translate(GarageError.from_dict(view.error), locale())
-        fields["error"] = {"code": view.error["code"], "detail": detail, "hint": hint}
-    return answer(VolumeOut, fields)
-
-
 @api.get("", responses={200: VolumeList})
 def list_volumes(query: VolumeQuery) -> dict[str, Any]:
     """Your projects' volumes, the newest first, a page at a time."""
     page = volumes.listing(context(), caller(), **query.model_dump())
-    return {"items": [shown(view) for view in page.items], "cursor": page.cursor}
+    return {"items": [with_failure(VolumeOut, view) for view in page.items], "cursor": page.cursor}
 
 
 @api.post("", responses={202: VolumeOut})
 def create_volume(header: s.MutationHeader, body: VolumeIn) -> Response:  # noqa: ARG001
     """Ask for an empty disk that outlives machines; it is `available` a moment later."""
     who, wanted = caller(), NewVolume(**body.model_dump())
-    return mutate(202, lambda ctx: shown(volumes.create(ctx, who, wanted)))
+    return mutate(202, lambda ctx: with_failure(VolumeOut, volumes.create(ctx, who, wanted)))
 
 
 @api.get("/<ref>", responses={200: VolumeOut})
 def get_volume(path: s.Ref) -> dict[str, Any]:
     """One volume, by id, NAME or NAME.PROJECT."""
-    return shown(volumes.get(context(), caller(), path.ref))
+    return with_failure(VolumeOut, volumes.get(context(), caller(), path.ref))
 
 
 @api.post("/<ref>/attach", responses={202: VolumeOut})
 def attach_volume(header: s.MutationHeader, path: s.Ref, body: AttachIn) -> Response:  # noqa: ARG001
     """Give it to a machine of its project on its node, which may run; its guest finds it at `path`."""
     who, ref, machine = caller(), path.ref, body.machine
-    return mutate(202, lambda ctx: shown(volumes.attach(ctx, who, ref, machine)))
+    return mutate(202, lambda ctx: with_failure(VolumeOut, volumes.attach(ctx, who, ref, machine)))
 
 
 @api.post("/<ref>/detach", responses={202: VolumeOut})
 def detach_volume(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
     """Take it from its machine, which may run but must not have it mounted."""
     who, ref = caller(), path.ref
-    return mutate(202, lambda ctx: shown(volumes.detach(ctx, who, ref)))
+    return mutate(202, lambda ctx: with_failure(VolumeOut, volumes.detach(ctx, who, ref)))
 
 
 @api.post("/<ref>/grow", responses={202: VolumeOut})
 def grow_volume(header: s.MutationHeader, path: s.Ref, body: GrowIn) -> Response:  # noqa: ARG001
     """Make it larger, also while a machine uses it; the file system on it is grown there. It never shrinks."""
     who, ref, size = caller(), path.ref, body.size_gib
-    return mutate(202, lambda ctx: shown(volumes.grow(ctx, who, ref, size)))
+    return mutate(202, lambda ctx: with_failure(VolumeOut, volumes.grow(ctx, who, ref, size)))
 
 
 @api.delete("/<ref>", responses={202: VolumeOut})
 def delete_volume(header: s.MutationHeader, path: s.Ref) -> Response:  # noqa: ARG001
     """Delete a volume that no machine has, with all that is on it."""
     who, ref = caller(), path.ref
-    return mutate(202, lambda ctx: shown(volumes.delete(ctx, who, ref)))
+    return mutate(202, lambda ctx: with_failure(VolumeOut, volumes.delete(ctx, who, ref)))
