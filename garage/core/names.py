@@ -8,8 +8,9 @@ from garage.errors import N_, GarageError
 
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 """A DNS label (RFC 1123) that starts with a letter; at most 32 characters so that NAME.PROJECT.SITE.DOMAIN stays readable."""
-RESERVED = frozenset({"garage", "localhost", "gateway", "ns", "new", "me", "all", "wpad", "isatap", "spares"})
-"""“garage” is who acts in the audit log where nobody does."""
+RESERVED = frozenset({"localhost", "gateway", "ns", "new", "me", "all", "wpad", "isatap", "spares"})
+SYSTEM = "garage"
+"""Who acts in the audit log where nobody does; no person and no service account may have it."""
 SPARES = "spares"
 """In the place of a project's name in those of pool machines; no project may have it."""
 
@@ -18,7 +19,18 @@ def check_label(value: str, *, field: str) -> str:
     """`value` if it can be a machine's, project's, user's or key's name; raises `invalid_field`."""
     if LABEL.fullmatch(value) and value not in RESERVED and "--" not in value:
         return value
-    raise GarageError(
+    raise _refused(value, field)
+
+
+def check_actor(value: str, *, field: str) -> str:
+    """The same of who acts: a user, a service account."""
+    if value == SYSTEM:
+        raise _refused(value, field)
+    return check_label(value, field=field)
+
+
+def _refused(value: str, field: str) -> GarageError:
+    return GarageError(
         "invalid_field",
         N_("“{value}” cannot be a name"),
         hint=N_("use 1 to 32 lower-case letters, digits and hyphens, beginning with a letter, e.g. arm-test"),

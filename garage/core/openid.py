@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from garage.core.names import LABEL, RESERVED
+from garage.core.names import LABEL, RESERVED, SYSTEM
 from garage.errors import N_, GarageError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -172,7 +172,7 @@ def base_name(claims: Mapping[str, Any]) -> str:
 def _label(text: str) -> str | None:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).lstrip("-0123456789")[:LONGEST].rstrip("-")
-    return name if LABEL.fullmatch(name) and name not in RESERVED else None
+    return name if LABEL.fullmatch(name) and name not in {*RESERVED, SYSTEM} else None
 
 
 def numbered(name: str, number: int) -> str:

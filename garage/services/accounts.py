@@ -229,7 +229,7 @@ def set_locale(ctx: Context, caller: Caller, locale: str) -> None:
 def create_user(ctx: Context, caller: Caller, name: str, *, role: str = "member") -> tuple[UserView, str]:
     """(the new user, a one-time link token by which they set a password). Each user gets a personal project of the same name."""
     require_admin(caller)
-    names.check_label(name, field="name")
+    names.check_actor(name, field="name")
     if role not in ("admin", "member"):
         hint = N_("an admin manages the whole garage, a member uses machines")
         raise GarageError("invalid_field", N_("a role is admin or member"), hint=hint, pointer="/role")

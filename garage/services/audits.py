@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
+from garage.core.names import SYSTEM
 from garage.db.models import Audit, Project
 from garage.db.people_models import AuditSeal
 from garage.services.context import Caller, Context
@@ -48,7 +49,9 @@ def _found(session: Session, caller: Caller, search: Search) -> Select[Audit, st
     query = select(Audit, Project.name.label("project"), AuditSeal.number, AuditSeal.hash)
     query = query.outerjoin(AuditSeal, AuditSeal.entry == Audit.id).outerjoin(Project, Project.id == Audit.project_id)
     if not caller.sees_all:
-        query = query.where(or_(visible(caller, Audit.project_id), Audit.actor == caller.name))
+        query = query.where(
+            or_(visible(caller, Audit.project_id), and_(Audit.actor == caller.name, Audit.actor != SYSTEM))
+        )
     if search.project:
         query = query.where(Audit.project_id == project_for(session, caller, search.project, reading=True).id)
     if search.actor:

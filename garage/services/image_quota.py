@@ -101,6 +101,8 @@ def settle(session: Session, task: ImageTask, size: int) -> None:
 
 def _spare(session: Session, project: Project) -> list[str]:
     """Some names to choose from: older versions first, which no name means any more."""
-    query = select(Image.name, Image.sha256, Image.current).where(Image.deleted_at.is_(None), payer_id(Image) == project.id)
+    query = select(Image.name, Image.sha256, Image.current).where(
+        Image.deleted_at.is_(None), payer_id(Image) == project.id
+    )
     found = session.execute(query.order_by(Image.current, Image.id).limit(3))
     return [row.name if row.current else f"{row.name} {row.sha256[:16]}" for row in found]

@@ -44,7 +44,7 @@ def names(session: OrmSession, project: Project) -> Sequence[User]:
 
 def create(ctx: Context, caller: Caller, ref: str, name: str) -> ServiceView:
     """By an owner. Its name is one of a user's: no two are the same."""
-    labels.check_label(name, field="name")
+    labels.check_actor(name, field="name")
     with ctx.db.write() as session:
         project = _owned(session, caller, ref)
         if len(names(session, project)) >= MAX_PER_PROJECT:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from garage.core.snapshots import GIB, SnapshotState
+from garage.core.snapshots import SnapshotState, room_gib
 from garage.core.states import State
 from garage.core.volumes import VolumeState
 from garage.db.models import Machine, User
@@ -99,9 +99,7 @@ def revert(ctx: Context, caller: Caller, ref: str, name: str) -> VolumeSnapshotV
         rules.check_not_copied(session, volume)
         if row.state != SnapshotState.READY.value:
             raise snapshot_rules.not_ready(volume.name, row.name, LIST)
-        rules.check_room(
-            session, ctx, volume.node, -(-row.bytes // GIB)
-        )  # both copies are there until the new one is whole
+        rules.check_room(session, ctx, volume.node, room_gib(row.bytes))  # until the new copy is whole, both are there
         volume.state, volume.revert_to, row.error = VolumeState.REVERTING.value, row.id, None
         return _done(session, ctx, caller, volume, row, "volume.revert")
 

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from garage.core import chain
-from garage.db.models import Audit
+from garage.db.models import Audit, User
 from garage.db.people_models import AuditSeal
 from garage.errors import GarageError
-from garage.services import audits, backups, projects, sealing
+from garage.services import accounts, audits, backups, projects, sealing, service_accounts
 from garage.services.audits import Search
 from garage.services.context import Caller, Context, audit
 from garage.worker.housekeeping import Housekeeper, remove_logs
@@ -293,3 +293,14 @@ def test_an_entry_tells_its_project_and_its_seal(ctx: Context, alice: Caller) ->
     with ctx.db.read() as session:
         assert entry.hash == session.get_one(AuditSeal, entry.number).hash
         assert session.get_one(Audit, entry.id).subject == "arms"
+
+
+def test_nobody_acts_in_the_garages_own_name(ctx: Context, admin: Caller, alice: Caller) -> None:
+    projects.create(ctx, alice, "garage")
+    for make in (accounts.create_user, lambda ctx, who, name: service_accounts.create(ctx, alice, "garage", name)):
+        with refused("invalid_field"):
+            make(ctx, admin, "garage")
+    with ctx.db.write() as session:  # an earlier release took the name
+        session.get_one(User, alice.user_id).name = "garage"
+        audit(session, ctx, "garage", "user.create", "somebody")
+    assert audits.listing(ctx, replace(alice, name="garage"), Search(action="user.create")).items == []

@@ -13,9 +13,10 @@ import pytest
 from garage.core.states import Event
 from garage.db.models import Machine
 from garage.errors import KINDS, GarageError
-from garage.services import machines, projects
+from garage.services import machines, projects, volumes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
+from garage.services.volumes import NewVolume
 from tests.inproc.served import play, serving
 from tests.inproc.test_cli import Shell
 
@@ -102,6 +103,9 @@ def test_names_are_completed(shell: Shell, ctx: Context, alice: Caller, bob: Cal
         return sorted(line.partition(",")[2] for line in shell(**asked).stdout.split("\n") if line)
 
     assert completed("garage machine stop ar") == ["arm-one", "arm-two"]
+    assert completed("garage machine resize ar") == ["arm-one", "arm-two"]
     assert completed("garage ssh l") == ["leg"]
+    volumes.create(ctx, alice, NewVolume("data", 1))
+    assert completed("garage volume show d") == completed("garage machine create --volume d") == ["data"]
     assert completed("garage machine create --image deb") == ["debian-12"]
     assert completed("garage machine stop ar", GARAGE_URL="http://127.0.0.1:9") == [], "nobody answers there"

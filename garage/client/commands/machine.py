@@ -15,7 +15,7 @@ from garage.client.commands.explain import explain, labels
 from garage.client.commands.limit import limit, limits
 from garage.client.commands.snapshot import snapshot
 from garage.client.commands.ssh import ssh
-from garage.client.completing import IMAGE, MACHINE
+from garage.client.completing import IMAGE, MACHINE, VOLUME
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time, short
 from garage.client.state import DAYS, Cli, Group, pass_cli
@@ -49,7 +49,9 @@ def machine() -> None:
     "--label", "wanted_labels", metavar="KEY=VALUE", multiple=True, help=_("A label that its node must have.")
 )
 @click.option("--tag", "tags", multiple=True, help=_("A word by which “list --tag” finds it."))
-@click.option("--volume", "volumes", multiple=True, help=_("A volume that it gets: it is made on that one's server."))
+@click.option(
+    "--volume", "volumes", type=VOLUME, multiple=True, help=_("A volume that it gets: it is made on that one's server.")
+)
 @click.option("--count", type=click.IntRange(1, 100), help=_("So many at once, all or none, named NAME-1, NAME-2, …"))
 @click.option("--no-wait", is_flag=True, help=_("Do not wait."))
 @pass_cli

@@ -8,6 +8,7 @@ import click
 
 from garage.client import output, progress
 from garage.client.api import Api
+from garage.client.completing import IMAGE, MACHINE
 from garage.client.errors import ClientError
 from garage.client.output import Item
 from garage.client.state import Cli, Command, pass_cli
@@ -18,7 +19,7 @@ LOOK = 0.3
 
 
 @click.command(cls=Command, help=_("Give a machine another name; it is reached by that one from now on."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.argument("new")
 @pass_cli
 def rename(cli: Cli, name: str, new: str) -> None:
@@ -27,7 +28,7 @@ def rename(cli: Cli, name: str, new: str) -> None:
 
 
 @click.command(cls=Command, help=_("Put words on a machine, by which “list --tag” finds it."))
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.argument("tags", nargs=-1)
 @click.option("--remove", multiple=True, metavar="TAG", help=_("Take this one off."))
 @pass_cli
@@ -43,7 +44,7 @@ def tag(cli: Cli, name: str, tags: tuple[str, ...], remove: tuple[str, ...]) -> 
 @click.command(
     cls=Command, help=_("Write something down about a machine, or show what is written; an empty text removes it.")
 )
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.argument("text", required=False)
 @pass_cli
 def note(cli: Cli, name: str, text: str | None) -> None:
@@ -56,8 +57,8 @@ def note(cli: Cli, name: str, text: str | None) -> None:
     cls=Command,
     help=_("The same machine on a new disk: what is on the old one is lost; name, addresses, keys and lease stay."),
 )
-@click.argument("name")
-@click.option("--image", help=_("What it boots then (default: the newest of what it was made of)."))
+@click.argument("name", type=MACHINE)
+@click.option("--image", type=IMAGE, help=_("What it boots then (default: the newest of what it was made of)."))
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @click.option("--wait/--no-wait", default=True, help=_("Wait until its SSH answers."))
 @pass_cli
@@ -75,7 +76,7 @@ def rebuild(cli: Cli, name: str, image: str | None, yes: bool, wait: bool) -> No
         "Another size: a machine that runs grows at once; one that is off has it from its next start on. A disk never shrinks."
     ),
 )
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.argument("size")
 @click.option("--start", is_flag=True, help=_("Start it then, and wait until its SSH answers."))
 @click.option("--wait/--no-wait", default=True, help=_("Wait until a machine that runs has grown."))
@@ -112,7 +113,7 @@ def _figures(found: Item) -> str:
     cls=Command,
     help=_("Give a machine to another of your projects; its addresses stay, its name and who may log in change."),
 )
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @click.argument("project")
 @pass_cli
 def transfer(cli: Cli, name: str, project: str) -> None:

@@ -10,6 +10,7 @@ import click
 from garage.client import output
 from garage.client.api import Api
 from garage.client.commands.volume_snapshot import snapshot
+from garage.client.completing import MACHINE, VOLUME
 from garage.client.errors import ClientError
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
@@ -67,7 +68,7 @@ def list_(cli: Cli, /, limit: int | None, **asked: str | None) -> None:
 
 
 @volume.command("show", help=_("Everything about one volume."))
-@click.argument("name")
+@click.argument("name", type=VOLUME)
 @pass_cli
 def show(cli: Cli, name: str) -> None:
     output.show_item(
@@ -87,8 +88,8 @@ def show(cli: Cli, name: str) -> None:
 
 
 @volume.command("attach", help=_("Give a volume to a machine on its server, which may run."))
-@click.argument("name")
-@click.argument("machine")
+@click.argument("name", type=VOLUME)
+@click.argument("machine", type=MACHINE)
 @_wait
 @pass_cli
 def attach(cli: Cli, name: str, machine: str, wait: bool) -> None:
@@ -97,7 +98,7 @@ def attach(cli: Cli, name: str, machine: str, wait: bool) -> None:
 
 
 @volume.command("detach", help=_("Take a volume from its machine; unmount it there first, or stop the machine."))
-@click.argument("name")
+@click.argument("name", type=VOLUME)
 @_wait
 @pass_cli
 def detach(cli: Cli, name: str, wait: bool) -> None:
@@ -106,7 +107,7 @@ def detach(cli: Cli, name: str, wait: bool) -> None:
 
 
 @volume.command("grow", help=_("Make a volume larger, also while a machine uses it; it never shrinks."))
-@click.argument("name")
+@click.argument("name", type=VOLUME)
 @click.argument("gib", type=click.IntRange(1))
 @_wait
 @pass_cli
@@ -116,7 +117,7 @@ def grow(cli: Cli, name: str, gib: int, wait: bool) -> None:
 
 
 @volume.command("delete", help=_("Delete a volume that no machine has, with all that is on it."))
-@click.argument("name")
+@click.argument("name", type=VOLUME)
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @pass_cli
 def delete(cli: Cli, name: str, yes: bool) -> None:

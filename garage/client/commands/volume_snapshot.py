@@ -6,6 +6,7 @@ import click
 
 from garage.client import output
 from garage.client.commands.snapshot import said, size, state, until
+from garage.client.completing import VOLUME
 from garage.client.output import local_time
 from garage.client.state import Cli, Group, pass_cli
 from garage.client.words import _
@@ -19,7 +20,7 @@ def snapshot() -> None:
 
 
 @snapshot.command("create", help=_("Keep what is on a volume now; no machine has it, or one that is off."))
-@click.argument("volume")
+@click.argument("volume", type=VOLUME)
 @click.argument("name", default="")
 @_wait
 @pass_cli
@@ -32,7 +33,7 @@ def create(cli: Cli, volume: str, name: str, wait: bool) -> None:
 
 
 @snapshot.command("list", help=_("A volume's snapshots, the newest first."))
-@click.argument("volume")
+@click.argument("volume", type=VOLUME)
 @pass_cli
 def list_(cli: Cli, volume: str) -> None:
     columns = (
@@ -47,7 +48,7 @@ def list_(cli: Cli, volume: str) -> None:
 
 
 @snapshot.command("revert", help=_("Return a volume to a snapshot: what came on it since is lost; it does not shrink."))
-@click.argument("volume")
+@click.argument("volume", type=VOLUME)
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @_wait
@@ -64,7 +65,7 @@ def revert(cli: Cli, volume: str, name: str, yes: bool, wait: bool) -> None:
 
 
 @snapshot.command("delete", help=_("Delete a snapshot; the others stay."))
-@click.argument("volume")
+@click.argument("volume", type=VOLUME)
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @pass_cli
