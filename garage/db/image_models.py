@@ -51,6 +51,8 @@ class ImageTask(Base):
     error: Mapped[Json | None] = mapped_column(JSON)
     reserved: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Bytes of a project's quota that it takes until it has ended."""
+    request: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    """Id of the request that asked for it: it stands in the worker's log."""
     asked_at: Mapped[float]
     worker: Mapped[str] = mapped_column(String(64), default="")
     changed_at: Mapped[float]

@@ -83,6 +83,7 @@ class Task:
     worker: str
     machine: str
     snapshot: str
+    request: str
 
 
 def bring(ctx: Context, caller: Caller, wanted: NewImage) -> TaskView:
@@ -151,7 +152,7 @@ def want(
     row = ImageTask(
         id=ctx.new_id(), kind=kind, name=name, node=ctx.config.node, state=state, visibility=visibility, project_id=project_id,
         owner_id=caller.user_id, step="", done=0, total=0, url="", recipe="", sha256="", format="", boot="", worker="",
-        machine="", snapshot="",
+        machine="", snapshot="", request=ctx.request,
         asked_at=now, changed_at=now,
     )  # fmt: skip
     session.add(row)

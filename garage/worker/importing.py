@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from garage import tracing
 from garage.config import Config
 from garage.core.recipe import recipe_of
 from garage.errors import N_, GarageError
@@ -74,6 +75,11 @@ class Importer:
         task = image_tasks.claim(self._ctx, self._worker, ended=self._ended)
         if task is None:
             return False
+        with tracing.of(task.request):
+            self._do(task)
+        return True
+
+    def _do(self, task: Task) -> None:
         log.info("%s of image %s", task.kind, task.name)
         try:
             self._carry_out(task)
@@ -85,7 +91,6 @@ class Importer:
             raise
         finally:
             upload_path(self._config.home, task.id).unlink(missing_ok=True)
-        return True
 
     def _carry_out(self, task: Task) -> None:
         if task.kind == disk_copies.KIND:

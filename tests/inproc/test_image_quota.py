@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from garage import tracing
 from garage.core.states import Event
 from garage.db.models import Machine, User
 from garage.errors import GarageError
@@ -79,6 +81,23 @@ def test_what_became_larger_than_allowed_is_not_kept(
     assert (task.state, (task.error or {})["code"]) == ("failed", "quota_exceeded")
     assert not (ctx.config.home / "images" / large.sha256).exists()
     assert (used(ctx, alice), [image.name for image in images.listing(ctx, alice)]) == ((0, 2), ["debian-12"])
+
+
+def test_the_workers_lines_say_for_which_request_it_is(
+    ctx: Context, alice: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.addFilter(tracing.Stamp())
+    caplog.set_level(logging.INFO)
+    image_tasks.bring(replace(ctx, request="r-7"), alice, MINE)
+
+    def fails(*_: object, **__: object) -> Manifest:
+        raise GarageError("image_refused", "no", why="sha256")
+
+    monkeypatch.setattr(importing, "make_image", fails)
+    assert Importer(ctx, ctx.config).turn()
+    said = [record for record in caplog.records if record.name == "garage.worker.importing"]
+    assert [record.levelname for record in said] == ["INFO", "WARNING"]
+    assert {record.request for record in said} == {"[r-7] "}
 
 
 @pytest.mark.parametrize(
