@@ -1,12 +1,11 @@
 """`garage machine rename`, `tag`, `note`, `resize`, `rebuild`, `list` with filters, and completion, against the real app."""
+# ruff: noqa: F811  (pytest names fixtures by arguments)
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,14 +16,9 @@ from garage.services import machines, projects, volumes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.volumes import NewVolume
-from tests.inproc.served import play, serving
+from tests.inproc.served import play
+from tests.inproc.shown import shell  # noqa: F401  (a fixture)
 from tests.inproc.test_cli import Shell
-
-
-@pytest.fixture
-def shell(ctx: Context, alice: Caller, tmp_path: Path) -> Iterator[Shell]:
-    with serving(ctx) as served:
-        yield Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(alice))
 
 
 def test_a_machine_is_renamed_tagged_noted_resized_and_rebuilt(shell: Shell, ctx: Context, alice: Caller) -> None:

@@ -1,10 +1,9 @@
 """Images of machines: who may ask, of what, by API, command and page, and what a worker finds when it comes to it."""
+# ruff: noqa: F811  (pytest names fixtures by arguments)
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,8 @@ from garage.services.machines import NewMachine
 from garage.services.saving import NewSave
 from garage.worker.importing import Importer
 from tests.conftest import Clock
-from tests.inproc.served import play, serving, wait_until
+from tests.inproc.served import play, wait_until
+from tests.inproc.shown import shell  # noqa: F401  (a fixture)
 from tests.inproc.test_cli import Shell
 from tests.inproc.test_image_tasks import WORKER, manifest, refused
 from tests.inproc.test_machine_pages import browse
@@ -151,12 +151,6 @@ def test_a_disk_that_is_not_there_is_told(ctx: Context, alice: Caller, one: str)
     assert error is not None
     assert GarageError.from_dict(error).message == "the machine's disk is not where it should be"
     assert list((ctx.config.home / "work").iterdir()) == []
-
-
-@pytest.fixture
-def shell(ctx: Context, alice: Caller, tmp_path: Path) -> Iterator[Shell]:
-    with serving(ctx) as served:
-        yield Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(alice))
 
 
 def test_by_command_and_on_the_machines_page(shell: Shell, ctx: Context, alice: Caller, one: str) -> None:

@@ -1,11 +1,10 @@
 """Snapshots by the command line, the API and on the machine's page, against the real app; the worker is played."""
+# ruff: noqa: F811  (pytest names fixtures by arguments)
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,22 +16,12 @@ from garage.errors import KINDS
 from garage.services import api_tokens, machines, snapshots
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from tests.inproc.served import play, serving, wait_until
+from tests.inproc.served import play, wait_until
+from tests.inproc.shown import browser, shell  # noqa: F401  (fixtures)
 from tests.inproc.test_cli import Shell
-from tests.inproc.test_machine_pages import Browser, browse
+from tests.inproc.test_machine_pages import Browser
 
 ERROR = {"code": "disk_full", "text": "the node has no disk space left", "hint": "delete something", "params": {}}
-
-
-@pytest.fixture
-def shell(ctx: Context, alice: Caller, tmp_path: Path) -> Iterator[Shell]:
-    with serving(ctx) as served:
-        yield Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(alice))
-
-
-@pytest.fixture
-def browser(ctx: Context, alice: Caller) -> Browser:
-    return browse(ctx, alice)
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Snapshots of volumes on the command line and on pages; the worker is played."""
+# ruff: noqa: F811  (pytest names fixtures by arguments)
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,22 +12,12 @@ from garage.errors import KINDS
 from garage.services import volume_snapshots, volumes
 from garage.services.context import Caller, Context
 from garage.services.volumes import NewVolume
-from tests.inproc.served import serving, wait_until
+from tests.inproc.served import wait_until
+from tests.inproc.shown import browser, shell  # noqa: F401  (fixtures)
 from tests.inproc.test_cli import Shell
-from tests.inproc.test_machine_pages import Browser, browse
+from tests.inproc.test_machine_pages import Browser
 from tests.inproc.test_snapshots_shown import ERROR
 from tests.inproc.test_volumes_shown import done, ready
-
-
-@pytest.fixture
-def shell(ctx: Context, alice: Caller, tmp_path: Path) -> Iterator[Shell]:
-    with serving(ctx) as served:
-        yield Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(alice))
-
-
-@pytest.fixture
-def browser(ctx: Context, alice: Caller) -> Browser:
-    return browse(ctx, alice)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Volumes on the command line and on pages."""
+# ruff: noqa: F811  (pytest names fixtures by arguments)
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from sqlalchemy import select
 
 from garage.core.states import Event
@@ -16,20 +14,10 @@ from garage.services import machines, volumes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.volumes import NewVolume
-from tests.inproc.served import play, serving
+from tests.inproc.served import play
+from tests.inproc.shown import browser, shell  # noqa: F401  (fixtures)
 from tests.inproc.test_cli import Shell
-from tests.inproc.test_machine_pages import Browser, browse
-
-
-@pytest.fixture
-def shell(ctx: Context, alice: Caller, tmp_path: Path) -> Iterator[Shell]:
-    with serving(ctx) as served:
-        yield Shell(tmp_path, GARAGE_URL=served.url, GARAGE_TOKEN=served.token(alice))
-
-
-@pytest.fixture
-def browser(ctx: Context, alice: Caller) -> Browser:
-    return browse(ctx, alice)
+from tests.inproc.test_machine_pages import Browser
 
 
 def done(ctx: Context, name: str, state: str) -> Volume:
