@@ -104,6 +104,14 @@ class Rig:
         self.prober.close()
         self.pulse.leave([NODE])
 
+    def abandon(self) -> None:
+        """The worker died: what it was doing stays as it is, and the others have given it up."""
+        self.crowd.close()
+        self.recorder.close()
+        self.prober.close()
+        for mate in crew.mates(self.ctx):
+            crew.bury(self.ctx, mate)
+
     def pass_time(self, seconds: float) -> None:
         """Both clocks."""
         self.clock.forward(seconds)

@@ -11,7 +11,7 @@ from garage.core.hypervisor_types import Domain, Power, Shape
 from garage.core.plan import AGENT_START
 from garage.db.models import Image, Machine, Node
 from garage.errors import GarageError
-from garage.services import crew, drains, machines, projects, remaking, work
+from garage.services import drains, machines, projects, remaking, work
 from garage.services.context import Caller, Context
 from garage.services.growing import Grown
 from garage.services.machines import NewMachine
@@ -138,11 +138,7 @@ def test_killed_anywhere_it_grows_once(rig: Rig, monkeypatch: pytest.MonkeyPatch
         rig.until_true(lambda: deaths.dead or not view(rig).growing)
         died = deaths.dead
         if died:
-            rig.crowd.close()
-            rig.recorder.close()
-            rig.prober.close()
-            for mate in crew.mates(rig.ctx):
-                crew.bury(rig.ctx, mate)
+            rig.abandon()
             if rig.fake.look(ref) == Domain(Power.RUNNING):
                 rig.fake.happen(ref, Domain(Power.PAUSED))  # as libvirt's may be left
         deaths.order(0)

@@ -13,7 +13,7 @@ from garage.core.states import Event
 from garage.db.models import Image, Machine, Node
 from garage.db.snapshot_models import Snapshot
 from garage.errors import GarageError
-from garage.services import crew, drains, images, machines, projects, remaking, snapshots, work
+from garage.services import drains, images, machines, projects, remaking, snapshots, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from garage.services.snapshot_notes import SnapshotMade
@@ -344,15 +344,6 @@ def test_of_a_lost_machine_only_the_row_can_go(ctx: Context, alice: Caller) -> N
 # --- deaths ---------------------------------------------------------------------------------------------------------------
 
 
-def abandon(rig: Rig) -> None:
-    """What the worker was doing stays as it is, and the others have given it up."""
-    rig.crowd.close()
-    rig.recorder.close()
-    rig.prober.close()
-    for mate in crew.mates(rig.ctx):
-        crew.bury(rig.ctx, mate)
-
-
 @pytest.mark.parametrize("live", [True, False], ids=["runs", "off"])
 def test_killed_anywhere_it_is_made_returned_to_and_removed_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, live: bool
@@ -371,7 +362,7 @@ def test_killed_anywhere_it_is_made_returned_to_and_removed_once(
             rig.until_true(lambda: deaths.dead or true())  # type: ignore[operator]
             died = deaths.dead
             if died:
-                abandon(rig)
+                rig.abandon()
             deaths.order(0)
             if died:
                 frozen = rig.fake.frozen(ref)

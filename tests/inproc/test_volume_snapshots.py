@@ -13,7 +13,7 @@ from garage.core.states import Event
 from garage.db import loads
 from garage.db.models import Machine, NodeLoad
 from garage.db.volume_models import Volume, VolumeSnapshot
-from garage.services import crew, machines, offboarding, projects, remaking, volume_rules, volumes, work
+from garage.services import machines, offboarding, projects, remaking, volume_rules, volumes, work
 from garage.services import volume_snapshots as kept
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
@@ -159,11 +159,7 @@ def test_killed_anywhere_each_thing_is_done_once_and_nothing_is_lost(rig: Rig, m
         rig.until_true(lambda: deaths.dead or true())
         died = deaths.dead
         if died:
-            rig.crowd.close()
-            rig.recorder.close()
-            rig.prober.close()
-            for mate in crew.mates(rig.ctx):
-                crew.bury(rig.ctx, mate)
+            rig.abandon()
         deaths.order(0)
         if died:
             rig.begin()

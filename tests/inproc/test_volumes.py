@@ -18,7 +18,6 @@ from garage.db.models import Node, NodeLoad
 from garage.db.volume_models import Volume
 from garage.errors import GarageError
 from garage.services import (
-    crew,
     drains,
     machines,
     offboarding,
@@ -248,11 +247,7 @@ def test_killed_anywhere_each_thing_is_done_once(rig: Rig, monkeypatch: pytest.M
         rig.until_true(lambda: deaths.dead or bool(true()))
         died = deaths.dead
         if died:
-            rig.crowd.close()
-            rig.recorder.close()
-            rig.prober.close()
-            for mate in crew.mates(rig.ctx):
-                crew.bury(rig.ctx, mate)
+            rig.abandon()
         deaths.order(0)
         if died:
             rig.begin()
