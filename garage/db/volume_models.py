@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from garage.db.models import Base, Id, Json, Project
+from garage.db.snapshot_models import Kept
 
 
 class Volume(Base):
@@ -41,27 +42,13 @@ class Volume(Base):
     created_at: Mapped[float]
 
 
-class VolumeSnapshot(Base):
-    """A volume as it was at one moment: a file beside it."""
+class VolumeSnapshot(Kept, Base):
+    """A volume as it was at one moment."""
 
     __tablename__ = "volume_snapshot"
     __table_args__ = (UniqueConstraint("volume_id", "name", name="ux_volume_snapshot_name"),)
-    id: Mapped[str] = mapped_column(Id, primary_key=True)
     volume_id: Mapped[str] = mapped_column(ForeignKey("volume.id"))
     node: Mapped[str] = mapped_column(String(32), index=True)
     """The volume's: here too, for the sums of `db.loads`."""
-    name: Mapped[str] = mapped_column(String(32))
-    state: Mapped[str] = mapped_column(String(8))
-    """`core.snapshots.SnapshotState`."""
     size_gib: Mapped[int]
     """Of the volume then."""
-    held_gib: Mapped[int]
-    """What it takes of the project's quota and of its node: while it is made as much as the volume may hold."""
-    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    """Of its file; 0 before it is made."""
-    error: Mapped[Json | None] = mapped_column(JSON)
-    """`GarageError.as_dict()` of why it was not made, or could not be returned to."""
-    created_by: Mapped[str] = mapped_column(ForeignKey("user.id"))
-    created_at: Mapped[float]
-    """When it was asked for."""
-    made_at: Mapped[float | None]

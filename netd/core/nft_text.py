@@ -167,13 +167,26 @@ def _sets(family: str) -> str:
 
 
 def _inet_table(wanted: Desired, mark: str) -> str:
-    bridge, floor = wanted.spec.bridge, wanted.floor
     return f"""table inet {wanted.table} {{
   chain {MARK}{mark} {{ }}
-  set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(floor.of(4))} }} }}
-  set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(floor.of(6))} }} }}
+{_inet_sets(wanted)}{_before_tracking(wanted)}{_new_connections(wanted)}{_to_node(wanted)}{_gateway(wanted)}\
+{to_bgpd(wanted)}{from_links_here(wanted)}{_passing(wanted)}{from_links(wanted)}{_machines(wanted)}{_output(wanted)}\
+{to_sites(wanted)}{_postrouting(wanted)}}}
+"""
+
+
+def _inet_sets(wanted: Desired) -> str:
+    """The floor, who asks how much, what is allowed all the same, and what is elsewhere in the overlay."""
+    return f"""  set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(wanted.floor.of(4))} }} }}
+  set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(wanted.floor.of(6))} }} }}
 {_sets("inet")}  set asks {{ type ether_addr; flags dynamic; timeout 1m; }}
-{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}  chain from_ports {{
+{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}"""
+
+
+def _before_tracking(wanted: Desired) -> str:
+    """What came in by no tap, and what machines ask the node, which is not tracked."""
+    bridge = wanted.spec.bridge
+    return f"""  chain from_ports {{
     type filter hook prerouting priority -350; policy accept;
     iifname "{bridge.name}" meta mark & {CHECKED} == 0 drop
     iifname "{bridge.name}" meta mark set meta mark & {UNCHECKED}
@@ -195,11 +208,21 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     ip6 saddr {bridge.ipv6} udp sport {{ 53, 123 }} notrack
     ip6 saddr fe80::/10 udp sport 547 notrack
   }}
-  chain connections {{
+"""
+
+
+def _new_connections(wanted: Desired) -> str:
+    bridge = wanted.spec.bridge
+    return f"""  chain connections {{
     type filter hook prerouting priority -150; policy accept; # after conntrack has looked, before it keeps what is new
     iifname "{bridge.name}" ct state new ether saddr @connects drop
   }}
-  chain input {{
+"""
+
+
+def _to_node(wanted: Desired) -> str:
+    bridge = wanted.spec.bridge
+    return f"""  chain input {{
     type filter hook input priority -10; policy accept;
     iifname "{bridge.name}" jump from_machines
     iifname "{wanted.links}" jump from_links_here
@@ -207,7 +230,13 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     iifname != {{ "lo", "{bridge.name}" }} ip daddr {bridge.ipv4} drop
     iifname != {{ "lo", "{bridge.name}" }} ip6 daddr {bridge.ipv6} drop
   }}
-  chain from_machines {{
+"""
+
+
+def _gateway(wanted: Desired) -> str:
+    """What the node answers to its machines."""
+    bridge = wanted.spec.bridge
+    return f"""  chain from_machines {{
     ct state established,related accept
     icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report }} accept
     ip daddr {{ {bridge.ipv4}, 255.255.255.255 }} udp dport 67 accept
@@ -220,7 +249,12 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     ip6 daddr {{ {bridge.ipv6}, fe80::/10 }} icmpv6 type echo-request accept
     drop
   }}
-{to_bgpd(wanted)}{from_links_here(wanted)}  chain forward {{
+"""
+
+
+def _passing(wanted: Desired) -> str:
+    bridge = wanted.spec.bridge
+    return f"""  chain forward {{
     type filter hook forward priority -10; policy accept;
     iifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu
     oifname "{wanted.links}" tcp flags syn tcp option maxseg size set rt mtu
@@ -230,7 +264,13 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     oifname "{bridge.name}" jump machines_in
     oifname "{wanted.links}" drop
   }}
-{from_links(wanted)}  chain machines_out {{
+"""
+
+
+def _machines(wanted: Desired) -> str:
+    """Where machines may send to, and what they get of others."""
+    bridge = wanted.spec.bridge
+    return f"""  chain machines_out {{
     ct state invalid drop
     oifname "{bridge.name}" ip daddr {bridge.site_ipv4} accept
     oifname "{bridge.name}" ip6 daddr {bridge.site_ipv6} accept
@@ -252,20 +292,29 @@ def _inet_table(wanted: Desired, mark: str) -> str:
     ct state established,related accept
     drop
   }}
-  chain output {{
+"""
+
+
+def _output(wanted: Desired) -> str:
+    bridge = wanted.spec.bridge
+    return f"""  chain output {{
     type filter hook output priority -10; policy accept;
     oifname "{bridge.name}" icmp type redirect drop
     oifname "{bridge.name}" icmpv6 type nd-redirect drop
 {priority_rules(wanted.links)}    ip daddr @overlay4 jump to_sites
     ip6 daddr @overlay6 jump to_sites
   }}
-{to_sites(wanted)}  chain postrouting {{
+"""
+
+
+def _postrouting(wanted: Desired) -> str:
+    bridge = wanted.spec.bridge
+    return f"""  chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname "{wanted.links}" return
     oifname != "{bridge.name}" ip saddr {bridge.site_ipv4} masquerade
     oifname != "{bridge.name}" ip6 saddr {bridge.site_ipv6} masquerade
   }}
-}}
 """
 
 
