@@ -167,12 +167,12 @@ def _sets(family: str) -> str:
 
 
 def _inet_table(wanted: Desired, mark: str) -> str:
-    return f"""table inet {wanted.table} {{
-  chain {MARK}{mark} {{ }}
-{_inet_sets(wanted)}{_before_tracking(wanted)}{_new_connections(wanted)}{_to_node(wanted)}{_gateway(wanted)}\
-{to_bgpd(wanted)}{from_links_here(wanted)}{_passing(wanted)}{from_links(wanted)}{_machines(wanted)}{_output(wanted)}\
-{to_sites(wanted)}{_postrouting(wanted)}}}
-"""
+    asked = (_inet_sets, _from_ports, _untracked, _new_connections)
+    here = (_to_node, _from_machines, to_bgpd, from_links_here)
+    through = (_forward, from_links, _of_machines)
+    out = (_output, to_sites, _postrouting)
+    chains = "".join(part(wanted) for part in (*asked, *here, *through, *out))
+    return f"table inet {wanted.table} {{\n  chain {MARK}{mark} {{ }}\n{chains}}}\n"
 
 
 def _inet_sets(wanted: Desired) -> str:
@@ -183,15 +183,21 @@ def _inet_sets(wanted: Desired) -> str:
 {_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}"""
 
 
-def _before_tracking(wanted: Desired) -> str:
-    """What came in by no tap, and what machines ask the node, which is not tracked."""
+def _from_ports(wanted: Desired) -> str:
+    """What came over the bridge by no tap goes no further."""
     bridge = wanted.spec.bridge
     return f"""  chain from_ports {{
     type filter hook prerouting priority -350; policy accept;
     iifname "{bridge.name}" meta mark & {CHECKED} == 0 drop
     iifname "{bridge.name}" meta mark set meta mark & {UNCHECKED}
   }}
-  chain questions {{
+"""
+
+
+def _untracked(wanted: Desired) -> str:
+    """What machines ask the node, and what it answers."""
+    bridge = wanted.spec.bridge
+    return f"""  chain questions {{
     type filter hook prerouting priority -300; policy accept; # before conntrack looks
     iifname != "{bridge.name}" accept
     ip daddr {bridge.ipv4} udp dport 53 add @asks {{ ether saddr limit rate over {ASKS}/second burst {2 * ASKS} packets }} drop
@@ -233,7 +239,7 @@ def _to_node(wanted: Desired) -> str:
 """
 
 
-def _gateway(wanted: Desired) -> str:
+def _from_machines(wanted: Desired) -> str:
     """What the node answers to its machines."""
     bridge = wanted.spec.bridge
     return f"""  chain from_machines {{
@@ -252,7 +258,7 @@ def _gateway(wanted: Desired) -> str:
 """
 
 
-def _passing(wanted: Desired) -> str:
+def _forward(wanted: Desired) -> str:
     bridge = wanted.spec.bridge
     return f"""  chain forward {{
     type filter hook forward priority -10; policy accept;
@@ -267,7 +273,7 @@ def _passing(wanted: Desired) -> str:
 """
 
 
-def _machines(wanted: Desired) -> str:
+def _of_machines(wanted: Desired) -> str:
     """Where machines may send to, and what they get of others."""
     bridge = wanted.spec.bridge
     return f"""  chain machines_out {{
