@@ -12,7 +12,7 @@ one, and a rule finds a machine there only while it is over its limit. What is o
 one that has as many as it may is dropped before it is tracked, wherever it leads; connections to a machine are none of its own, so that
 its owner gets in all the same. What machines ask of the node's own DHCP, DNS and NTP over UDP is not tracked at all, nor is what it
 answers: it takes no room in the table, so a machine at its limit keeps its address and its names. Since each name that the node does
-not know is a connection of the node's own, a machine may ask for so many a second and no more.
+not know is a connection of the node's own, and each question takes its time, a machine may put so many a second to all three and no more.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ SETS = {
 BURST = 65_536
 """The largest piece that a guest hands over (GSO): one of a slow machine passes whole."""
 ASKS = 250
-"""Questions for names per second and machine. What the node asks others for their sake stays in its table for 30 s each (kernel,
-nf_conntrack_udp_timeout): an eighth of the smallest table that Linux makes with 1 GiB of memory."""
+"""Questions to the node's DHCP, DNS and NTP, in all, per second and machine. What the node asks others for their sake stays in its table
+for 30 s each (kernel, nf_conntrack_udp_timeout): an eighth of the smallest table that Linux makes with 1 GiB of memory."""
 SHARE = 8
 """At most so great a part of the server's table of connections has one machine, whatever a spec says: with a full table nobody on this
 server opens a connection any more."""
@@ -197,11 +197,12 @@ def _from_ports(wanted: Desired) -> str:
 def _untracked(wanted: Desired) -> str:
     """What machines ask the node, and what it answers."""
     bridge = wanted.spec.bridge
+    rate = f"{{ ether saddr limit rate over {ASKS}/second burst {2 * ASKS} packets }}"
     return f"""  chain questions {{
     type filter hook prerouting priority -300; policy accept; # before conntrack looks
     iifname != "{bridge.name}" accept
-    ip daddr {bridge.ipv4} udp dport 53 add @asks {{ ether saddr limit rate over {ASKS}/second burst {2 * ASKS} packets }} drop
-    ip6 daddr {bridge.ipv6} udp dport 53 add @asks {{ ether saddr limit rate over {ASKS}/second burst {2 * ASKS} packets }} drop
+    ip daddr {{ {bridge.ipv4}, 255.255.255.255 }} udp dport {{ 53, 67, 123 }} add @asks {rate} drop
+    ip6 daddr {{ {bridge.ipv6}, ff02::1:2, fe80::/10 }} udp dport {{ 53, 123, 547 }} add @asks {rate} drop
     ip daddr {{ {bridge.ipv4}, 255.255.255.255 }} udp dport 67 notrack
     ip6 daddr {{ ff02::1:2, fe80::/10 }} udp dport 547 notrack
     ip daddr {bridge.ipv4} udp dport {{ 53, 123 }} notrack

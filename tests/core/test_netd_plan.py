@@ -177,6 +177,15 @@ def test_the_nodes_own_services_are_never_tracked_and_all_else_is() -> None:
     ]
 
 
+def test_questions_to_each_of_the_nodes_own_services_share_a_machines_rate() -> None:
+    lines = [line.strip() for line in nft_text.skeleton(desired(16)).splitlines()]
+    rate = "add @asks { ether saddr limit rate over 250/second burst 500 packets } drop"
+    assert [line for line in lines if "@asks" in line] == [
+        f"ip daddr {{ 10.31.0.1, 255.255.255.255 }} udp dport {{ 53, 67, 123 }} {rate}",
+        f"ip6 daddr {{ fd31:4:5::1, ff02::1:2, fe80::/10 }} udp dport {{ 53, 123, 547 }} {rate}",
+    ]
+
+
 def test_the_link_local_address_is_the_one_that_guests_make() -> None:
     assert link_local("52:67:00:00:00:01") == "fe80::5067:ff:fe00:1"
     assert link_local("00:16:3e:aa:bb:cc") == "fe80::216:3eff:feaa:bbcc"

@@ -6,6 +6,7 @@ Topology: tests/netlab.py.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -140,6 +141,42 @@ def test_names_take_no_room_in_the_table_and_have_a_rate(node: NodeUnderTest, gu
     assert answers < 4000 or took > 10
 
 
+FLOOD = """
+    import socket, time
+    (family, kind, _, _, target), *_ = socket.getaddrinfo(*GIVEN, type=socket.SOCK_DGRAM)
+    s = socket.socket(family, kind)
+    began = time.monotonic()
+    for _ in range(4000):
+        s.sendto(b"now?", target)
+    print(time.monotonic() - began)
+"""
+
+
+@pytest.mark.parametrize(
+    ("server", "port"), [(BRIDGE.ipv4, 67), ("ff02::1:2%eth0", 547), (BRIDGE.ipv4, 123), (BRIDGE.ipv6, 123)]
+)
+def test_each_of_the_nodes_services_has_that_rate(
+    node: NodeUnderTest, guests: tuple[str, str], server: str, port: int
+) -> None:
+    node.take(spec(3, limited(ONE, connections=FEW), TWO))
+    lab = node.lab
+
+    def came() -> int:
+        """UDP that reached the node's sockets, or found none, until now."""
+        text = lab.exec(lab.node, "cat /proc/net/snmp6 /proc/net/snmp")
+        ipv6 = [int(value) for name, value in re.findall(r"^Udp6(\w+)\s+(\d+)$", text, re.M) if name in ARRIVED]
+        names, values = re.findall(r"^Udp: (.*)$", text, re.M)
+        ipv4 = [int(value) for name, value in zip(names.split(), values.split(), strict=True) if name in ARRIVED]
+        return sum(ipv4 + ipv6)
+
+    before = came()
+    took = float(lab.python(guests[0], textwrap.dedent(FLOOD).replace("GIVEN", repr((server, port)))))
+    found = came() - before
+    assert 0 < found <= 2 * ASKS + ASKS * (took + 1) * 1.1
+    assert found < 4000 or took > 10
+
+
+ARRIVED = {"InDatagrams", "NoPorts", "InErrors"}
 COUNTER = """
 import socket, sys
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
