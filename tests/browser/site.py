@@ -50,6 +50,7 @@ from garage.services.vault import Vault
 from garage.services.volume_notes import VolumeAttached, VolumeMade
 from garage.services.volume_snapshot_notes import VolumeCopied, VolumeNotCopied
 from garage.services.volumes import NewVolume
+from garage.shell import recipes
 from tests.conftest import ALICE_KEY, NODE_TOKEN
 from web.i18n import translate_error
 
@@ -161,7 +162,7 @@ def serving(home: Path) -> Iterator[Site]:
     ctx = make_context(home)
     admin = furnish(ctx)
     flask_app = make_flask(ctx, translate=translate_error)
-    web.register(flask_app, ctx)
+    web.register(flask_app, ctx, recipes=recipes.texts())
     server = make_server(make_asgi(ctx, flask_app), replace(ctx.config, listen="127.0.0.1:0"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -23,7 +23,8 @@ PAGES = {"machines": "/machines", "machine-ready": "/machines/arm-test", "machin
          "volume-snapshot": "/volumes/maps/snapshots/spring",
          "machine-booting": "/machines/slow-03", "keys": "/keys", "account": "/account", "projects": "/projects", "images": "/images",
          "project": "/projects/robot-arm", "nodes": "/nodes", "audit": "/audit",
-         "factor": "/account/second-factor", "help": "/help", "not-found": "/nothing"}  # fmt: skip
+         "project-delete": "/projects/robot-arm/delete", "member-remove": "/projects/robot-arm/members/bob/remove",
+         "proof": "/account/proof", "factor": "/account/second-factor", "help": "/help", "not-found": "/nothing"}  # fmt: skip
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 }
@@ -97,6 +98,8 @@ def test_every_page(
         ("nodes-admin", "/nodes"),
         ("audit-verified", "/audit?verify=1"),
         ("offboard", "/users/bob/offboard"),
+        ("disable", "/users/carol/disable"),
+        ("images-admin", "/images"),
     ):
         above.goto(path)
         problems += checked(above, name, look_name, phone)
