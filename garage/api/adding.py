@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from flask import Response, current_app, make_response
 from pydantic import BaseModel, Field
 
+from garage.api import node_schemas as t
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, locale, mutate, page
 from garage.core.ssh_target import key_fingerprint, parse_host_key, parse_target
@@ -147,10 +148,10 @@ def let_controller_in(body: LetInIn) -> Response:
     return make_response("", 204)
 
 
-@api.get("/nodes", responses={200: s.NodeList})
+@api.get("/nodes", responses={200: t.NodeList})
 def list_nodes(query: s.NameQuery) -> dict[str, Any]:
     """Nodes with what is free on them, by name."""
-    return page(s.NodeOut, directory.known_nodes(context(), caller(), **query.model_dump()))
+    return page(t.NodeOut, directory.known_nodes(context(), caller(), **query.model_dump()))
 
 
 @api.post("/nodes", responses={202: NodeTaskOut})
@@ -163,10 +164,10 @@ def add_node(header: s.MutationHeader, body: NodeIn) -> Response:  # noqa: ARG00
     )
 
 
-@api.get("/nodes/<ref>", responses={200: s.NodeOut})
+@api.get("/nodes/<ref>", responses={200: t.NodeOut})
 def get_node(path: NodeRef) -> dict[str, Any]:
     """One node."""
-    return answer(s.NodeOut, nodes.get(context(), caller(), path.ref))
+    return answer(t.NodeOut, nodes.get(context(), caller(), path.ref))
 
 
 @api.delete("/nodes/<ref>", responses={202: NodeTaskOut})

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response
 
 from garage import __version__
+from garage.api import node_schemas as t
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, items, mutate
 from garage.core.states import State
@@ -16,27 +17,27 @@ from garage.services import machines, outlook, own_site, pool_views, silencing
 api = blueprint("info", "garage")
 
 
-@api.get("/sizes", responses={200: s.SizeList})
+@api.get("/sizes", responses={200: t.SizeList})
 def list_sizes() -> dict[str, Any]:
     """Sizes, the smallest first."""
     caller()
-    return items(s.SizeOut, outlook.sizes(context()))
+    return items(t.SizeOut, outlook.sizes(context()))
 
 
-@api.get("/pools", responses={200: s.PoolList})
+@api.get("/pools", responses={200: t.PoolList})
 def list_pools() -> dict[str, Any]:
     """Machines that wait, by image and size, with how often a request found one (admin, auditor)."""
-    return items(s.PoolOut, pool_views.listing(context(), caller()))
+    return items(t.PoolOut, pool_views.listing(context(), caller()))
 
 
-@api.put("/pools/<image>/<size>", responses={200: s.PoolOut})
-def fix_pool(header: s.MutationHeader, path: s.PoolPath, body: s.PoolIn) -> Response:  # noqa: ARG001
+@api.put("/pools/<image>/<size>", responses={200: t.PoolOut})
+def fix_pool(header: s.MutationHeader, path: t.PoolPath, body: t.PoolIn) -> Response:  # noqa: ARG001
     """Say how many machines wait per node, or let demand say it (admin)."""
     who = caller()
-    return mutate(200, lambda ctx: answer(s.PoolOut, pool_views.fix(ctx, who, path.image, path.size, body.fixed)))
+    return mutate(200, lambda ctx: answer(t.PoolOut, pool_views.fix(ctx, who, path.image, path.size, body.fixed)))
 
 
-@api.get("/status", responses={200: s.StatusOut})
+@api.get("/status", responses={200: t.StatusOut})
 def status() -> dict[str, Any]:
     """Whether everything answers, and how long a machine takes at present."""
     caller()
@@ -48,7 +49,7 @@ def status() -> dict[str, Any]:
         "site": own_site.own(ctx).name,
         "ready": health.ready,
         "parts": asdict(health),
-        "forecast": answer(s.ForecastOut, outlook.forecast(ctx)),
+        "forecast": answer(t.ForecastOut, outlook.forecast(ctx)),
         "machines": sum(count for state, count in machines.counts(ctx).items() if state != State.SPARE.value),
         "fault_ours": silencing.fault_is_ours(ctx),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response
 from pydantic import Field
 
+from garage.api import machine_schemas as t
 from garage.api import schemas as s
 from garage.api.base import blueprint, caller, mutate
 from garage.api.machines import shown
@@ -23,7 +24,7 @@ class LimitsIn(s.In):
     connections: int | None = Field(None, ge=0, le=MOST["connections"], description="Open at the same time.")
 
 
-@api.put("/<ref>/limits", responses={200: s.MachineOut})
+@api.put("/<ref>/limits", responses={200: t.MachineOut})
 def limit_machine(header: s.MutationHeader, path: s.Ref, body: LimitsIn) -> Response:  # noqa: ARG001
     """Set what a machine may take of what its node shares; in force at once, also while it runs (admin)."""
     who, changes = caller(), body.model_dump(exclude_unset=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response, current_app
 
+from garage.api import node_schemas as t
 from garage.api import schemas as s
 from garage.api.base import answer, blueprint, caller, context, locale, mutate
 from garage.api.placement_schemas import ExplanationOut, OutlookOut, PlacementQuery
@@ -31,11 +32,11 @@ def would_be_placed(query: PlacementQuery) -> dict[str, Any]:
     return answer(OutlookOut, _outlook(explaining.would(context(), caller(), wish)))
 
 
-@api.patch("/nodes/<ref>/labels", responses={200: s.NodeOut})
-def label_node(header: s.MutationHeader, path: s.Ref, body: s.LabelsIn) -> Response:  # noqa: ARG001
+@api.patch("/nodes/<ref>/labels", responses={200: t.NodeOut})
+def label_node(header: s.MutationHeader, path: s.Ref, body: t.LabelsIn) -> Response:  # noqa: ARG001
     """Set labels of a node; an empty value removes one (admin, operator)."""
     who = caller()
-    return mutate(200, lambda ctx: answer(s.NodeOut, nodes.label(ctx, who, path.ref, body.labels)))
+    return mutate(200, lambda ctx: answer(t.NodeOut, nodes.label(ctx, who, path.ref, body.labels)))
 
 
 def _outlook(found: explaining.Outlook) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response
 from pydantic import BaseModel, Field
 
+from garage.api import machine_schemas as t
 from garage.api import schemas as s
 from garage.api.base import blueprint, caller, mutate
 from garage.api.images import ImageRef
@@ -21,7 +22,7 @@ class UserDataIn(s.In):
 class UserDataOut(BaseModel):
     """It would be taken."""
 
-    warnings: list[s.WarningOut]
+    warnings: list[t.WarningOut]
 
 
 @api.post("/images/<ref>/user-data", responses={200: UserDataOut})
