@@ -24,7 +24,8 @@ from garage.core.arrivals import MINUTE, Arrival, Load, Sample, at_first, later,
 from garage.core.states import Event
 from garage.core.types import SIZES
 from garage.db.migrate import migrate
-from garage.db.models import Machine, NodeLoad
+from garage.db.models import Machine
+from garage.db.node_models import NodeLoad
 from garage.db.session import Database
 from garage.errors import GarageError
 from garage.services import capacity, fleet, images, machines, projects, setup

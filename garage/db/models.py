@@ -193,59 +193,6 @@ class Node(Base):
     """Since when neither its hypervisor nor its netd has answered; None while one does."""
 
 
-class NodeLoad(Base):
-    """A node's capacity and what its machines hold of it, in one narrow row. The database's own triggers keep it (`db/loads.py`), in
-    the transaction that changes a node or a machine; nothing else writes it."""
-
-    __tablename__ = "node_load"
-    node: Mapped[str] = mapped_column(ForeignKey("node.name", ondelete="CASCADE"), primary_key=True)
-    takes: Mapped[bool] = mapped_column(default=False)
-    """It is active, not silent, its hypervisor answers, and its facts are known."""
-    vcpus: Mapped[int] = mapped_column(default=0)
-    memory_mib: Mapped[int] = mapped_column(default=0)
-    available_mib: Mapped[int | None]
-    disk_free_gib: Mapped[float] = mapped_column(default=0.0)
-    disk_total_gib: Mapped[float] = mapped_column(default=0.0)
-    machines: Mapped[int] = mapped_column(default=0)
-    used_vcpus: Mapped[int] = mapped_column(default=0)
-    used_memory_mib: Mapped[int] = mapped_column(default=0)
-    """Of machines that run, also of those on their way here; disk is that of all that exist."""
-    used_disk_gib: Mapped[int] = mapped_column(default=0)
-
-
-class NodeImage(Base):
-    """Which image lies on which node."""
-
-    __tablename__ = "node_image"
-    node: Mapped[str] = mapped_column(ForeignKey("node.name", ondelete="CASCADE"), primary_key=True)
-    image: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """sha256."""
-    state: Mapped[str] = mapped_column(String(16))
-    """ "present" when it is whole and verified; "copying" while it is on its way from `source`; "failed" when it was given up for now."""
-    since: Mapped[float]
-    """Of a copy: of its last sign of life; one of a worker that was killed grows old and counts no longer."""
-    source: Mapped[str] = mapped_column(String(32), default="")
-    done: Mapped[int] = mapped_column(BigInteger, default=0)
-    total: Mapped[int] = mapped_column(BigInteger, default=0)
-    """Bytes."""
-    error: Mapped[Json | None]
-
-
-class Worker(Base):
-    """A worker process that is at work; it adds one to its beat about once a second."""
-
-    __tablename__ = "worker"
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    server: Mapped[str] = mapped_column(String(64))
-    """The server in this boot: processes that name the same one see the same lock files."""
-    home: Mapped[str] = mapped_column(String(32))
-    """The node that is the worker's own server: others cannot reach what has no address."""
-    beat: Mapped[int] = mapped_column(BigInteger, default=0)
-    beat_at: Mapped[float]
-    """By the database's clock; for people, never for decisions."""
-    started_at: Mapped[float]
-
-
 class Machine(Base):
     __tablename__ = "machine"
     __table_args__ = (
@@ -379,69 +326,6 @@ class Machine(Base):
     """The id of the request that last changed what its owner wants, for logs."""
     project: Mapped[Project] = relationship(lazy="raise")
     image: Mapped[Image] = relationship(lazy="raise")
-
-
-class MoveRow(Base):
-    """A machine's way from one node to another; kept for a while after it has ended. Nodes by name: they may be removed."""
-
-    __tablename__ = "move"
-    __table_args__ = (
-        Index(
-            "ux_move_open",
-            "machine_id",
-            unique=True,
-            sqlite_where=text("ended_at IS NULL"),
-            postgresql_where=text("ended_at IS NULL"),
-        ),
-        Index("ix_move_source", "source", "began_at"),
-    )
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
-    machine_id: Mapped[str] = mapped_column(ForeignKey("machine.id"), index=True)
-    source: Mapped[str] = mapped_column(String(32))
-    target: Mapped[str] = mapped_column(String(32))
-    way: Mapped[str] = mapped_column(String(8))
-    """ "live" or "cold" (`core.drain.Way`)."""
-    step: Mapped[str] = mapped_column(String(16), default="")
-    """`core.changes.MoveStep`; at the end "arrived" or "stayed"."""
-    version: Mapped[int]
-    """The target's node spec from which on the machine has its place in the network there."""
-    spec: Mapped[Json | None]
-    """The domain as the target shall have it; None until all is in place there."""
-    began_at: Mapped[float]
-    ended_at: Mapped[float | None]
-    pause_ms: Mapped[float | None]
-    """For how long the guest stood still; None for one that was off, and where nobody could measure it."""
-    error: Mapped[Json | None]
-    """`GarageError.as_dict()` of why it stayed."""
-
-
-class Leftover(Base):
-    """Files, and perhaps a definition, of a machine on a node where it is not (any more): to be removed."""
-
-    __tablename__ = "leftover"
-    node: Mapped[str] = mapped_column(String(32), primary_key=True)
-    machine_id: Mapped[str] = mapped_column(Id, primary_key=True)
-
-
-class Adoption(Base):
-    """A node after a restore, until an admin has seen how it differs from the database: nothing is done on it before."""
-
-    __tablename__ = "adoption"
-    node: Mapped[str] = mapped_column(ForeignKey("node.name", ondelete="CASCADE"), primary_key=True)
-    since: Mapped[float]
-    seen_at: Mapped[float | None]
-    """When its worker last looked; None before the first look."""
-    domains: Mapped[Json] = mapped_column(default=dict)
-    """id → [`core.hypervisor_types.Power`, `Reason`] of every domain there."""
-
-
-class KeptDomain(Base):
-    """A domain without a row, kept on its node: its guest is asked to shut down, and nothing of it is ever removed by us."""
-
-    __tablename__ = "kept_domain"
-    node: Mapped[str] = mapped_column(String(32), primary_key=True)
-    id: Mapped[str] = mapped_column(Id, primary_key=True)
-    kept_at: Mapped[float]
 
 
 class PoolSize(Base):

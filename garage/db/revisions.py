@@ -12,7 +12,9 @@ from typing import Any
 from sqlalchemy import Table, inspect, select, update
 from sqlalchemy.orm import Session
 
-from garage.db.models import Adoption, KeptDomain, Leftover, Machine, MoveRow, Node
+from garage.db.machine_models import MoveRow
+from garage.db.models import Machine, Node
+from garage.db.node_models import Adoption, KeptDomain, Leftover
 
 WATCHED = frozenset(
     {"applied_version", "boot_id", "hypervisor_error", "state", "hypervisor", "address", "ssh_host_key", "silent_since"}

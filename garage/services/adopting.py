@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from garage.db.models import Adoption, KeptDomain, Node
+from garage.db.models import Node
+from garage.db.node_models import Adoption, KeptDomain
 from garage.errors import N_, GarageError
 from garage.services.context import Context
 

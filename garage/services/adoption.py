@@ -12,7 +12,8 @@ from garage.core import adoption as core
 from garage.core.adoption import Do, Row, Step
 from garage.core.hypervisor_types import Domain, Power, Reason
 from garage.core.states import Event, State
-from garage.db.models import Adoption, EventRow, KeptDomain, Machine, Node
+from garage.db.models import EventRow, Machine, Node
+from garage.db.node_models import Adoption, KeptDomain
 from garage.db.revisions import touch
 from garage.errors import N_, GarageError
 from garage.services.context import Caller, Context, audit

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from garage.db import archive, loads
 from garage.db.migrate import head
-from garage.db.models import ApiToken, Audit, EventRow, Machine, Node, Setting, User, Worker
-from garage.db.node_models import NodeCertificate
+from garage.db.models import ApiToken, Audit, EventRow, Machine, Node, Setting, User
+from garage.db.node_models import NodeCertificate, Worker
 from garage.db.overlay_models import Counter, SiteNode
 from garage.errors import N_, GarageError
 from garage.services import adopting

@@ -13,7 +13,8 @@ from garage.config import Config
 from garage.core.placement import Room
 from garage.core.states import COUNTED, RUNNING, State
 from garage.core.types import Demand, NodeFacts
-from garage.db.models import Machine, Node, NodeLoad, Project, Size
+from garage.db.models import Machine, Node, Project, Size
+from garage.db.node_models import NodeLoad
 from garage.db.snapshot_models import Snapshot
 from garage.db.volume_models import Volume, VolumeSnapshot
 from garage.errors import N_, GarageError

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from garage.core.growth import ceilings
 from garage.core.states import Event, State
-from garage.db.models import Machine, NodeLoad, Size
+from garage.db.models import Machine, Size
+from garage.db.node_models import NodeLoad
 
 _OFF = (State.STOPPED, State.FAILED)
 

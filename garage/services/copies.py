@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from garage.core import copies
 from garage.core.hypervisor_types import ImageOrder
 from garage.core.types import NodeAccess
-from garage.db.models import Image, Node, NodeImage
+from garage.db.models import Image, Node
+from garage.db.node_models import NodeImage
 from garage.errors import GarageError
 from garage.services.context import Context
 from garage.services.placing import PRESENT

@@ -13,7 +13,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from garage.core.types import NodeAccess
-from garage.db.models import Node, Worker
+from garage.db.models import Node
+from garage.db.node_models import Worker
 from garage.services.context import Context, audit
 from garage.services.work import Hold
 

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from garage.core.drain import Passage
-from garage.db.models import Machine, MoveRow, Node, User
+from garage.db.machine_models import MoveRow
+from garage.db.models import Machine, Node, User
 from garage.services.context import Context
 from garage.services.draining import passages
 from garage.services.moving import ARRIVED

@@ -14,7 +14,9 @@ from garage.core.node_states import NodeEvent, NodeState
 from garage.core.placement import Ask
 from garage.core.states import COUNTED, Event, State
 from garage.core.types import Demand
-from garage.db.models import EventRow, Machine, MoveRow, Node, NodeImage
+from garage.db.machine_models import MoveRow
+from garage.db.models import EventRow, Machine, Node
+from garage.db.node_models import NodeImage
 from garage.errors import N_, GarageError
 from garage.services import capacity, moving, snapshots, volume_rules
 from garage.services.context import Context, audit, publish_machine

@@ -14,7 +14,9 @@ from garage.core.changes import Move, MoveStep
 from garage.core.domain_xml import DomainSpec
 from garage.core.drain import Way
 from garage.core.types import NodeAccess
-from garage.db.models import EventRow, Leftover, Machine, MoveRow, Node, Project
+from garage.db.machine_models import MoveRow
+from garage.db.models import EventRow, Machine, Node, Project
+from garage.db.node_models import Leftover
 from garage.errors import N_, GarageError
 from garage.services.context import Context, audit, publish_machine
 

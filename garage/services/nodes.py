@@ -14,7 +14,8 @@ from garage.core.renumber import Prefixes
 from garage.core.silence import SILENT_AFTER, silence
 from garage.core.states import COUNTED, State
 from garage.core.types import Demand
-from garage.db.models import EventRow, Machine, Node, NodeLoad, Project
+from garage.db.models import EventRow, Machine, Node, Project
+from garage.db.node_models import NodeLoad
 from garage.errors import N_, GarageError
 from garage.services import adopting, capacity, copies, naming, own_site
 from garage.services.contact import heard

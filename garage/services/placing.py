@@ -18,7 +18,8 @@ from garage.config import Config
 from garage.core.placement import IMAGE, Ask, Decision, Room, place
 from garage.core.refusal import refusal, too_many
 from garage.core.types import Demand
-from garage.db.models import Image, Machine, Node, NodeImage, NodeLoad, Size
+from garage.db.models import Image, Machine, Node, Size
+from garage.db.node_models import NodeImage, NodeLoad
 from garage.services import capacity
 from garage.services.context import Context
 

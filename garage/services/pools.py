@@ -12,7 +12,8 @@ from garage.core import machine_limits, pool
 from garage.core.placement import Room
 from garage.core.pool import Cold, Kind, Share, Spare, Want
 from garage.core.states import Event, State
-from garage.db.models import Image, Machine, Node, NodeLoad, Size
+from garage.db.models import Image, Machine, Node, Size
+from garage.db.node_models import NodeLoad
 from garage.services import addresses, adopting, capacity, ceilings, demand
 from garage.services.context import Context
 from garage.services.placing import SPARE, of_kind

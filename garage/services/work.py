@@ -20,7 +20,8 @@ from garage.core.pool import Cold
 from garage.core.states import Event, State
 from garage.core.types import NodeAccess, NodeFacts
 from garage.core.volumes import Volume
-from garage.db.models import Image, KeptDomain, Machine, Node, Project, Setting
+from garage.db.models import Image, Machine, Node, Project, Setting
+from garage.db.node_models import KeptDomain
 from garage.db.revisions import touch
 from garage.errors import N_, GarageError
 from garage.services import adopting, growing, moving, news, own_site, snapshot_notes, volume_notes

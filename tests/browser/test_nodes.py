@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 
 from garage.core.drain import Way
 from garage.core.node_checks import Wish, findings, parse
-from garage.db.models import Adoption, Machine, Node
-from garage.db.node_models import NodeTask
+from garage.db.models import Machine, Node
+from garage.db.node_models import Adoption, NodeTask
 from garage.errors import GarageError
 from garage.services import accounts, drains, machines, moving
 from garage.services.context import Caller

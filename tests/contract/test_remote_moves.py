@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from garage.core.hypervisor_types import Domain, Power
-from garage.db.models import Machine, MoveRow, Node
+from garage.db.machine_models import MoveRow
+from garage.db.models import Machine, Node
 from garage.services import crew, drains, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from garage.core.hypervisor_types import Domain, Power
-from garage.db.models import Leftover, Machine, MoveRow, Node
+from garage.db.machine_models import MoveRow
+from garage.db.models import Machine, Node
+from garage.db.node_models import Leftover
 from garage.services import crew, machines, nodes
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine

@@ -17,7 +17,8 @@ from garage.core.hypervisor_types import Domain, Power
 from garage.core.states import Event, State
 from garage.db import archive, loads
 from garage.db.migrate import migrate, upgrade
-from garage.db.models import Adoption, ApiToken, Audit, Base, Machine, Node, Session, Setting, Worker
+from garage.db.models import ApiToken, Audit, Base, Machine, Node, Session, Setting
+from garage.db.node_models import Adoption, Worker
 from garage.db.session import Database
 from garage.errors import GarageError
 from garage.services import accounts, adoption, api_tokens, backups, crew, invitations, keys, machines, nodes

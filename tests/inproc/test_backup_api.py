@@ -14,7 +14,8 @@ import pytest
 
 import web
 from garage.api.app import make_flask
-from garage.db.models import Adoption, Audit
+from garage.db.models import Audit
+from garage.db.node_models import Adoption
 from garage.services import accounts, adoption, machines
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from garage.core.hypervisor_types import Domain, Power
-from garage.db.models import Leftover, Project
+from garage.db.models import Project
+from garage.db.node_models import Leftover
 from garage.errors import GarageError
 from garage.services import capacity, drains, events, machines, nodes
 from garage.services.context import Caller, Context

@@ -22,7 +22,8 @@ from websockets.sync.client import connect
 from garage.api import asyncdoc, published
 from garage.api.app import make_flask
 from garage.core.states import Event
-from garage.db.models import Adoption, Base
+from garage.db.models import Base
+from garage.db.node_models import Adoption
 from garage.db.snapshot_models import Snapshot
 from garage.db.volume_models import Volume, VolumeSnapshot
 from garage.errors import KINDS

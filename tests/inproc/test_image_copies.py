@@ -11,7 +11,8 @@ import pytest
 from garage.core.copies import PER_SOURCE
 from garage.core.hypervisor_types import ImageOrder
 from garage.core.types import NodeAccess
-from garage.db.models import Image, Node, NodeImage
+from garage.db.models import Image, Node
+from garage.db.node_models import NodeImage
 from garage.errors import GarageError
 from garage.services import copies, crew, nodes
 from garage.services.context import Caller, Context

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from garage.core.placement import POLICIES, place
 from garage.core.states import State
 from garage.db import loads
-from garage.db.models import Image, Machine, Node, NodeImage, NodeLoad, Size
+from garage.db.models import Image, Machine, Node, Size
+from garage.db.node_models import NodeImage, NodeLoad
 from garage.errors import GarageError
 from garage.services import capacity, fleet, machines, placing, projects
 from garage.services.context import Caller, Context

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from garage.core.snapshots import LIMIT
 from garage.core.states import Event
 from garage.db import loads
-from garage.db.models import Machine, NodeLoad
+from garage.db.models import Machine
+from garage.db.node_models import NodeLoad
 from garage.db.volume_models import Volume, VolumeSnapshot
 from garage.services import machines, offboarding, projects, remaking, volume_rules, volumes, work
 from garage.services import volume_snapshots as kept

@@ -14,7 +14,8 @@ from garage.core.plan import AGENT_START
 from garage.core.states import Event
 from garage.core.volumes import LIMIT, VolumeState
 from garage.db import loads
-from garage.db.models import Node, NodeLoad
+from garage.db.models import Node
+from garage.db.node_models import NodeLoad
 from garage.db.volume_models import Volume
 from garage.errors import GarageError
 from garage.services import (
