@@ -183,7 +183,7 @@ class Trial:
         return {name: _seen(self._folder / f"{name}.json") for name in self.nodes}
 
     def spoil(self, node: str, **faults: Any) -> Callable[[], None]:
-        """Break a simulated node (fields of `fake_hypervisor.Faults`); returns what mends it."""
+        """Break a simulated node (fields of `fake_settings.Faults`); returns what mends it."""
         path = self._folder / f"{node}.json.faults"
         path.write_text(json.dumps(faults))
         return path.unlink

@@ -11,8 +11,10 @@ from typing import Any
 
 from garage.core.hypervisor_types import DiskSpace
 from garage.errors import N_, GarageError
-from garage.shell.fake_hypervisor import GIB, FakeHypervisor
+from garage.shell.fake_hypervisor import FakeHypervisor
 from garage.shell.fake_time import TICKER
+
+GIB = 1 << 30
 
 
 @dataclass(slots=True)

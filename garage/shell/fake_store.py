@@ -1,6 +1,6 @@
 """A simulated node's domains and disks in a file, which several processes may have open: what one does, the others see.
 
-Beside it, `NAME.faults` (JSON, fields of `fake_hypervisor.Faults`) breaks the node from outside for as long as it is there.
+Beside it, `NAME.faults` (JSON, fields of `fake_settings.Faults`) breaks the node from outside for as long as it is there.
 """
 
 from __future__ import annotations

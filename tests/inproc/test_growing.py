@@ -16,7 +16,7 @@ from garage.services.context import Caller, Context
 from garage.services.growing import Grown
 from garage.services.machines import NewMachine
 from garage.services.views import MachineView
-from garage.shell.fake_hypervisor import Faults
+from garage.shell.fake_settings import Faults
 from tests.conftest import Clock
 from tests.inproc.deaths import Deaths
 from tests.inproc.rig import NODE, Rig, rigged

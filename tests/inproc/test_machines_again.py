@@ -15,7 +15,7 @@ from garage.services import describing, images, machines, nodes, projects, remak
 from garage.services.context import Caller, Context
 from garage.services.filtering import Filter
 from garage.services.machines import NewMachine
-from garage.shell.fake_hypervisor import Faults
+from garage.shell.fake_settings import Faults
 from netd import wire
 from tests.conftest import Clock
 from tests.inproc.rig import Rig, rigged

@@ -19,7 +19,7 @@ from garage.services.machines import NewMachine
 from garage.services.snapshot_notes import SnapshotMade
 from garage.services.snapshots import SnapshotView
 from garage.shell import fake_hypervisor
-from garage.shell.fake_hypervisor import Faults
+from garage.shell.fake_settings import Faults
 from garage.worker.seeding import seed_files
 from tests.conftest import Clock
 from tests.inproc.deaths import Deaths

@@ -21,7 +21,7 @@ from garage.services.machines import NewMachine
 from garage.services.volume_snapshot_notes import VolumeCopied, VolumeReverted
 from garage.services.volume_snapshots import VolumeSnapshotView
 from garage.services.volumes import NewVolume
-from garage.shell.fake_hypervisor import Faults
+from garage.shell.fake_settings import Faults
 from tests.conftest import Clock
 from tests.inproc.deaths import Deaths
 from tests.inproc.rig import Rig, rigged

@@ -34,7 +34,7 @@ from garage.services.machines import NewMachine
 from garage.services.volume_notes import VolumeAttached, VolumeDetached
 from garage.services.volume_views import VolumeView
 from garage.services.volumes import NewVolume
-from garage.shell.fake_hypervisor import Faults
+from garage.shell.fake_settings import Faults
 from tests.conftest import Clock
 from tests.inproc.deaths import Deaths
 from tests.inproc.rig import NODE, Rig, rigged
