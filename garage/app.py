@@ -48,16 +48,18 @@ def make_web(ctx: Context) -> Any:
     """The whole ASGI app: gateway, API and pages."""
     import web
     from garage.api.app import make_flask
+    from garage.core.shipped import shipped
     from garage.gateway.app import make_asgi
     from garage.shell import recipes
     from garage.shell.openid import HttpProvider
     from garage.shell.strangers import SshStrangers
     from web.i18n import translate_error
 
+    ctx = replace(ctx, recipes=shipped(recipes.texts()))
     flask_app = make_flask(ctx, translate=translate_error, strangers=SshStrangers())
     settings = ctx.config.openid
     provider = HttpProvider(settings, ctx.config.openid_secret) if settings else None
-    web.register(flask_app, ctx, provider=provider, recipes=recipes.texts())
+    web.register(flask_app, ctx, provider=provider)
     return make_asgi(ctx, flask_app)
 
 

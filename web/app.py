@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from garage import __version__
-from garage.core.shipped import shipped
 from garage.errors import N_, GarageError
 from garage.services.context import Context
 from garage.services.openid import Provider
@@ -48,13 +47,9 @@ STATIC = Path(__file__).parent / "static"
 STYLES = ("tokens", "base", "layout", "forms", "components", "machines")
 
 
-def register(
-    app: Flask, context: Context, *, provider: Provider | None = None, recipes: Mapping[str, str] | None = None
-) -> None:
-    """Add all pages. `app` may serve `/api/v1` already: its error answers there stay its own. `provider`: of OpenID Connect; `recipes`:
-    the texts of those that ship, by file name without ending."""
+def register(app: Flask, context: Context, *, provider: Provider | None = None) -> None:
+    """Add all pages. `app` may serve `/api/v1` already: its error answers there stay its own. `provider`: of OpenID Connect."""
     app.extensions["garage_web"], app.extensions["garage_openid"] = context, provider
-    app.extensions["garage_recipes"] = shipped(recipes or {})
     i18n.install(app)
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     app.register_blueprint(bp)

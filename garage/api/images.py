@@ -9,7 +9,9 @@ from pydantic import BaseModel, Field
 
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, answer, blueprint, caller, context, items, mutate, with_failure
+from garage.errors import N_, GarageError
 from garage.services import image_tasks, images
+from garage.services.context import Context
 from garage.services.image_tasks import NewImage
 
 api = blueprint("images", "images")
@@ -30,10 +32,22 @@ class ImageIn(s.In):
 
 
 class RecipeIn(s.In):
-    recipe: str = Field(max_length=MAX_BODY // 2, description="A recipe's whole text (TOML).")
+    """Either `name` or `recipe`."""
+
+    name: str | None = Field(None, max_length=64, description="Of a recipe that ships.", examples=["debian-13"])
+    recipe: str | None = Field(None, max_length=MAX_BODY // 2, description="A recipe's whole text (TOML).")
     base: str | None = Field(
         None, max_length=MAX_BODY // 2, description="That of the recipe which it names as its base."
     )
+
+
+class RecipeOut(s.Out):
+    name: str
+    title: str
+
+
+class RecipeList(BaseModel):
+    items: list[RecipeOut]
 
 
 class VisibilityIn(s.In):
@@ -107,10 +121,27 @@ def import_image(header: s.MutationHeader, body: ImageIn) -> Response:  # noqa: 
 @api.post("/image-builds", responses={201: ImageTaskOut})
 def build_image(header: s.MutationHeader, body: RecipeIn) -> Response:  # noqa: ARG001
     """Build the image of a recipe, for all (admin)."""
-    who = caller()
-    return mutate(
-        201, lambda ctx: with_failure(ImageTaskOut, image_tasks.build(ctx, who, body.recipe, body.base or ""))
-    )
+    who, text = caller(), body.recipe
+    if (text is None) == (body.name is None):
+        hint = N_("the name of one that ships, or the text of one of your own")
+        raise GarageError("invalid_field", N_("say which recipe"), hint=hint, pointer="/name" if text else "/recipe")
+
+    def act(ctx: Context) -> dict[str, Any]:
+        asked = (
+            image_tasks.build_shipped(ctx, who, body.name or "")
+            if text is None
+            else image_tasks.build(ctx, who, text, body.base or "")
+        )
+        return with_failure(ImageTaskOut, asked)
+
+    return mutate(201, act)
+
+
+@api.get("/recipes", responses={200: RecipeList})
+def list_recipes() -> dict[str, Any]:
+    """Recipes that ship with the garage, by the names of their images."""
+    caller()
+    return {"items": [answer(RecipeOut, found) for found in context().recipes.values()]}
 
 
 @api.get("/image-tasks", responses={200: ImageTaskList})

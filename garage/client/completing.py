@@ -9,7 +9,12 @@ from garage.client.state import Cli
 
 SECONDS = 2.0
 """Nobody waits longer for a TAB."""
-QUERIES: dict[str, dict[str, int]] = {"machines": {"limit": 100}, "volumes": {"limit": 100}, "images": {}}
+QUERIES: dict[str, dict[str, int]] = {
+    "machines": {"limit": 100},
+    "volumes": {"limit": 100},
+    "images": {},
+    "recipes": {},
+}
 
 
 class Named(click.ParamType[str]):

@@ -7,7 +7,12 @@ IMAGES: dict[str, str] = {
     "Bring an image: a file here, or an http(s) address that the controller fetches.": (
         "イメージを取り込みます。手元のファイルか、コントローラーが取得する http(s) のアドレスを指定します。"
     ),
-    "Build the image of a recipe file, for all (admin).": "レシピのファイルから、全員が使うイメージを作ります（管理者）。",
+    "Build the image of a recipe that ships, or of a recipe file, for all (admin).": (
+        "付属のレシピ、またはレシピのファイルから、全員が使うイメージを作ります（管理者）。"
+    ),
+    "TITLE": "名称",
+    "Recipes that ship with the garage.": "ガレージに付いているレシピ。",
+    "“garage image recipes” shows those that ship": "付いているレシピは「garage image recipes」で見られます",
     "Call an image off that is on its way, or forget one that did not come.": (
         "取り込み中のイメージを取りやめます。失敗したものの記録も消せます。"
     ),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from garage.config import Config
 from garage.core.ids import make_id
 from garage.core.scopes import ALL
+from garage.core.shipped import Shipped
 from garage.db.models import Audit, EventRow, Machine
 from garage.db.session import Database
 from garage.services.vault import Vault
@@ -60,6 +61,8 @@ class Context:
     controller_key: Ed25519PrivateKey
     request: str = ""
     """The id of the request that this is done for (`garage.tracing`); empty where nobody asked."""
+    recipes: Mapping[str, Shipped] = field(default_factory=dict)
+    """Those that ship, by the names of their images."""
 
     def new_id(self) -> str:
         return make_id(self.clock(), self.rng.getrandbits(32))

@@ -123,6 +123,20 @@ def build(ctx: Context, caller: Caller, recipe: str, base: str = "") -> TaskView
         return view_of(session, row)
 
 
+def build_shipped(ctx: Context, caller: Caller, name: str) -> TaskView:
+    """The same of a recipe that ships."""
+    require_admin(caller)
+    if found := ctx.recipes.get(name):
+        return build(ctx, caller, found.text, found.base)
+    raise GarageError(
+        "not_found",
+        N_("no recipe {name} ships with the garage"),
+        hint=N_("“garage image recipes” shows those that do; for your own: garage image build FILE.toml"),
+        pointer="/name",
+        name=name[:64],
+    )
+
+
 def _parsed(text: str, base: str) -> Recipe:
     try:
         return parse_recipe(text, base)

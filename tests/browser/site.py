@@ -20,6 +20,7 @@ from garage.api.app import make_flask
 from garage.config import Config
 from garage.core.pool import Kind
 from garage.core.qcow2 import refused
+from garage.core.shipped import shipped
 from garage.core.states import Event, State
 from garage.core.volumes import by_id
 from garage.db.migrate import migrate
@@ -159,10 +160,10 @@ def furnish(ctx: Context) -> Caller:
 
 @contextmanager
 def serving(home: Path) -> Iterator[Site]:
-    ctx = make_context(home)
+    ctx = replace(make_context(home), recipes=shipped(recipes.texts()))
     admin = furnish(ctx)
     flask_app = make_flask(ctx, translate=translate_error)
-    web.register(flask_app, ctx, recipes=recipes.texts())
+    web.register(flask_app, ctx)
     server = make_server(make_asgi(ctx, flask_app), replace(ctx.config, listen="127.0.0.1:0"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

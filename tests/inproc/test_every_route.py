@@ -376,7 +376,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("PUT", "/pools/{image}/{size}"): {"fixed": (None, 0)},
     ("POST", "/node-host-keys"): {"target": ("True",)},
     ("PUT", "/images/{ref}/visibility"): {"project": (None,)},
-    ("POST", "/image-builds"): {"base": (None, *HOSTILE_TEXT)},
+    ("POST", "/image-builds"): {"base": (None, *HOSTILE_TEXT), "name": (None,)},
     ("POST", "/image-imports"): {"name": ("7",), "url": (None, ""), "project": (None,)},
     ("POST", "/image-saves"): {"name": ("7",), "snapshot": (None, ""), "project": (None,)},
     ("POST", "/node-logins"): {"target": ("True",), "password": (*PRINTABLE, "\u202e")},
@@ -401,7 +401,7 @@ FINE_QUERIES = {
 
 ONES_OWN = {
     *(("GET", path) for path in ("/me", "/keys", "/tokens", "/projects", "/machines", "/audit")),
-    *(("GET", path) for path in ("/sizes", "/images", "/image-tasks", "/nodes", "/status", "/placement")),
+    *(("GET", path) for path in ("/sizes", "/images", "/recipes", "/image-tasks", "/nodes", "/status", "/placement")),
     *(("POST", path) for path in ("/machines", "/keys", "/tokens", "/projects", "/image-imports")),
     *(("GET", "/announcement"), ("GET", "/news"), ("POST", "/news/read"), ("GET", "/channels"), ("POST", "/channels")),
     *(("GET", "/volumes"), ("POST", "/volumes")),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from garage.api.app import make_flask
 from garage.core.qcow2 import refused
 from garage.core.shipped import shipped
-from garage.services import image_tasks, images, machines, projects
+from garage.services import api_tokens, image_tasks, images, machines, projects
 from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
@@ -92,8 +95,8 @@ def test_the_request_offers_what_one_may_use(ctx: Context, admin: Caller, alice:
 
 
 def test_admins_build_what_ships(ctx: Context, admin: Caller, alice: Caller) -> None:
+    ctx = replace(ctx, recipes=shipped(recipes.texts()))
     page = browser(ctx, admin, admin)
-    page.client.application.extensions["garage_recipes"] = shipped(recipes.texts())
     shown = page.get("/images").text
     assert "Debian 12, Podman and Docker" in shown
     assert "用途" in page.get("/images", Accept_Language="ja").text
@@ -104,8 +107,20 @@ def test_admins_build_what_ships(ctx: Context, admin: Caller, alice: Caller) -> 
     assert page.post("/images/recipes/debian-13/build").status_code == 303
     assert page.post("/images/recipes/debian-12-containers/build").status_code == 303, "laid over its base"
     assert page.post("/images/recipes/debian-1/build").status_code == 404
+    token = api_tokens.create(ctx, admin, "ci")[1]
+    api = make_flask(ctx).test_client()
+    auth = {"Authorization": f"Bearer {token}"}
+    image_tasks.cancel(ctx, admin, "debian-13")
+    known = api.get("/api/v1/recipes", headers=auth).json["items"]
+    assert {"name": "debian-13", "title": "Debian 13"} in known
+    for body, status in (
+        ({"name": "debian-12-gpu"}, 201),
+        ({"name": "none"}, 404),
+        ({}, 422),
+        ({"name": "a", "recipe": "b"}, 422),
+    ):
+        assert api.post("/api/v1/image-builds", json=body, headers=auth).status_code == status
     hers = browser(ctx, admin, alice)
-    hers.client.application.extensions["garage_recipes"] = shipped(recipes.texts())
     assert "What it is for" not in hers.get("/images").text
     assert hers.post("/images/recipes/debian-13/build").status_code == 403
 

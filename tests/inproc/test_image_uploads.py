@@ -182,6 +182,10 @@ def test_only_an_admin_builds(
     assert shell("image", "build", str(recipe), "--no-wait").returncode == 5
     done = shell("image", "build", str(recipe), "--no-wait", GARAGE_TOKEN=served.token(admin))
     assert done.returncode == 0, done.stderr
+    for unknown, said in (("none-such", "no recipe none-such ships"), ("none.toml", "none.toml cannot be read")):
+        refused = shell("image", "build", unknown, GARAGE_TOKEN=served.token(admin))
+        assert (refused.returncode, said in refused.stderr) == (3, True), refused.stderr
+    assert shell.json("image", "recipes") == {"items": []}, "none ship with the tests' garage"
     asked: list[str] = []
 
     def build(recipe: Any, **more: Any) -> Manifest:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 
-from garage.core.shipped import Shipped
-from garage.errors import N_, GarageError
+from garage.errors import GarageError
 from garage.services import image_tasks, images
 from garage.services.context import Caller
 from garage.services.history import project_names
@@ -23,14 +22,9 @@ def shown(who: Caller) -> dict[str, Any]:
     found, tasks = images.listing(ctx(), who), image_tasks.listing(ctx(), who)
     current, older = image_words.shelves(found)
     projects = [name for name in project_names(ctx(), who) if name != who.name]
-    recipes = image_words.buildable(_recipes().values(), found, tasks) if who.admin else []
+    recipes = image_words.buildable(ctx().recipes.values(), found, tasks) if who.admin else []
     values = {"current": current, "older": older, "coming": image_words.coming(tasks), "recipes": recipes}
     return {**values, "projects": projects, "iw": image_words}
-
-
-def _recipes() -> dict[str, Shipped]:
-    """Those that ship, as the composition root handed them over."""
-    return cast(dict[str, Shipped], current_app.extensions["garage_recipes"])
 
 
 @bp.get("/images")
@@ -62,11 +56,7 @@ def image_bring() -> Response:
 @bp.post("/images/recipes/<name>/build")
 def image_build(name: str) -> Response:
     """Of a recipe that ships; of another one by the command, which sends its text."""
-    who, recipe = admin(), _recipes().get(forms.reference(name))
-    if recipe is None:
-        hint = N_("send your own: garage image build FILE")
-        raise GarageError("not_found", N_("no recipe {name} ships with the garage"), hint=hint, name=name[:64])
-    image_tasks.build(ctx(), who, recipe.text, recipe.base)
+    image_tasks.build_shipped(ctx(), admin(), forms.reference(name))
     return to("images_list", _anchor="coming")
 
 

@@ -15,7 +15,7 @@ import httpx
 
 from garage.client import output
 from garage.client.api import Api
-from garage.client.completing import IMAGE, MACHINE
+from garage.client.completing import IMAGE, MACHINE, Named
 from garage.client.errors import ClientError, local_error
 from garage.client.output import Item, local_time
 from garage.client.state import Cli, Group, pass_cli
@@ -164,18 +164,39 @@ def _upload(api: Api, body: Item, path: Path, told: Told) -> Item:
         return found
 
 
-@image.command("build", help=_("Build the image of a recipe file, for all (admin)."))
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@image.command("recipes", help=_("Recipes that ship with the garage."))
+@pass_cli
+def image_recipes(cli: Cli) -> None:
+    columns = ((_("NAME"), lambda item: item["name"]), (_("TITLE"), lambda item: item["title"]))
+    output.show_list(cli, cli.api().get("/recipes")["items"], columns)
+
+
+@image.command("build", help=_("Build the image of a recipe that ships, or of a recipe file, for all (admin)."))
+@click.argument("recipe", metavar="NAME|FILE", type=Named("recipes"))
 @click.option("--wait/--no-wait", default=True, help=_("Show how far it is, until it has ended."))
 @pass_cli
-def image_build(cli: Cli, recipe: Path, wait: bool) -> None:
+def image_build(cli: Cli, recipe: str, wait: bool) -> None:
     api = cli.api()
-    text = recipe.read_text("utf-8", "replace")
-    task = api.post("/image-builds", {"recipe": text, "base": _base(recipe, text)})
+    task = api.post("/image-builds", _recipe(recipe))
     if wait:
         with bar(cli) as told:
             task = _watched(api, task, told)
     output.done(cli, task, _ended(task))
+
+
+def _recipe(given: str) -> dict[str, Any]:
+    """A name has neither "/" nor "."."""
+    if not {"/", "."} & set(given):
+        return {"name": given}
+    path = Path(given)
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError as error:
+        hint = "“garage image recipes” shows those that ship"
+        raise local_error(
+            "not_found", "{file} cannot be read: {reason}", hint=hint, file=given, reason=error.strerror or str(error)
+        ) from None
+    return {"recipe": text, "base": _base(path, text)}
 
 
 @image.command(
