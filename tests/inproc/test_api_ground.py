@@ -25,10 +25,12 @@ from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from netd import wire
 from tests.conftest import NODE_TOKEN
+from tests.inproc.route_bodies import BODIES, body_of
+from tests.inproc.route_world import ASYNC, World, world
 from tests.inproc.served import Served, serving, wait_until
-from tests.inproc.test_every_route import ASYNC, BODIES, OPERATIONS, World, body_of, world
+from tests.inproc.test_every_route import OPERATIONS
 
-__all__ = ["world"]  # a fixture of that file
+__all__ = ["world"]  # a fixture
 
 WITHOUT_KEY = {
     ("POST", "/login"): "nobody is signed in yet to whom a key could belong",

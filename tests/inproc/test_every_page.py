@@ -22,10 +22,7 @@ from garage.api.app import make_flask
 from garage.services import accounts
 from garage.services.context import Caller
 from tests.inproc.page_roles import ADMINS, ANYBODY, GROUPS, HERS, MEMBERS, Page
-from tests.inproc.test_every_route import (
-    World,
-    world,  # noqa: F401  (a fixture)
-)
+from tests.inproc.route_world import World, world  # noqa: F401  (a fixture)
 from web import catalogue
 from web.i18n import translate_error
 from web.pages.base import bp

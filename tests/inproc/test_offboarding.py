@@ -13,8 +13,8 @@ from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.conftest import ALICE_KEY, Clock
 from tests.inproc.rig import rigged
+from tests.inproc.route_bodies import BOBS_KEY
 from tests.inproc.served import play
-from tests.inproc.test_every_route import BOBS_KEY
 
 
 def refused(code: str):

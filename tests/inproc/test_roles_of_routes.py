@@ -8,14 +8,9 @@ import pytest
 from garage.services import accounts, api_tokens, roles
 from garage.services.context import Caller, Context
 from tests.conftest import member
+from tests.inproc.route_bodies import BODIES, body_of
 from tests.inproc.route_roles import AUDITED, NEITHER, OPERATED, SITES_SEEN, Operation
-from tests.inproc.test_every_route import (
-    ASYNC,
-    BODIES,
-    World,
-    body_of,
-    world,  # noqa: F401  (a fixture)
-)
+from tests.inproc.route_world import ASYNC, World, world  # noqa: F401  (a fixture)
 
 
 @pytest.fixture
