@@ -14,12 +14,15 @@ from garage.errors import N_, GarageError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FACTORS = ("admins", "provider")
+PROOFS = ("auth_time", "sign-in")
 LONGEST = 32
 """Characters of a user's name (`core.names.LABEL`)."""
 MAX_SUBJECT = 255
 """OpenID Connect Core 1.0, section 2: a `sub` has at most 255 ASCII characters."""
 METHOD = "openid"
 """What a session says of how it was opened."""
+LEEWAY = 60
+"""Seconds by which clocks may differ."""
 UNTRUE = N_("what {issuer} says is not to be trusted: {reason}")
 
 
@@ -42,6 +45,8 @@ class OpenId:
     scopes: Sequence[str] = ("openid", "email", "profile")
     second_factor: str = FACTORS[0]
     """For whom the garage's own second factor still counts: "admins", or nobody: the "provider" answers for it."""
+    proof: str = PROOFS[0]
+    """What of a sign-in counts as a fresh proof: when the provider last asked who it is ("auth_time"), or each "sign-in"."""
 
     @property
     def called(self) -> str:
@@ -93,6 +98,8 @@ def _check(found: OpenId) -> None:
         raise ValueError('scopes has "openid"')
     if found.second_factor not in FACTORS:
         raise ValueError(f"second_factor is one of {', '.join(FACTORS)}")
+    if found.proof not in PROOFS:
+        raise ValueError(f"proof is one of {', '.join(PROOFS)}")
 
 
 def secure(url: str, issuer: str) -> bool:
@@ -121,6 +128,29 @@ def endpoints(document: Mapping[str, Any], issuer: str) -> Endpoints:
 def untrue(issuer: str, reason: str) -> GarageError:
     hint = N_("sign in once more; if it happens again, tell an admin what stands here")
     return GarageError("openid_failed", UNTRUE, hint=hint, issuer=issuer, reason=reason)
+
+
+def proved_at(rules: OpenId, claims: Mapping[str, Any], now: float, asked_at: float | None) -> float:
+    """When the provider last asked who it is (`auth_time`; Core 1.0, 2), never later than `now`; 0 where it does not say. All in UTC
+    seconds since 1970. `asked_at`: when it was told to ask anew. Raises `openid_failed` where it did not, or does not say; or says
+    nonsense."""
+    said = claims.get("auth_time") or None
+    if said is None and rules.proof == "sign-in":
+        return now
+    if said is None and asked_at is None:
+        return 0.0
+    if said is None:
+        text = N_("{provider} does not say when it last asked who you are: that proves nothing here")
+        hint = N_(
+            "ask an admin for a link to set a password here, which is a proof then; admins: see proof in [openid]"
+        )
+        raise GarageError("openid_failed", text, hint=hint, provider=rules.called)
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said <= now + LEEWAY:
+        raise untrue(rules.issuer, "its auth_time is no time that has been")
+    if asked_at is not None and said < asked_at - LEEWAY:
+        text = N_("{provider} let you through without asking who you are: that proves nothing here")
+        raise GarageError("openid_failed", text, hint=N_("sign out there, then do it once more"), provider=rules.called)
+    return min(float(said), now)
 
 
 def enough(rules: OpenId, claims: Mapping[str, Any]) -> bool:

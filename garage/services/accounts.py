@@ -67,11 +67,20 @@ def sign_in(
         return whole(session, user), let_in(session, ctx, user, address, agent)
 
 
-def let_in(session: OrmSession, ctx: Context, user: User, address: str, agent: str, method: str = LOCALLY) -> str:
-    """The cookie of a new session of somebody who has proved all that is asked for."""
+def let_in(
+    session: OrmSession,
+    ctx: Context,
+    user: User,
+    address: str,
+    agent: str,
+    method: str = LOCALLY,
+    *,
+    proved_at: float | None = None,
+) -> str:
+    """The cookie of a new session of somebody who has proved all that is asked for; `proved_at`, as for `open_session`."""
     session.execute(delete(LoginFailure).where(LoginFailure.name == user.name))
     audit(session, ctx, user.name, "session.open", user.name, address=address, method=method)
-    return open_session(session, ctx, user, address, agent, method)
+    return open_session(session, ctx, user, address, agent, method, proved_at=proved_at)
 
 
 def prove_code(session: OrmSession, ctx: Context, user: User, code: str) -> str:
@@ -177,12 +186,22 @@ def _verify(stored: str, password: str) -> bool:
         return False
 
 
-def open_session(session: OrmSession, ctx: Context, user: User, address: str, agent: str, method: str = LOCALLY) -> str:
-    """A new session's cookie."""
+def open_session(
+    session: OrmSession,
+    ctx: Context,
+    user: User,
+    address: str,
+    agent: str,
+    method: str = LOCALLY,
+    *,
+    proved_at: float | None = None,
+) -> str:
+    """A new session's cookie. `proved_at`: when somebody last showed that it is them, in UTC seconds since 1970; default now."""
     cookie = secrets.token_urlsafe(32)
     now = ctx.clock()
     session.execute(delete(Session).where(Session.expires_at < now))
-    where = {"address": address[:64], "agent": agent[:200], "method": method, "proved_at": now}
+    proved_at = now if proved_at is None else proved_at
+    where = {"address": address[:64], "agent": agent[:200], "method": method, "proved_at": proved_at}
     session.add(
         Session(hash=digest(cookie), user_id=user.id, created_at=now, expires_at=now + SESSION_SECONDS, **where)
     )

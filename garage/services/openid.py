@@ -35,8 +35,8 @@ AGAIN = N_("start again from the sign-in page")
 class Provider(Protocol):
     """The provider, over HTTP. The composition root gives it. Both raise `openid_failed`, `unavailable`, `timeout` or `config`."""
 
-    def address(self, redirect: str, state: str, nonce: str, verifier: str, *, again: bool = False) -> str:
-        """Where the browser goes to sign in; `again`: also who is signed in there."""
+    def address(self, redirect: str, state: str, nonce: str, verifier: str, oldest: int) -> str:
+        """Where the browser goes to sign in; also who signed in there more than `oldest` seconds ago (0: everybody) is to be asked."""
 
     def redeem(self, code: str, redirect: str, nonce: str, verifier: str, now: float) -> Mapping[str, Any]:
         """The verified claims of whoever brought `code`; `now` in UTC seconds since 1970."""
@@ -73,6 +73,12 @@ class _Trip:
     user_id: str
     """Who wants their account connected; empty for a sign-in."""
     until: float
+    again: bool
+
+    @property
+    def asked_at(self) -> float | None:
+        """When the provider was told to ask anew, if it was."""
+        return self.until - PATIENCE if self.again else None
 
 
 def settings(ctx: Context) -> OpenId:
@@ -87,11 +93,11 @@ def begin(
     ctx: Context, provider: Provider, following: str, caller: Caller | None = None, *, again: bool = False
 ) -> tuple[str, str]:
     """(where the browser goes, the sealed cookie that it brings back). With a caller their account is connected in the end. `again`: the
-    provider is to ask anew, whoever is signed in there (OpenID Connect Core, 3.1.2.1)."""
+    provider is to ask anew, whoever is signed in there (OpenID Connect Core, 3.1.2.1), and an answer without that is refused."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    url = provider.address(_redirect(ctx), state, nonce, verifier, again=again)
+    url = provider.address(_redirect(ctx), state, nonce, verifier, 0 if again else accounts.SESSION_SECONDS)
     whose = caller.user_id if caller else ""
-    trip = [METHOD, state, nonce, verifier, following, whose, ctx.clock() + PATIENCE]
+    trip = [METHOD, state, nonce, verifier, following, whose, ctx.clock() + PATIENCE, again]
     return url, ctx.vault.lock(json.dumps(trip).encode()).decode()
 
 
@@ -99,7 +105,7 @@ def finish(
     ctx: Context, provider: Provider, sealed: str, answer: Answer, address: str, agent: str, here: Caller | None = None
 ) -> Arrival:
     """Let in whoever comes back, or connect the account of the caller who is `here`. Raises `link_expired`, `forbidden`,
-    `too_many_attempts`, `already_exists` and what the provider raises; then there is no session, and nothing was made."""
+    `too_many_attempts`, `already_exists`, `openid_failed` and what the provider raises; then there is no session, and nothing was made."""
     if answer.error and not answer.state:  # some say no without it; nothing comes of that but a page
         _check_answer(ctx, answer)
     trip = _trip(ctx, sealed, answer)
@@ -108,6 +114,7 @@ def finish(
     with ctx.db.write() as session:
         accounts.count_attempt(session, ctx, attempt, address)
     claims = provider.redeem(answer.code, _redirect(ctx), trip.nonce, trip.verifier, ctx.clock())
+    proved_at = openid.proved_at(settings(ctx), claims, ctx.clock(), trip.asked_at)
     _check_admitted(ctx, claims, address)
     with ctx.db.write() as session:
         session.execute(delete(LoginFailure).where(LoginFailure.name == attempt))
@@ -115,7 +122,7 @@ def finish(
             return _connect(session, ctx, trip, claims, here)
         user = _user_of(session, ctx, claims) or _make(session, ctx, claims)
         if not user.disabled:
-            return _let_in(session, ctx, trip, user, address, agent)
+            return _let_in(session, ctx, trip, user, address, agent, proved_at)
         audit(session, ctx, "garage", "session.refuse", user.name, address=address, method=METHOD)
     hint = N_("ask an admin of this garage")
     raise GarageError("forbidden", N_("the account {name} may not sign in any more"), hint=hint, name=user.name)
@@ -131,7 +138,7 @@ def _trip(ctx: Context, sealed: str, answer: Answer) -> _Trip:
         kind, *rest = json.loads(ctx.vault.unlock(sealed.encode()))
         trip = _Trip(*rest)
     except (GarageError, ValueError, TypeError):
-        kind, trip = "", _Trip("", "", "", "", "", 0.0)
+        kind, trip = "", _Trip("", "", "", "", "", 0.0, False)
     fits = kind == METHOD and hmac.compare_digest(trip.state.encode(), answer.state.encode())
     if not fits or trip.until < ctx.clock():
         text = N_("this sign-in was not begun in this browser, or too long ago")
@@ -196,11 +203,14 @@ def _said(ctx: Context, claims: Mapping[str, Any]) -> dict[str, str]:
     return {"issuer": settings(ctx).issuer, "sub": claims["sub"], "email": openid.email(claims)}
 
 
-def _let_in(session: OrmSession, ctx: Context, trip: _Trip, user: User, address: str, agent: str) -> Arrival:
-    """A new session, whatever cookie the browser had; first a code of whoever has set up a second factor here."""
+def _let_in(
+    session: OrmSession, ctx: Context, trip: _Trip, user: User, address: str, agent: str, proved_at: float
+) -> Arrival:
+    """A new session, whatever cookie the browser had; first a code of whoever has set up a second factor here, which is a fresh proof."""
     if settings(ctx).second_factor != "provider" and second_factor.has(session, user.id):
         return Arrival(trip.following, passed=codes.passed(ctx, user, METHOD))
-    return Arrival(trip.following, cookie=accounts.let_in(session, ctx, user, address, agent, METHOD))
+    cookie = accounts.let_in(session, ctx, user, address, agent, METHOD, proved_at=proved_at)
+    return Arrival(trip.following, cookie=cookie)
 
 
 def _connect(session: OrmSession, ctx: Context, trip: _Trip, claims: Mapping[str, Any], here: Caller | None) -> Arrival:

@@ -2,8 +2,9 @@
 the session: another second factor, a new password, an API token, a connected account. A cookie that was stolen, or a browser that was
 left open, is not enough for these.
 
-Signing in is a proof. Where there is a password it is that, and with a second factor a code or key as well; without a password the
-second factor alone; without either one signs in at the provider once more.
+Signing in is a proof; by a provider where that asked who it is, not where a session was open there (`core.openid.proved_at`). Where
+there is a password it is that, and with a second factor a code or key as well; without a password the second factor alone; without
+either one signs in at the provider once more.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from garage.core import openid
-from garage.core.openid import Endpoints, OpenId, untrue
+from garage.core.openid import LEEWAY, Endpoints, OpenId, untrue
 from garage.errors import N_, GarageError
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 """Those with a public key. Neither "none" nor HS256: a client's secret is no proof that a token is the provider's."""
-LEEWAY = 60
-"""Seconds by which clocks may differ."""
 LATER = N_("try again in a few minutes; meanwhile who has a password here can sign in with it")
 
 
@@ -52,17 +50,23 @@ class HttpProvider:
         self._room = threading.BoundedSemaphore(bounds.at_once)
         self._known: tuple[float, Endpoints] | None = None
 
-    def address(self, redirect: str, state: str, nonce: str, verifier: str, *, again: bool = False) -> str:
+    def address(self, redirect: str, state: str, nonce: str, verifier: str, oldest: int) -> str:
         """Where the browser goes to sign in."""
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
         url = self._talk(self._endpoints()).authorization
         asked = {"scope": " ".join(self._settings.scopes), "state": state, "nonce": nonce}
-        asked |= {"prompt": "login"} if again else {}
+        asked |= self._how_fresh(oldest)
         proof = {"code_challenge": create_s256_code_challenge(verifier), "code_challenge_method": "S256"}
         found: str = prepare_grant_uri(url, self._settings.client_id, "code", redirect, **asked, **proof)
         return found
+
+    def _how_fresh(self, oldest: int) -> dict[str, str]:
+        """With `max_age` a provider has to say `auth_time`. Google, for one, says none and knows no prompt but these."""
+        if self._settings.proof == "sign-in":
+            return {} if oldest else {"prompt": "select_account"}
+        return {"max_age": str(oldest)} | ({} if oldest else {"prompt": "login"})
 
     def redeem(self, code: str, redirect: str, nonce: str, verifier: str, now: float) -> Mapping[str, Any]:
         """What the provider says of whoever brought `code`, its signature and all that the protocol asks for checked."""
@@ -76,7 +80,8 @@ class HttpProvider:
         claims = self._verified(token, keys, nonce, now)
         if openid.enough(self._settings, claims) or not there.userinfo:
             return claims
-        return {**await self._userinfo(there.userinfo, str(token.get("access_token", "")), claims["sub"]), **claims}
+        said = await self._userinfo(there.userinfo, str(token.get("access_token", "")), claims["sub"])
+        return {**said, "auth_time": None, **claims}  # that one is of this sign-in: the ID token's alone
 
     async def _endpoints(self) -> Endpoints:
         if self._known is None or time.monotonic() - self._known[0] > self._bounds.fresh:

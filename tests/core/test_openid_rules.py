@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ GOOD = {"issuer": "https://id.example/realms/lab", "client_id": "garage", "domai
         ({"secret": "x"}, "secret is not known"),
         ({"scopes": ["email"]}, "scopes"),
         ({"second_factor": "never"}, "second_factor"),
+        ({"proof": "never"}, "proof"),
     ],
 )
 def test_what_is_not_usable_is_named(changes: dict[str, Any], said: str) -> None:
@@ -77,3 +79,51 @@ def test_whatever_somebody_is_called_a_name_comes_of_it(said: str, number: int) 
     found = openid.numbered(base, number)
     assert names.check_label(found, field="name") == found
     assert found.startswith(base[:20])
+
+
+LAB = openid.OpenId("https://id.example", "garage", domains=("example.ac.jp",))
+TRUSTED = replace(LAB, proof="sign-in")
+NOW = 1_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("rules", "said", "asked_at", "proved_at"),
+    [
+        (LAB, NOW - 9, None, NOW - 9),
+        (LAB, NOW - 9_000, None, NOW - 9_000),
+        (LAB, NOW + 50, None, NOW),
+        (LAB, None, None, 0.0),
+        (LAB, 0, None, 0.0),
+        (LAB, NOW - 20, NOW - 30, NOW - 20),
+        (LAB, NOW - 80, NOW - 30, NOW - 80),
+        (TRUSTED, None, None, NOW),
+        (TRUSTED, None, NOW - 30, NOW),
+        (TRUSTED, NOW - 9_000, None, NOW - 9_000),
+    ],
+)
+def test_when_somebody_was_asked(
+    rules: openid.OpenId, said: float | None, asked_at: float | None, proved_at: float
+) -> None:
+    assert openid.proved_at(rules, {"auth_time": said}, NOW, asked_at) == proved_at
+
+
+@pytest.mark.parametrize(
+    ("rules", "said", "asked_at", "why"),
+    [
+        (LAB, NOW - 100, NOW - 30, "without asking"),
+        (TRUSTED, NOW - 100, NOW - 30, "without asking"),
+        (LAB, None, NOW - 30, "does not say when"),
+        (LAB, NOW + 90, None, "auth_time"),
+        (TRUSTED, NOW + 90, NOW - 30, "auth_time"),
+        (LAB, float("inf"), None, "auth_time"),
+        (LAB, float("nan"), None, "auth_time"),
+        (LAB, True, None, "auth_time"),
+        (LAB, -5, None, "auth_time"),
+        (LAB, "1000000", None, "auth_time"),
+    ],
+)
+def test_what_is_no_proof_is_refused(rules: openid.OpenId, said: object, asked_at: float | None, why: str) -> None:
+    with pytest.raises(GarageError, match="not to be trusted" if why == "auth_time" else "proves nothing") as refused:
+        openid.proved_at(rules, {"auth_time": said}, NOW, asked_at)
+    assert refused.value.code == "openid_failed"
+    assert why in refused.value.message + str(refused.value.params)

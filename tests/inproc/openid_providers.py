@@ -1,4 +1,4 @@
-"""OpenID Connect providers: a real one in a process of its own, and one that lies in every way that a test asks for."""
+"""A real OpenID Connect provider in a process of its own, and a proxy before it that passes all on but the lies that a test asks for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 CLIENT, SECRET = "garage", "s3cret:%+ of the client"
+DISCOVERY, AUTHORIZE = "/.well-known/openid-configuration", "/oauth2/authorize"
+TOKEN, KEYS, USERINFO = "/oauth2/token", "/jwks", "/userinfo"
 Claims = dict[str, Any]
 
 
@@ -31,9 +33,9 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Real:
-    """oidc-provider-mock from PyPI: Authlib's own server side."""
+    """oidc-provider-mock from PyPI: Authlib's own server side. It says `auth_time` of now, unless a person's claims have another."""
 
     issuer: str
 
@@ -76,108 +78,100 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
     raise AssertionError("it never listened")
 
 
-def make_key(kid: str = "one") -> RSAKey:
+def make_key(kid: str = "lie") -> RSAKey:
     return RSAKey.generate_key(2048, parameters={"kid": kid, "use": "sig", "alg": "RS256"})
 
 
 @dataclass
-class Liar:
-    """A provider whose every answer a test can change. Codes work once; PKCE, redirect and the client's secret are checked."""
+class Liar(Real):
+    """The way to a real provider, which names this address its own, since it is asked by it. What passes can be changed, and all of it is
+    noted; then our key stands beside the provider's. What the provider does not look at is: PKCE, redirect, the client's secret."""
 
-    now: Callable[[], float]
     key: RSAKey
-    issuer: str = ""
     claims: Claims = field(default_factory=dict)
-    """Over the honest ones; None takes one away."""
+    """Over those of the ID token, which then has our signature; None takes one away."""
     token: Callable[[Claims], str] | None = None
     """Instead of signing them."""
-    document: Claims = field(default_factory=dict)
-    """Over the honest discovery document."""
-    userinfo: Claims = field(default_factory=dict)
+    over: dict[str, Claims] = field(default_factory=dict)
+    """By path: over what the provider answers."""
     raw: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
     """By path: what is answered instead."""
     asked: list[str] = field(default_factory=list)
     """Paths, in their order."""
-    codes: dict[str, dict[str, str]] = field(default_factory=dict)
-    spent: list[str] = field(default_factory=list)
+    began: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What was asked for, by the code that came of it."""
 
-    def agree(self, address: str, **more: str) -> str:
-        """What the browser is sent back to, after somebody has agreed at `address`."""
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
-        assert (asked["response_type"], asked["client_id"]) == ("code", CLIENT)
-        assert asked["code_challenge_method"] == "S256"
-        assert "openid" in asked["scope"].split()
-        code = f"code-{len(self.codes)}"
-        self.codes[code] = asked
-        return asked["redirect_uri"] + "?" + urlencode({"code": code, "state": asked["state"], **more})
-
-    def answer(self, path: str, body: str, headers: Any) -> tuple[int, Claims]:
-        self.asked.append(path)
-        if path == "/.well-known/openid-configuration":
-            return 200, self._document()
-        if path == "/keys":
-            return 200, {"keys": [{"kty": "XYZ", "kid": "odd"}, self.key.as_dict(private=False)]}
-        if path == "/token":
-            return self._exchange({name: values[0] for name, values in parse_qs(body).items()}, headers)
-        if path == "/userinfo":
-            assert headers["Authorization"] == "Bearer access"
-            return 200, {"sub": "1001", **self.userinfo}
-        return 404, {}
-
-    def _document(self) -> Claims:
-        names = {"authorization_endpoint": "/authorize", "token_endpoint": "/token", "jwks_uri": "/keys"}
-        return {"issuer": self.issuer, **{name: self.issuer + path for name, path in names.items()}, **self.document}
-
-    def _exchange(self, said: dict[str, str], headers: Any) -> tuple[int, Claims]:
-        began = self.codes.get(said["code"])
-        digest = hashlib.sha256(said["code_verifier"].encode()).digest()
-        challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        if began is None or said["code"] in self.spent:
-            return 400, {"error": "invalid_grant"}
-        assert (challenge, said["redirect_uri"]) == (began["code_challenge"], began["redirect_uri"])
-        assert (
-            headers["Authorization"]
-            == "Basic " + base64.b64encode(b"garage:s3cret%3A%25%2B%20of%20the%20client").decode()
-        )
-        self.spent.append(said["code"])
-        claims = self._honest(began["nonce"]) | self.claims
-        claims = {name: value for name, value in claims.items() if value is not None}
-        signed = self.token(claims) if self.token else self.sign(claims)
-        return 200, {"access_token": "access", "token_type": "Bearer", "id_token": signed}
-
-    def _honest(self, nonce: str) -> Claims:
-        times = {"iat": int(self.now()), "exp": int(self.now()) + 300}
-        who = {"sub": "1001", "email": "alice@example.ac.jp", "email_verified": True}
-        return {"iss": self.issuer, "aud": CLIENT, "nonce": nonce, **times, **who}
+    def agree(self, address: str, subject: str = "1001") -> str:
+        return super().agree(address, subject)
 
     def sign(self, claims: Claims, key: Any = None, **header: Any) -> str:
-        return jwt.encode({"alg": "RS256", "kid": "one", **header}, claims, key or self.key)
+        return jwt.encode({"alg": "RS256", "kid": "lie", **header}, claims, key or self.key)
+
+    def noted(self, path: str, body: bytes, headers: Mapping[str, str], answer: httpx.Response) -> None:
+        url = urlsplit(path)
+        if url.path == AUTHORIZE and (code := _query(urlsplit(answer.headers.get("Location", "")).query).get("code")):
+            self.began[code] = _query(url.query)
+        if url.path == TOKEN and answer.status_code == 200:
+            said = _query(body.decode())
+            asked = self.began[said["code"]]
+            proof = base64.urlsafe_b64encode(hashlib.sha256(said["code_verifier"].encode()).digest()).rstrip(b"=")
+            assert (asked["response_type"], asked["client_id"]) == ("code", CLIENT)
+            assert (asked["code_challenge_method"], asked["code_challenge"]) == ("S256", proof.decode())
+            assert said["redirect_uri"] == asked["redirect_uri"]
+            words = base64.b64encode(b"garage:s3cret%3A%25%2B%20of%20the%20client").decode()
+            assert headers["Authorization"] == f"Basic {words}"
+
+    def changed(self, path: str, body: bytes) -> bytes:
+        """What the provider says at `path`, with the lies in it."""
+        lies = bool(self.claims or self.token)
+        if path == TOKEN and lies:
+            said = json.loads(body)
+            claims = jwt_claims(said["id_token"]) | self.claims
+            claims = {name: value for name, value in claims.items() if value is not None}
+            body = json.dumps({**said, "id_token": (self.token or self.sign)(claims)}).encode()
+        if path == KEYS:
+            ours = [self.key.as_dict(private=False)] if lies else []  # its own tokens name no key, so there is one
+            body = json.dumps({"keys": [{"kty": "XYZ", "kid": "odd"}, *ours, *json.loads(body)["keys"]]}).encode()
+        return json.dumps(json.loads(body) | self.over[path]).encode() if path in self.over else body
+
+
+def _query(text: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(text).items()}
+
+
+def jwt_claims(token: str) -> Claims:
+    """Unverified."""
+    body = token.split(".")[1]
+    found: Claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return found
 
 
 @contextmanager
-def lying(now: Callable[[], float], key: RSAKey) -> Iterator[Liar]:
-    liar = Liar(now, key)
+def lying(provider: Real, key: RSAKey) -> Iterator[Liar]:
+    liar = Liar("", key)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._any("")
-
-        def do_POST(self) -> None:
-            self._any(self.rfile.read(int(self.headers["Content-Length"])).decode())
-
-        def _any(self, body: str) -> None:
-            path = urlsplit(self.path).path
+            body, path = self.rfile.read(int(self.headers.get("Content-Length", 0))), urlsplit(self.path).path
+            liar.asked.append(path)
             if path in liar.raw:
-                liar.asked.append(path)
                 liar.raw[path](self)
                 return
-            status, told = liar.answer(path, body, self.headers)
-            data = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
+            headers = {name: value for name, value in self.headers.items() if name != "Accept-Encoding"}
+            answer = there.request(self.command, self.path, content=body, headers=headers)
+            liar.noted(self.path, body, headers, answer)
+            self._tell(answer, liar.changed(path, answer.content) if answer.status_code == 200 else answer.content)
+
+        do_POST = do_PUT = do_GET
+
+        def _tell(self, answer: httpx.Response, body: bytes) -> None:
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.multi_items():
+                if name.lower() not in ("content-length", "connection", "date", "server"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -186,8 +180,11 @@ def lying(now: Callable[[], float], key: RSAKey) -> Iterator[Liar]:
     server.daemon_threads = True
     liar.issuer = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield liar
-    finally:
-        server.shutdown()
-        server.server_close()
+    with httpx.Client(
+        base_url=provider.issuer, trust_env=False, timeout=60, headers={"Accept-Encoding": "identity"}
+    ) as there:
+        try:
+            yield liar
+        finally:
+            server.shutdown()
+            server.server_close()

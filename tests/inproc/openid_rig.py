@@ -48,9 +48,9 @@ class House:
     def browser(self, cookie: str = "") -> Browser:
         return Browser(self.app, cookie)
 
-    def go(self, browser: Browser, following: str = "/keys") -> str:
+    def go(self, browser: Browser, following: str = "/keys", **more: str) -> str:
         """The address at the provider to which the browser is sent."""
-        told = browser.client.get("/sign-in/openid", query_string={"next": following})
+        told = browser.client.get("/sign-in/openid", query_string={"next": following, **more})
         assert told.status_code == 303, told.text
         return told.location
 

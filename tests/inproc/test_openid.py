@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import parse_qsl, urlsplit
 
 import pyotp
 import pytest
@@ -296,8 +297,64 @@ def test_who_has_only_the_provider_proves_themselves_there(home: House, provider
     link = re.search(r'href="(/sign-in/openid\?[^"]*)"', browser.get("/account/proof?next=/keys").text)
     assert link
     there = browser.get(html.unescape(link[1]))
-    assert "prompt=login" in there.location, "also whoever is signed in there"
+    assert {("prompt", "login"), ("max_age", "0")} <= set(parse_qsl(urlsplit(there.location).query))
     told = home.back(browser, provider.agree(there.location, "proof-1"))
     assert told.location == "/keys"
     assert proving.is_recent(home.ctx, entered(told))
     assert not proving.is_recent(home.ctx, cookie)
+
+
+def proved_at(home: House, cookie: str) -> float:
+    with home.ctx.db.read() as session:
+        return session.get_one(Session, digest(cookie)).proved_at
+
+
+@pytest.mark.parametrize(
+    ("ago", "said", "japanese"),
+    [
+        (3600, "without asking who you are", "確かめずに通しました"),
+        (None, "does not say when it last asked", "いつ確かめたかを伝えません"),
+    ],
+)
+def test_an_open_session_there_proves_nothing(
+    ago: int | None, said: str, japanese: str, home: House, provider: Real
+) -> None:
+    """The provider lets them through without a question, whatever it was asked for: it tells so, or tells nothing."""
+    at = int(time.time()) - ago if ago else None
+    provider.person("open-1", email="open@example.ac.jp", email_verified=True, auth_time=at)
+    browser, cookie = come(home, provider, "open-1")
+    assert proved_at(home, cookie) == (at or 0.0)
+    assert "/account/proof?next=" in browser.get("/keys").text, "the way to it is shown"
+    assert browser.post("/account/tokens", name="ci").location.startswith("/account/proof?")
+    before = home.rows()
+    for language, words in (("en", said), ("ja", japanese)):
+        told = home.back(browser, provider.agree(home.go(browser, again="1"), "open-1"), Accept_Language=language)
+        refused(told, 502, "openid_failed")
+        assert words in told.text
+    assert home.rows() == before
+    assert browser.get("/keys").status_code == 200, "still signed in"
+    assert (home.tokens(), proving.is_recent(home.ctx, cookie)) == (0, False)
+
+
+def test_who_was_asked_there_just_now_is_not_asked_again(home: House, provider: Real) -> None:
+    """However far the provider's clock is ahead: within the leeway, else it is not to be trusted."""
+    provider.person("ahead-1", email="ahead@example.ac.jp", email_verified=True, auth_time=int(time.time()) + 3600)
+    browser = home.browser()
+    refused(home.back(browser, provider.agree(home.go(browser), "ahead-1")), 502, "openid_failed")
+    slow = replace(home, ctx=replace(home.ctx, clock=lambda: time.time() - 30))
+    member(provider, "ahead-1", "ahead")
+    browser, cookie = come(slow, provider, "ahead-1")
+    assert proved_at(slow, cookie) <= slow.ctx.clock()
+    assert browser.post("/account/tokens", name="ci").status_code == 201
+
+
+def test_an_admin_may_let_each_sign_in_count(home: House, provider: Real) -> None:
+    """For a provider that never says when it asked."""
+    home = house(home.ctx, provider.issuer, proof="sign-in")
+    provider.person("silent-1", email="silent@example.ac.jp", email_verified=True, auth_time=None)
+    browser, cookie = come(home, provider, "silent-1")
+    assert proving.is_recent(home.ctx, cookie)
+    there = home.go(browser, again="1")
+    asked = dict(parse_qsl(urlsplit(there).query))
+    assert (asked["prompt"], "max_age" in asked) == ("select_account", False)
+    assert proving.is_recent(home.ctx, entered(home.back(browser, provider.agree(there, "silent-1"))))

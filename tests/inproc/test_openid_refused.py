@@ -1,4 +1,5 @@
-"""A provider that lies, keeps silent or never ends: a clear page, no session, and nothing half made."""
+"""A provider that lies, keeps silent or never ends: a clear page, no session, and nothing half made. Each lie is told on the way from a
+real provider, in a sign-in there that is otherwise good."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import hashlib
 import hmac
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
@@ -14,15 +16,29 @@ from typing import Any
 
 import httpx
 import pytest
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 from garage.app import make_web
 from garage.core.openid import OpenId
-from garage.services import accounts
+from garage.services import accounts, proving
 from garage.services.context import Caller, Context
 from garage.shell.openid import Bounds, HttpProvider
 from tests.conftest import Clock
-from tests.inproc.openid_providers import CLIENT, SECRET, Claims, Liar, free_port, lying, make_key
+from tests.inproc.openid_providers import (
+    CLIENT,
+    DISCOVERY,
+    KEYS,
+    SECRET,
+    TOKEN,
+    USERINFO,
+    Claims,
+    Liar,
+    Real,
+    free_port,
+    lying,
+    make_key,
+    real,
+)
 from tests.inproc.openid_rig import BACK, House, entered, house, refused, running
 from web import catalogue
 
@@ -34,14 +50,36 @@ def compiled() -> None:
     catalogue.compile_all()
 
 
+class Present(Clock):
+    """The provider lives there; tests go on from it."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def __call__(self) -> float:
+        return time.time() + self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Present()
+
+
 @pytest.fixture(scope="module")
 def key() -> RSAKey:
     return make_key()
 
 
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Real]:
+    with real() as found:
+        found.person("1001", email="alice@example.ac.jp", email_verified=True)
+        yield found
+
+
 @pytest.fixture
-def liar(clock: Clock, key: RSAKey) -> Iterator[Liar]:
-    with lying(clock, key) as found:
+def liar(provider: Real, key: RSAKey) -> Iterator[Liar]:
+    with lying(provider, key) as found:
         yield found
 
 
@@ -58,47 +96,52 @@ def unsigned(header: Claims, claims: Claims, key: bytes = b"") -> str:
     return (body + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
 
 
-def lies(liar: Liar, now: float) -> Iterator[tuple[str, Claims, Callable[[Claims], str] | None]]:
-    """(what is wrong, claims that differ, how the token is made instead)."""
+def lies(liar: Liar, now: float) -> Iterator[tuple[str, str, Claims, Callable[[Claims], str] | None]]:
+    """(what is wrong, what is said of it, claims that differ, how the token is made instead)."""
     public = liar.key.as_pem(private=False)
-    for name, claims in {
-        "issuer": {"iss": OTHER},
-        "no issuer": {"iss": None},
-        "audience": {"aud": "another"},
-        "no audience": {"aud": None},
-        "audiences without azp": {"aud": [CLIENT, "another"]},
-        "azp of another": {"aud": [CLIENT, "another"], "azp": "another"},
-        "audience of another with our azp": {"aud": "another", "azp": CLIENT},
-        "nonce": {"nonce": "another"},
-        "no nonce": {"nonce": None},
-        "expired": {"exp": int(now) - 3600, "iat": int(now) - 7200},
-        "no end": {"exp": None},
-        "an end in words": {"exp": "tomorrow"},
-        "of the future": {"iat": int(now) + 7200, "exp": int(now) + 9000},
-        "not before": {"nbf": int(now) + 7200},
-        "at_hash": {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
-        "nobody": {"sub": ""},
-        "no subject": {"sub": None},
-        "a number": {"sub": 7},
-        "a long subject": {"sub": "x" * 300},
-        "a subject with NUL": {"sub": "a\0b"},
-    }.items():
-        yield name, claims, None
-    for name, token in {
-        "alg none": lambda claims: unsigned({"alg": "none"}, claims),
-        "alg None": lambda claims: unsigned({"alg": "None", "kid": "one"}, claims),
-        "HS256 by the client's secret": lambda claims: unsigned({"alg": "HS256"}, claims, SECRET.encode()),
-        "HS256 by the public key": lambda claims: unsigned({"alg": "HS256", "kid": "one"}, claims, public),
-        "another's key": lambda claims: liar.sign(claims, make_key()),
-        "a key that is not listed": lambda claims: liar.sign(claims, make_key("two"), kid="two"),
-        "a key of its own": lambda claims: liar.sign(claims, (own := make_key()), jwk=own.as_dict(private=False)),
-        "no signature": lambda claims: liar.sign(claims).rpartition(".")[0] + ".",
-        "changed afterwards": lambda claims: _swapped(liar, claims),
-        "no token": lambda claims: "",
-        "words": lambda claims: "a.b.c",
-        "encrypted": lambda claims: "a.b.c.d.e",
-    }.items():
-        yield name, {}, token
+    for name, said, claims in (
+        ("issuer", "iss", {"iss": OTHER}),
+        ("no issuer", "iss", {"iss": None}),
+        ("audience", "aud", {"aud": "another"}),
+        ("no audience", "aud", {"aud": None}),
+        ("audiences without azp", "azp", {"aud": [CLIENT, "another"]}),
+        ("azp of another", "azp", {"aud": [CLIENT, "another"], "azp": "another"}),
+        ("audience of another with our azp", "aud", {"aud": "another", "azp": CLIENT}),
+        ("nonce", "nonce", {"nonce": "another"}),
+        ("no nonce", "nonce", {"nonce": None}),
+        ("expired", "expired", {"exp": int(now) - 3600, "iat": int(now) - 7200}),
+        ("no end", "exp", {"exp": None}),
+        ("an end in words", "exp", {"exp": "tomorrow"}),
+        ("of the future", "future", {"iat": int(now) + 7200, "exp": int(now) + 9000}),
+        ("not before", "not yet", {"nbf": int(now) + 7200}),
+        ("at_hash", "at_hash", {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}),
+        ("nobody", "nobody", {"sub": ""}),
+        ("no subject", "sub", {"sub": None}),
+        ("a number", "sub", {"sub": 7}),
+        ("a long subject", "nobody", {"sub": "x" * 300}),
+        ("a subject with NUL", "nobody", {"sub": "a\0b"}),
+    ):
+        yield name, said, claims, None
+    two, own = make_key("two"), ECKey.generate_key("P-256")
+    for name, said, token in (
+        ("alg none", "none", lambda claims: unsigned({"alg": "none"}, claims)),
+        ("alg None", "None", lambda claims: unsigned({"alg": "None", "kid": "lie"}, claims)),
+        ("HS256 by the secret", "HS256", lambda claims: unsigned({"alg": "HS256"}, claims, SECRET.encode())),
+        ("HS256 by the key", "HS256", lambda claims: unsigned({"alg": "HS256", "kid": "lie"}, claims, public)),
+        ("another's key", "bad_signature", lambda claims: liar.sign(claims, two)),
+        ("a key that is not listed", "two", lambda claims: liar.sign(claims, two, kid="two")),
+        ("a key it brings along", "own", lambda claims: liar.sign(claims, own, **_brought(own))),
+        ("no signature", "bad_signature", lambda claims: liar.sign(claims).rpartition(".")[0] + "."),
+        ("changed afterwards", "bad_signature", lambda claims: _swapped(liar, claims)),
+        ("no token", "decode_error", lambda claims: ""),
+        ("words", "decode_error", lambda claims: "a.b.c"),
+        ("encrypted", "decode_error", lambda claims: "a.b.c.d.e"),
+    ):
+        yield name, said, {}, token
+
+
+def _brought(key: ECKey) -> Claims:
+    return {"alg": "ES256", "kid": "own", "jwk": key.as_dict(private=False)}
 
 
 def _swapped(liar: Liar, claims: Claims) -> str:
@@ -109,16 +152,18 @@ def _swapped(liar: Liar, claims: Claims) -> str:
 
 def test_no_false_token_is_taken(home: House, liar: Liar, clock: Clock) -> None:
     before = home.rows()
-    for name, claims, token in list(lies(liar, clock())):
+    for name, said, claims, token in lies(liar, clock()):
         liar.claims, liar.token = claims, token
         browser = home.browser()
         told = home.back(browser, liar.agree(home.go(browser)))
         assert told.status_code == 502, (name, told.text)
+        assert said in told.text.partition("not to be trusted: ")[2].partition("<")[0], name
         refused(told, 502, "openid_failed")
         assert home.rows() == before, name
-    liar.claims, liar.token = {}, None
-    browser = home.browser()
-    assert entered(home.back(browser, liar.agree(home.go(browser)))), "an honest one is"
+    for token in (liar.sign, None):  # an honest one is, by our key and by its own
+        liar.claims, liar.token = {}, token
+        browser = home.browser()
+        assert entered(home.back(browser, liar.agree(home.go(browser))))
     assert home.users() == ["alice", "root-admin"]
 
 
@@ -131,14 +176,28 @@ def test_new_keys_count_at_once(home: House, liar: Liar) -> None:
 
 def test_what_the_token_lacks_its_userinfo_says(home: House, liar: Liar) -> None:
     liar.claims = {"email": None, "email_verified": None}
-    liar.document = {"userinfo_endpoint": f"{liar.issuer}/userinfo"}
-    liar.userinfo = {"email": "bo@example.ac.jp", "email_verified": True}
+    liar.over[USERINFO] = {"email": "bo@example.ac.jp"}
     browser = home.browser()
     assert entered(home.back(browser, liar.agree(home.go(browser))))
     assert home.users() == ["bo", "root-admin"]
-    before, liar.userinfo["sub"] = home.rows(), "another"
+    before, liar.over[USERINFO] = home.rows(), {"sub": "another"}
     browser = home.browser()
     refused(home.back(browser, liar.agree(home.go(browser))), 502, "openid_failed")
+    assert home.rows() == before
+
+
+def test_when_somebody_was_asked_the_token_alone_says(home: House, liar: Liar, clock: Clock) -> None:
+    """The userinfo endpoint tells of a person, not of a sign-in; and some let people write there."""
+    liar.claims = {"email": None, "email_verified": None, "auth_time": None}
+    liar.over[USERINFO] = {"auth_time": int(clock())}
+    browser = home.browser()
+    cookie = entered(home.back(browser, liar.agree(home.go(browser))))
+    assert cookie
+    assert not proving.is_recent(home.ctx, cookie)
+    before = home.rows()
+    told = home.back(browser, liar.agree(home.go(browser, again="1")))
+    refused(told, 502, "openid_failed")
+    assert "does not say when" in told.text
     assert home.rows() == before
 
 
@@ -155,7 +214,7 @@ def test_what_the_token_lacks_its_userinfo_says(home: House, liar: Liar) -> None
     ],
 )
 def test_a_discovery_document_is_the_issuers_own(document: Claims, said: str, home: House, liar: Liar) -> None:
-    liar.document = document
+    liar.over[DISCOVERY] = document
     told = home.browser().get("/sign-in/openid")
     refused(told, 502, "openid_failed")
     assert said in told.text
@@ -187,7 +246,7 @@ def test_the_address_that_comes_back_is_judged(home: House, liar: Liar, clock: C
     refused(home.back(late, back), 410, "link_expired")
     assert home.rows() == before
     asked = home.browser()
-    assert entered(home.back(asked, liar.agree(home.go(asked), iss=liar.issuer))), "its own `iss` is no harm"
+    assert entered(home.back(asked, f"{liar.agree(home.go(asked))}&iss={liar.issuer}")), "its own `iss` is no harm"
 
 
 def hang_in_the_head(handler: BaseHTTPRequestHandler) -> None:
@@ -261,11 +320,11 @@ MISDEEDS: dict[Callable[[BaseHTTPRequestHandler], None], tuple[int, str]] = {
 def test_a_provider_that_does_wrong_costs_a_moment(home: House, liar: Liar) -> None:
     """At each of the three places that are asked."""
     before = home.rows()
-    for path in ("/.well-known/openid-configuration", "/token", "/keys"):
+    for path in (DISCOVERY, TOKEN, KEYS):
         for misdeed, (status, code) in MISDEEDS.items():
             browser, back = home.browser(), ""
             home.provider._bounds, home.provider._known = Bounds(whole=60.0, most=50_000), None
-            if path != "/.well-known/openid-configuration":
+            if path != DISCOVERY:
                 back = liar.agree(home.go(browser))
             home.provider._bounds = Bounds(whole=0.4 if status == 504 else 60.0, most=50_000)
             liar.raw = {path: misdeed}
@@ -293,9 +352,9 @@ def test_few_conversations_are_held_at_once(ctx: Context, liar: Liar) -> None:
     settings = OpenId(liar.issuer, CLIENT, domains=("example.ac.jp",))
     provider = HttpProvider(settings, ctx.config.home / "none", Bounds(whole=0.5, at_once=1))
     with provider._place(), pytest.raises(Exception, match="too slow"):
-        provider.address("http://x", "s", "n", "v")
+        provider.address("http://x", "s", "n", "v", 60)
     assert liar.asked == []
-    assert provider.address("http://x", "s", "n", "v").startswith(liar.issuer)
+    assert provider.address("http://x", "s", "n", "v", 60).startswith(liar.issuer)
 
 
 def test_the_secret_is_the_garages_alone(home: House, liar: Liar, caplog: pytest.LogCaptureFixture) -> None:
