@@ -20,8 +20,6 @@ from garage.shell.libvirt_connection import CONNECT_DEADLINE, LibvirtConnection,
 
 SLOW_DEADLINE = 60.0
 """Of define and start: the first of them after an upgrade of QEMU waits for libvirt to ask QEMU what it can (8-16 s on 2 cores)."""
-JOB_LOOK = 0.1
-"""Seconds between looks whether a migration that was called off has ended."""
 EXECUTED_LOOK = 0.25
 """Seconds between questions whether a script in a guest has ended."""
 UNLESS_LOOK = 0.02
@@ -190,10 +188,8 @@ class LibvirtHypervisor(LibvirtConnection):
         def work(connection: Any) -> None:
             domain = self._find(connection, machine_id)
             with contextlib.suppress(Missing), missing_is_gone():
-                while domain and domain.isActive() and domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE:
-                    with contextlib.suppress(libvirt.libvirtError):  # it may end this very moment
-                        domain.abortJob()
-                    time.sleep(JOB_LOOK)
+                if domain:
+                    migration.end(domain)
 
         self._call(work, seconds=SLOW_DEADLINE)
 

@@ -27,6 +27,12 @@ LIMIT = 3600.0
 """Seconds that it may take at all; before, the guest is slowed down until it fits (auto-converge)."""
 FIRST_PORT = 49152
 """libvirt's first of those where QEMU waits for guests and their disks (qemu.conf, migration_port_min)."""
+LAST_MOMENT = 10.0
+"""Seconds for which a guest may stand still before that is called off, too; usually it is a third of one."""
+END_LOOK = 0.05
+"""Seconds between looks whether it has ended."""
+HANDED_OVER = [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION]
+"""What virDomainGetState says of a guest at its last moment here."""
 ENDING = 30.0
 """Seconds that libvirt may take to put an end to it."""
 FLAGS = (
@@ -125,6 +131,16 @@ class _Attempt:
     def pause(self) -> float:
         """Of the completed job, as the target counts it (virDomainGetJobStats, "downtime")."""
         return float(self.moved.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED).get("downtime", 0))
+
+
+def end(domain: Any) -> None:
+    """Have no migration of it under way. One in its last moment, in which the guest is at neither end, is let come to its end: QEMU 7.2
+    may die of the next migration after it was called off there (docs/decisions/0130-moving.md)."""
+    patient = time.monotonic() + LAST_MOMENT
+    while domain.isActive() and domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE:
+        if domain.state() != HANDED_OVER or time.monotonic() >= patient:
+            _abort(domain)
+        time.sleep(END_LOOK)
 
 
 def _abort(domain: Any) -> None:
