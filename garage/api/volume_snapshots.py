@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from garage.api import schemas as s
 from garage.api.base import blueprint, caller, context, mutate, with_failure
 from garage.api.snapshots import SnapshotRef
-from garage.core.snapshots import SnapshotState
+from garage.core.snapshots import How, SnapshotState
 from garage.services import volume_snapshots
 
 api = blueprint("volume_snapshots", "volumes", "/volumes/<ref>/snapshots")
@@ -18,6 +18,10 @@ api = blueprint("volume_snapshots", "volumes", "/volumes/<ref>/snapshots")
 
 class VolumeSnapshotIn(s.In):
     name: s.NameIn = Field("", description="Empty: one is made up.")
+    crash_consistent: bool = Field(
+        False,
+        description="Of a running machine's, without freezing its file systems: what is on it is as after a power cut.",
+    )
 
 
 class VolumeSnapshotOut(s.Out):
@@ -25,6 +29,7 @@ class VolumeSnapshotOut(s.Out):
     name: str
     volume: str = Field(description="Its id.")
     state: SnapshotState
+    how: How = Field(description="In what condition it was when it was copied; `off`: nobody wrote on it.")
     size_gib: int = Field(description="Of the volume then.")
     held_gib: int = Field(description="What it takes of the project's quota.")
     bytes: int = Field(description="Of its file; 0 before it is made.")
@@ -52,9 +57,14 @@ def list_volume_snapshots(path: s.Ref) -> dict[str, Any]:
 
 @api.post("", responses={202: VolumeSnapshotOut})
 def create_volume_snapshot(header: s.MutationHeader, path: s.Ref, body: VolumeSnapshotIn) -> Response:  # noqa: ARG001
-    """Keep what is on a volume now; no machine has it, or one that is off. It is `ready` when it is copied."""
-    who, ref, name = caller(), path.ref, body.name
-    return mutate(202, lambda ctx: with_failure(VolumeSnapshotOut, volume_snapshots.create(ctx, who, ref, name)))
+    """Keep what is on a volume now; no machine has it, or one that is ready or off. It is `ready` when it is copied."""
+    who, ref, name, crash = caller(), path.ref, body.name, body.crash_consistent
+    return mutate(
+        202,
+        lambda ctx: with_failure(
+            VolumeSnapshotOut, volume_snapshots.create(ctx, who, ref, name, crash_consistent=crash)
+        ),
+    )
 
 
 @api.get("/<snapshot>", responses={200: VolumeSnapshotOut})

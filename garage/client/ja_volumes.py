@@ -10,8 +10,11 @@ VOLUMES: dict[str, str] = {
     "attached": "取り付け済み",
     "being returned to a snapshot": "スナップショットに戻しています",
     "A volume as it was: keep it, return to it.": "ボリュームの中身を残し、あとでその状態に戻します。",
-    "Keep what is on a volume now; no machine has it, or one that is off.": (
-        "ボリュームの今の中身を残します。取り外してあるか、付いている機械が止まっている必要があります。"
+    "Without freezing the machine's file systems: what is on it is as after a power cut.": (
+        "機械のファイルシステムを一時停止しません。中身は停電の直後と同じ状態になります。"
+    ),
+    "Keep what is on a volume now; no machine has it, or one that is ready or off.": (
+        "ボリュームの今の中身を残します。付いている機械は、使えるときか止まっているときに限ります。"
     ),
     "A volume's snapshots, the newest first.": "ボリュームのスナップショットを新しい順に表示します。",
     "none; keep what is on it now: garage volume snapshot create {name}": (

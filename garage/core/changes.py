@@ -227,10 +227,14 @@ class GrowVolume:
 
 @dataclass(frozen=True, slots=True)
 class CopyVolume:
-    """Make a snapshot of one that no guest has, and record that."""
+    """Make a snapshot of one, as it is at one moment, and record that."""
 
     volume: Volume
-    snapshot: str
+    order: Order
+    live: bool
+    """A guest that runs has it."""
+    patient: bool = False
+    """As with `TakeSnapshot`."""
 
 
 @dataclass(frozen=True, slots=True)

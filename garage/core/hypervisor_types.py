@@ -144,8 +144,13 @@ class Hypervisor(Protocol):
         `image`. `frozen`: in that moment, and not longer, its file systems stand still; `unavailable` where they cannot be made to.
         `told` gets percent, 0-100, from this thread, and may raise to call it off; at 100 the moment has come."""
 
+    def copy_volume(
+        self, machine_id: str, volume_id: str, target: Path, *, frozen: bool, told: Callable[[int], None]
+    ) -> None:
+        """Likewise of a volume that it has, into `target`, an empty file of the volume's size."""
+
     def end_copy(self, machine_id: str) -> None:
-        """End a copy of its disk that an earlier process may have begun, and thaw what that may have frozen."""
+        """End a copy of one of its disks that an earlier process may have begun, and thaw what that may have frozen."""
 
     def attach_volume(self, machine_id: str, volume: VolumeDisk) -> None:
         """Give a guest that runs one more disk; the domain's definition is not changed, since every start makes it anew."""
@@ -222,6 +227,12 @@ class VolumeFiles(Protocol):
 
     def copy(self, volume: str, snapshot: str) -> None:
         """Make a snapshot of one that no guest has."""
+
+    def draft(self, volume: str, snapshot: str) -> Path:
+        """An empty file of the volume's size, for `Hypervisor.copy_volume` to fill."""
+
+    def keep(self, volume: str, snapshot: str) -> None:
+        """The draft is whole: it is the snapshot now."""
 
     def restore(self, volume: str, snapshot: str, size_gib: int) -> None:
         """A copy of the snapshot, of at least this size, takes the place of a volume that no guest has."""

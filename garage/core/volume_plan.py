@@ -17,13 +17,16 @@ from garage.core.changes import (
 )
 from garage.core.volumes import Volume, VolumeState
 
+IN_GUEST = (VolumeState.ATTACHED, VolumeState.DETACHING)
+"""In which a guest that runs has it."""
+
 
 def of_machine(volumes: Sequence[Volume], *, live: bool, patient: bool = False) -> list[Change]:
     """For all volumes of a machine that runs (`live`) or is off: what one guest does not let go of keeps no other waiting."""
     return [
         change
         for volume in volumes
-        for change in _with_snapshots(volume, live=live) or _with_machine(volume, live, patient)
+        for change in _with_snapshots(volume, live=live, patient=patient) or _with_machine(volume, live, patient)
     ]
 
 
@@ -59,14 +62,14 @@ def alone(volume: Volume) -> list[Change]:
             return []
 
 
-def _with_snapshots(volume: Volume, *, live: bool) -> list[Change]:
-    """The first thing that is wanted of its snapshots, the next when that is recorded. A guest that runs is not copied from beneath;
-    those of one that goes go with it."""
+def _with_snapshots(volume: Volume, *, live: bool, patient: bool = False) -> list[Change]:
+    """The first thing that is wanted of its snapshots, the next when that is recorded. Where a guest runs QEMU copies, and nothing
+    is returned beneath it; those of a volume that goes go with it."""
     if volume.state is VolumeState.DELETING:
         return []
     for order in volume.orders:
         if order.remove:
             return [RemoveVolumeSnapshot(volume, order.id)]
-        if not live:
-            return [CopyVolume(volume, order.id)]
+        if not live or volume.state in IN_GUEST:
+            return [CopyVolume(volume, order, live, patient and live)]
     return [RevertVolume(volume)] if volume.state is VolumeState.REVERTING and not live else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from garage.core.snapshots import How
 from garage.db.models import Base, Id, Json, Project
 from garage.db.snapshot_models import Kept
 
@@ -50,5 +51,7 @@ class VolumeSnapshot(Kept, Base):
     volume_id: Mapped[str] = mapped_column(ForeignKey("volume.id"))
     node: Mapped[str] = mapped_column(String(32), index=True)
     """The volume's: here too, for the sums of `db.loads`."""
+    how: Mapped[str] = mapped_column(String(8), default=How.OFF.value)
+    """`core.snapshots.How`: what is wanted; once it is made, what it is."""
     size_gib: Mapped[int]
     """Of the volume then."""

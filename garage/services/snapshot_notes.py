@@ -13,6 +13,7 @@ from garage.core.changes import Redo, Wanted
 from garage.core.snapshots import How, Order, SnapshotState, room_gib
 from garage.db.models import Machine, Project
 from garage.db.snapshot_models import Snapshot
+from garage.db.volume_models import VolumeSnapshot
 from garage.errors import GarageError
 from garage.services.context import Context, audit, publish_machine
 
@@ -58,11 +59,14 @@ def of_node(session: Session, node: str) -> Mapping[str, tuple[Order, ...]]:
 
 
 def still_wanted(ctx: Context, machine: Wanted, snapshot: str) -> bool:
-    """Whether a snapshot that is being made of a machine that runs still is, and nothing else is wanted of the machine by now."""
-    query = select(Machine.state, Machine.state_since, Snapshot.state).join(Snapshot, Snapshot.machine_id == Machine.id)
+    """Whether a snapshot that is being made of a machine that runs, or of one of its volumes, still is, and nothing else is wanted of the
+    machine by now."""
+    now = select(Machine.state, Machine.state_since).where(Machine.id == machine.id)
     with ctx.db.read() as session:
-        row = session.execute(query.where(Machine.id == machine.id, Snapshot.id == snapshot)).first()
-    return row is not None and tuple(row) == (machine.state.value, machine.state_since, SnapshotState.MAKING.value)
+        row = session.execute(now).first()
+        made = session.get(Snapshot, snapshot) or session.get(VolumeSnapshot, snapshot)
+    making = made is not None and made.state == SnapshotState.MAKING.value
+    return making and row is not None and tuple(row) == (machine.state.value, machine.state_since)
 
 
 def note(session: Session, ctx: Context, machine: Machine, told: SnapshotNote) -> bool:

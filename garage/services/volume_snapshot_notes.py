@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from garage.core.snapshots import Order, SnapshotState, room_gib
+from garage.core.snapshots import How, Order, SnapshotState, room_gib
 from garage.core.volumes import VolumeState
 from garage.db.models import Project
 from garage.db.volume_models import Volume, VolumeSnapshot
@@ -24,6 +24,7 @@ class VolumeCopied:
     volume: str
     snapshot: str
     bytes: int
+    how: How
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def of_node(session: Session, node: str) -> Mapping[str, tuple[Order, ...]]:
     query = select(VolumeSnapshot).where(VolumeSnapshot.node == node, VolumeSnapshot.state.in_(OPEN))
     found: dict[str, tuple[Order, ...]] = {}
     for row in session.scalars(query.order_by(VolumeSnapshot.id)):
-        order = Order(row.id, remove=row.state == SnapshotState.DELETING.value)
+        remove = row.state == SnapshotState.DELETING.value
+        order = Order(row.id, remove=remove, frozen=row.how != How.CRASH.value)
         found[row.volume_id] = (*found.get(row.volume_id, ()), order)
     return found
 
@@ -71,7 +73,7 @@ def note(session: Session, ctx: Context, volume: Volume, told: VolumeSnapshotNot
         case VolumeSnapshotGone():
             session.delete(row)
         case VolumeCopied() if making:
-            row.state, row.bytes, row.made_at = SnapshotState.READY.value, told.bytes, ctx.clock()
+            row.state, row.how, row.bytes, row.made_at = SnapshotState.READY.value, told.how, told.bytes, ctx.clock()
             row.held_gib = min(row.held_gib, room_gib(told.bytes))
         case VolumeReverted() if returns:
             _at_ease(volume)

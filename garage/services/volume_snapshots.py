@@ -1,6 +1,7 @@
 """Snapshots of volumes as people ask for them: made, listed, returned to, deleted. Their node's worker does it (`volume_snapshot_notes`).
 
-Made and returned to while no machine that runs has the volume. They lie beside it, on its node, and go with it.
+One is made while no machine has the volume, or one that is ready or off; returned to it is while none that runs has it. They lie beside it,
+on its node, and go with it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from garage.core.snapshots import SnapshotState, room_gib
+from garage.core.snapshots import How, SnapshotState, room_gib
 from garage.core.states import State
 from garage.core.volumes import VolumeState
 from garage.db.models import Machine, User
@@ -23,7 +24,7 @@ from garage.services import capacity, snapshot_rules, volumes
 from garage.services import volume_rules as rules
 from garage.services.context import Caller, Context, audit, publish_machine
 from garage.services.rights import acts_in
-from garage.services.volume_views import AT_EASE, is_off
+from garage.services.volume_views import AT_EASE, is_off, is_up
 
 LIST = "garage volume snapshot list"
 
@@ -36,6 +37,8 @@ class VolumeSnapshotView:
     """Its id."""
     state: str
     """`core.snapshots.SnapshotState`."""
+    how: str
+    """`core.snapshots.How`."""
     size_gib: int
     """Of the volume then."""
     held_gib: int
@@ -51,12 +54,15 @@ class VolumeSnapshotView:
     """What may be done now: of "revert", "delete"."""
 
 
-def create(ctx: Context, caller: Caller, ref: str, name: str = "") -> VolumeSnapshotView:
-    """Of a volume that no machine has, or one that is off."""
+def create(
+    ctx: Context, caller: Caller, ref: str, name: str = "", *, crash_consistent: bool = False
+) -> VolumeSnapshotView:
+    """Of a volume that no machine has, or one that is off; or runs, with its file systems frozen for a moment, unless what is on the volume
+    may be as after a power cut."""
     name = snapshot_rules.named(ctx, name)
     with ctx.db.write() as session:
         volume = volumes.find(session, caller, ref)
-        _check_still(session, volume)
+        how = _how(session, volume)
         taken = session.scalars(select(VolumeSnapshot.name).where(VolumeSnapshot.volume_id == volume.id))
         snapshot_rules.check_new(volume.name, name, taken.all())
         capacity.check_growth(session, volume.project, {"disk_gib": volume.size_gib})
@@ -67,6 +73,7 @@ def create(ctx: Context, caller: Caller, ref: str, name: str = "") -> VolumeSnap
             node=volume.node,
             name=name,
             state=SnapshotState.MAKING.value,
+            how=(How.CRASH if crash_consistent else how).value,
             size_gib=volume.size_gib,
             held_gib=volume.size_gib,
             created_by=caller.user_id,
@@ -113,6 +120,16 @@ def delete(ctx: Context, caller: Caller, ref: str, name: str) -> VolumeSnapshotV
             raise rules.wrong(session, volume, N_("wait until that is done"))
         row.state = SnapshotState.DELETING.value
         return _done(session, ctx, caller, volume, row, "volume.snapshot_delete")
+
+
+def _how(session: Session, volume: Volume) -> How:
+    """A copy can be made now. Raises `in_use`, `wrong_state`."""
+    machine = session.get(Machine, volume.machine_id) if volume.machine_id else None
+    if volume.state == VolumeState.ATTACHED.value and machine is not None and is_up(machine):
+        rules.check_grown(volume)
+        return How.FROZEN
+    _check_still(session, volume)
+    return How.OFF
 
 
 def _check_still(session: Session, volume: Volume) -> None:
@@ -175,7 +192,7 @@ def _views(session: Session, volume: Volume, rows: Sequence[VolumeSnapshot]) -> 
     people = dict(session.execute(owners).all())
     machine = session.get(Machine, volume.machine_id) if volume.machine_id else None
     still = volume.state in AT_EASE and (machine is None or _is_off(machine))
-    same = ("id", "name", "state", "size_gib", "held_gib", "bytes", "created_at", "made_at", "error")
+    same = ("id", "name", "state", "how", "size_gib", "held_gib", "bytes", "created_at", "made_at", "error")
     return [
         VolumeSnapshotView(
             **{field: getattr(row, field) for field in same},

@@ -46,6 +46,11 @@ class VolumeView:
     """What may be done now: of "attach", "detach", "grow", "snapshot", "delete"."""
 
 
+def is_up(machine: Any) -> bool:
+    """And is to stay so: what a guest has can be copied by its QEMU."""
+    return bool(machine.state == State.READY.value and machine.wants_running)
+
+
 def is_off(state: str, *, wants_running: bool) -> bool:
     """Of a machine: and it does not start at this moment."""
     return state in OFF and not (state == State.STOPPED.value and wants_running)
@@ -83,7 +88,7 @@ def views(session: Session, rows: Sequence[Volume]) -> list[VolumeView]:
 def _actions(row: Volume, machine: Any) -> list[str]:
     machine_state = machine.state if machine else ""
     still = machine is None or is_off(machine_state, wants_running=machine.wants_running)
-    kept = ["snapshot"] if still and row.made_gib >= row.size_gib else []
+    kept = ["snapshot"] if (still or is_up(machine)) and row.made_gib >= row.size_gib else []
     match VolumeState(row.state):
         case VolumeState.AVAILABLE:
             return ["attach", "grow", *kept, "delete"]

@@ -24,6 +24,10 @@ cp --reflink=auto --sparse={sparse} -T {source} {target}.$$.part; chmod {mode} {
 sync {target}.$$.part; mv -fT {target}.$$.part {target}; sync $(dirname {target})
 """
 """`copied` on a node, within a script that holds a lock."""
+KEEP = """[ ! -e {target} ] || exit 0
+chmod 600 {target}.live.part; sync {target}.live.part; mv -fT {target}.live.part {target}; sync {folder}
+"""
+"""`kept` on a node, likewise."""
 
 
 def copied(
@@ -47,6 +51,20 @@ def copied(
         raise translated(error, target) from None
 
 
+def kept(target: Path, mode: int) -> None:
+    """This process's draft, filled by somebody else, is `target` from now on, unless that is there. Raises `disk_full`, `tool_failed`."""
+    draft = draft_of(target)
+    try:
+        if target.exists():
+            return
+        draft.chmod(mode)
+        sync(draft)
+        draft.rename(target)
+        sync(target.parent)
+    except OSError as error:
+        raise translated(error, target) from None
+
+
 def patience(size: int) -> float:
     """Seconds that a copy of so many bytes may take."""
     return COPIED + COPIED_PER_GIB * (size >> 30)
@@ -55,6 +73,11 @@ def patience(size: int) -> float:
 def draft_of(target: Path) -> Path:
     """The process is in its name: of two workers, the one that comes later removes the other's."""
     return target.with_name(f"{target.name}.{os.getpid()}.part")
+
+
+def live_draft(target: Path) -> Path:
+    """On a node, for QEMU to fill."""
+    return target.with_name(f"{target.name}.live.part")
 
 
 def remove_drafts(target: Path) -> None:

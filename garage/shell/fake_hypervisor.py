@@ -202,13 +202,28 @@ class FakeHypervisor(FakeServer):
         frozen: bool,
         told: Callable[[int], None],
     ) -> None:
+        def copy() -> None:
+            self.snapshots.setdefault(machine_id, {})[target.name] = self.contents.get(machine_id, "")
+
+        self._mirror(machine_id, copy, frozen=frozen, told=told)
+
+    def copy_volume(
+        self, machine_id: str, volume_id: str, target: Path, *, frozen: bool, told: Callable[[int], None]
+    ) -> None:
+        def copy() -> None:
+            self._check_has(machine_id, volume_id)
+            self.volumes[volume_id]["kept"][target.name] = self.volumes[volume_id]["holds"]
+
+        self._mirror(machine_id, copy, frozen=frozen, told=told)
+
+    def _mirror(self, machine_id: str, copy: Callable[[], None], *, frozen: bool, told: Callable[[int], None]) -> None:
         for step in range(STEPS):
             told(step * 100 // STEPS)
         try:
             self._stand_still(machine_id, frozen=frozen)
             told(100)
             with self._changing("copy", machine_id):
-                self.snapshots.setdefault(machine_id, {})[target.name] = self.contents.get(machine_id, "")
+                copy()
         except Exception:
             self.end_copy(machine_id)
             raise
@@ -245,9 +260,12 @@ class FakeHypervisor(FakeServer):
 
     def resize_volume(self, machine_id: str, volume_id: str, size_gib: int) -> None:
         with self._changing("resize", machine_id):
-            if volume_id not in self._on(machine_id).volumes:
-                raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no such disk")
+            self._check_has(machine_id, volume_id)
             self.volumes[volume_id]["gib"] = max(size_gib, self.volumes[volume_id]["gib"])
+
+    def _check_has(self, machine_id: str, volume_id: str) -> None:
+        if volume_id not in self._on(machine_id).volumes:
+            raise GarageError("hypervisor_error", N_("libvirt refused: {reason}"), reason="no such disk")
 
     def shape(self, machine_id: str) -> Shape:
         self._reach()

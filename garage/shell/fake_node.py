@@ -102,6 +102,16 @@ class FakeVolumes:
         with self._doing("copy volume", volume) as found:
             found["kept"][snapshot] = found["holds"]
 
+    def draft(self, volume: str, snapshot: str) -> Path:
+        self._check_room()
+        self._there(volume)
+        return Path("/nonexistent", f"{snapshot}.part")
+
+    def keep(self, volume: str, snapshot: str) -> None:
+        with self._doing("keep volume", volume) as found:
+            if snapshot not in found["kept"]:
+                found["kept"][snapshot] = found["kept"].pop(f"{snapshot}.part")
+
     def restore(self, volume: str, snapshot: str, size_gib: int) -> None:
         self._check_room()
         with self._doing("restore volume", volume) as found:
@@ -111,6 +121,7 @@ class FakeVolumes:
     def forget(self, volume: str, snapshot: str) -> None:
         with self._doing("forget", volume) as found:
             found["kept"].pop(snapshot, None)
+            found["kept"].pop(f"{snapshot}.part", None)
 
     @contextlib.contextmanager
     def _doing(self, what: str, volume: str) -> Iterator[dict[str, Any]]:

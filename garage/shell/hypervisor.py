@@ -196,23 +196,31 @@ class LibvirtHypervisor(LibvirtConnection):
     def copy_disk(
         self, machine_id: str, target: Path, image: Path, *, frozen: bool, told: Callable[[int], None]
     ) -> None:
+        self._mirror(machine_id, disk_copy.Mirror(target, image), frozen=frozen, told=told)
+
+    def copy_volume(
+        self, machine_id: str, volume_id: str, target: Path, *, frozen: bool, told: Callable[[int], None]
+    ) -> None:
+        self._mirror(machine_id, disk_copy.Mirror(target, volume=volume_id), frozen=frozen, told=told)
+
+    def _mirror(self, machine_id: str, mirror: disk_copy.Mirror, *, frozen: bool, told: Callable[[int], None]) -> None:
         if frozen:  # before anything is copied for nothing
             self._of_agent(machine_id, guest_agent.thaw)
-        self._on(machine_id, lambda domain: disk_copy.begin(domain, target, image), seconds=SLOW_DEADLINE)
+        self._on(machine_id, lambda domain: disk_copy.begin(domain, mirror), seconds=SLOW_DEADLINE)
         try:
-            self._until_alike(machine_id, told)
+            self._until_alike(machine_id, mirror, told)
             with self._frozen(machine_id) if frozen else contextlib.nullcontext():
                 told(100)
-                self._until_alike(machine_id, lambda _percent: None)
-                self._on(machine_id, disk_copy.finish)
+                self._until_alike(machine_id, mirror, lambda _percent: None)
+                self._on(machine_id, lambda domain: disk_copy.finish(domain, mirror))
         except Exception:
             with contextlib.suppress(GarageError):  # whoever comes next does it again
                 self.end_copy(machine_id)
             raise
 
-    def _until_alike(self, machine_id: str, told: Callable[[int], None]) -> None:
+    def _until_alike(self, machine_id: str, mirror: disk_copy.Mirror, told: Callable[[int], None]) -> None:
         last = time.monotonic() + disk_copy.LIMIT
-        while (percent := self._ask(machine_id, disk_copy.percent)) < 100:
+        while (percent := self._ask(machine_id, lambda domain: disk_copy.percent(domain, mirror))) < 100:
             if time.monotonic() >= last:
                 raise GarageError("timeout", N_("copying its disk took more than {seconds} s"), seconds=disk_copy.LIMIT)
             told(percent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from garage.errors import N_, GarageError
-from garage.shell.copies import COPIED, SCRIPT
+from garage.shell.copies import COPIED, KEEP, SCRIPT, live_draft
 from garage.shell.disk_files import MACHINE_ID, SHA256, checked, disk_is_full
 from garage.shell.node_shell import NodeShell, quoted
 
@@ -23,9 +23,6 @@ COPY = SCRIPT.replace("{sparse}", "auto").replace("{size}", "0")
 DRAFT = """rm -f {target}.*.part
 size=$(od -An -tu8 --endian=big -j24 -N8 {disk} | tr -d ' ')
 qemu-img create -q -f qcow2 -F qcow2 -b {image} {target}.live.part "$size"
-"""
-KEEP = """[ ! -e {target} ] || exit 0
-chmod 600 {target}.live.part; sync {target}.live.part; mv -fT {target}.live.part {target}; sync {folder}
 """
 REMOVE = """[ -d {folder} ] || exit 0
 exec 9<{folder}; flock -w 60 9; rm -f {target} {target}.*.part; rmdir {folder} 2>/dev/null || true
@@ -53,8 +50,7 @@ class RemoteSnapshots:
     def draft(self, machine_id: str, snapshot: str, image_sha256: str) -> Path:
         image, disk = self._images / checked(SHA256, image_sha256) / "disk.qcow2", self._disk(machine_id)
         self._run(LOCKED + DRAFT, machine_id, snapshot, image=quoted(image), disk=quoted(disk))
-        target = self.path(machine_id, snapshot)
-        return target.with_name(f"{target.name}.live.part")
+        return live_draft(self.path(machine_id, snapshot))
 
     def keep(self, machine_id: str, snapshot: str) -> None:
         self._run(LOCKED + KEEP, machine_id, snapshot)

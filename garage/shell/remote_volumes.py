@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from garage.errors import N_, GarageError
-from garage.shell.copies import SCRIPT, patience
+from garage.shell.copies import KEEP, SCRIPT, live_draft, patience
 from garage.shell.disk_files import MACHINE_ID, checked, disk_is_full
 from garage.shell.node_shell import NodeShell, quoted
 from garage.shell.volume_files import snapshot_beside
@@ -25,6 +25,8 @@ LOCKED = """rm -f {target}.*.part
 exec 9<{folder}; flock -w 60 9 || exit 46
 """
 COPY = LOCKED + SCRIPT.replace("{sparse}", "always").replace("{mode}", "600")
+DRAFT = """umask 077; truncate -s "$(stat -c %s {source})" {target}.live.part
+"""
 KEPT = "[ ! -e {target} ] || echo $(( $(stat -c %b {target}) * 512 ))\n"
 SIZE = "stat -c %s {source}\n"
 FORGET = "rm -f {target} {target}.*.part\n"
@@ -50,6 +52,14 @@ class RemoteVolumes:
 
     def copy(self, volume: str, snapshot: str) -> None:
         self._copy(volume, self.path(volume), self._beside(volume, snapshot))
+
+    def draft(self, volume: str, snapshot: str) -> Path:
+        target = self._beside(volume, snapshot)
+        self._run(LOCKED + DRAFT, volume, target=target, source=self.path(volume))
+        return live_draft(target)
+
+    def keep(self, volume: str, snapshot: str) -> None:
+        self._run(KEEP, volume, target=self._beside(volume, snapshot))
 
     def restore(self, volume: str, snapshot: str, size_gib: int) -> None:
         self._copy(volume, self._beside(volume, snapshot), self.path(volume), size_gib)

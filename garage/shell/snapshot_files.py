@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from garage.errors import GarageError
-from garage.shell.copies import copied, draft_of, remove_drafts
-from garage.shell.disk_files import MACHINE_ID, SHA256, checked, sync, translated, virtual_size
+from garage.shell.copies import copied, draft_of, kept, remove_drafts
+from garage.shell.disk_files import MACHINE_ID, SHA256, checked, translated, virtual_size
 from garage.shell.run import run
 
 MODE = 0o600
@@ -50,17 +50,7 @@ class LocalSnapshots:
         return draft
 
     def keep(self, machine_id: str, snapshot: str) -> None:
-        target = self.path(machine_id, snapshot)
-        draft = draft_of(target)
-        try:
-            if target.exists():
-                return
-            draft.chmod(MODE)
-            sync(draft)
-            draft.rename(target)
-            sync(target.parent)
-        except OSError as error:
-            raise translated(error, target) from None
+        kept(self.path(machine_id, snapshot), MODE)
 
     def restore(self, machine_id: str, snapshot: str) -> None:
         self._copied(self.path(machine_id, snapshot), self._disk(machine_id), DISK_MODE)

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from garage.errors import GarageError
-from garage.shell.copies import copied, remove_drafts
+from garage.shell.copies import copied, draft_of, kept, remove_drafts
 from garage.shell.disk_files import MACHINE_ID, checked, sync, translated
 
 MODE = 0o600
@@ -54,6 +54,21 @@ class LocalVolumes:
 
     def copy(self, volume: str, snapshot: str) -> None:
         copied(self.path(volume), self.snapshot_path(volume, snapshot), MODE, sparse="always")
+
+    def draft(self, volume: str, snapshot: str) -> Path:
+        target = self.snapshot_path(volume, snapshot)
+        draft = draft_of(target)
+        try:
+            size = self.path(volume).stat().st_size
+            remove_drafts(target)
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, MODE))
+            os.truncate(draft, size)
+        except OSError as error:
+            raise translated(error, draft) from None
+        return draft
+
+    def keep(self, volume: str, snapshot: str) -> None:
+        kept(self.snapshot_path(volume, snapshot), MODE)
 
     def restore(self, volume: str, snapshot: str, size_gib: int) -> None:
         source, target = self.snapshot_path(volume, snapshot), self.path(volume)

@@ -74,14 +74,14 @@ def _copy(tools: Tools, machine: Wanted, order: Order, *, live: bool) -> None:
     )
     failpoint.step()
     check(tools)
-    told = _teller(tools, machine, order)
+    told = teller(tools, machine, order)
     tools.hypervisor.copy_disk(machine.id, draft, image, frozen=order.frozen, told=told)
     failpoint.step()
     check(tools)
     files.keep(machine.id, order.id)
 
 
-def _teller(tools: Tools, machine: Wanted, order: Order) -> Callable[[int], None]:
+def teller(tools: Tools, machine: Wanted, order: Order) -> Callable[[int], None]:
     """Calls it off as soon as it, or the machine as it is, is wanted no more: who asks for a stop does not wait for a copy."""
 
     def told(percent: int) -> None:
@@ -94,15 +94,21 @@ def _teller(tools: Tools, machine: Wanted, order: Order) -> Callable[[int], None
 
 
 def _give_up(tools: Tools, hold: Hold, machine: Wanted, order: Order, error: GarageError, *, live: bool) -> None:
-    """For good, unless the node does not answer, or the machine went off meanwhile: then it is made of one that is off."""
+    """For good, unless the node does not answer, or the machine went off meanwhile."""
     if error.code == "hypervisor_away":
         raise error
-    domain = tools.hypervisor.look(machine.id)
-    if live and (domain is None or domain.power is not Power.RUNNING):
-        raise Stale
+    if live:
+        check_runs(tools, machine)
     with contextlib.suppress(GarageError):
         tools.disks.snapshots.remove(machine.id, order.id)
     write(tools, hold, SnapshotFailed(machine.id, order.id, error.as_dict()))
+
+
+def check_runs(tools: Tools, machine: Wanted) -> None:
+    """Raises Stale when it went off meanwhile: then the copy is made of one that is off."""
+    domain = tools.hypervisor.look(machine.id)
+    if domain is None or domain.power is not Power.RUNNING:
+        raise Stale
 
 
 def _restore(tools: Tools, hold: Hold, machine: Wanted, snapshot: str) -> None:

@@ -36,7 +36,7 @@ def apply(tools: Tools, hold: Hold, machine: Wanted | None, change: Change) -> N
                 if stays:
                     raise
         case p.CopyVolume() | p.RevertVolume() | p.RemoveVolumeSnapshot():
-            volume_snapshotting.apply(tools, hold, change)
+            volume_snapshotting.apply(tools, hold, machine, change)
         case p.RemoveVolume(volume):
             tools.disks.volumes.remove(volume.id)
             failpoint.step()

@@ -21,6 +21,7 @@ from garage.config import Config
 from garage.core.pool import Kind
 from garage.core.qcow2 import refused
 from garage.core.shipped import shipped
+from garage.core.snapshots import How
 from garage.core.states import Event, State
 from garage.core.volumes import by_id
 from garage.db.migrate import migrate
@@ -229,7 +230,7 @@ def keep_some(site: Site, who: Caller, volume: str) -> None:
     )
     for name in ("spring", "before-update", "after-tour"):
         made = volume_snapshots.create(site.ctx, who, volume, name)
-        told = {"spring": VolumeCopied(volume, made.id, 11 << 30),
+        told = {"spring": VolumeCopied(volume, made.id, 11 << 30, How.OFF),
                 "before-update": VolumeNotCopied(volume, made.id, full.as_dict())}.get(name)  # fmt: skip
         with site.ctx.db.write() as session:
             node = session.get_one(Node, site.ctx.config.node)

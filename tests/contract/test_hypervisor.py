@@ -241,6 +241,43 @@ def test_a_running_guests_disk_is_copied_as_it_is(qemu: Subject) -> None:
     assert hv.look(ONE) == RUNNING
 
 
+@pytest.mark.machine
+def test_a_volume_of_a_running_guest_is_copied_as_it_is(qemu: Subject) -> None:
+    """The copy is as sparse as the volume; one that another process left does not keep its guest from anything."""
+    hv, files = qemu.hypervisor, LocalDisks(qemu.home, write_seed).volumes
+    disk, other = (VolumeDisk(name * 20, files.path(name * 20), slot) for slot, name in enumerate("cd"))
+    for each in (disk, other):
+        files.make(each.id, 1)
+    write = ["qemu-io", "-f", "raw", "-c", "write -P 7 8M 3M"]
+    subprocess.run([*write, str(disk.path)], check=True, capture_output=True)
+    hv.define(replace(qemu.spec(ONE), volumes=(disk,)))
+    hv.start(ONE)
+    hv.attach_volume(ONE, other)
+    left = libvirt.open("qemu:///system")
+    domain = left.lookupByName(qemu.spec(ONE).name)
+    disk_copy.begin(domain, disk_copy.Mirror(files.draft(other.id, "b" * 20), volume=other.id))
+    told = list[int]()
+    for frozen in (True, False):
+        draft = files.draft(disk.id, "a" * 20)
+        with pytest.raises(GarageError, match="could not be frozen") if frozen else contextlib.nullcontext():
+            hv.copy_volume(ONE, disk.id, draft, frozen=frozen, told=told.append)
+    assert told[-1] == 100
+    assert not any(domain.blockJobInfo(device) for device in ("vda", disk.device, other.device))
+    left.close()
+    files.keep(disk.id, "a" * 20)
+    kept = disk.path.with_name(f"{'a' * 20}.raw")
+    read = ["qemu-io", "-f", "raw", "-c", "read -P 7 8M 3M", "-c", "read -P 0 11M 900M", str(kept)]
+    assert "failed" not in subprocess.run(read, check=True, capture_output=True, text=True).stdout
+    assert (kept.stat().st_size, kept.stat().st_uid, (files.kept(disk.id, "a" * 20) or 0) < 8 << 20) == (
+        1 << 30,
+        0,
+        True,
+    )
+    with pytest.raises(GarageError, check=lambda error: error.code == "hypervisor_error"):
+        hv.copy_volume(ONE, "e" * 20, draft, frozen=False, told=told.append)
+    assert hv.look(ONE) == RUNNING
+
+
 @pytest.fixture(params=["fake", pytest.param("qemu", marks=pytest.mark.machine)])
 def plugged(request: pytest.FixtureRequest) -> Subject:
     """libvirt's test driver plugs nothing into a domain that runs."""
@@ -334,7 +371,7 @@ def test_a_copy_that_is_called_off_or_left_by_another_process_ends(qemu: Subject
         hv.copy_disk(ONE, draft, image, frozen=False, told=_call_off)
     draft = disks.snapshots.draft(ONE, "a" * 20, IMAGE)
     left = libvirt.open("qemu:///system")
-    disk_copy.begin(left.lookupByName(qemu.spec(ONE).name), draft, image)
+    disk_copy.begin(left.lookupByName(qemu.spec(ONE).name), disk_copy.Mirror(draft, image))
     for _ in range(2):
         hv.end_copy(ONE)
     assert not left.lookupByName(qemu.spec(ONE).name).blockJobInfo(disk_copy.DISK)

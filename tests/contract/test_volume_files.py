@@ -83,6 +83,24 @@ def test_a_snapshot_is_a_whole_copy_that_is_returned_to_and_goes_with_it(disks: 
     assert list(path.parent.parent.iterdir()) == []
 
 
+def test_a_draft_is_an_empty_file_of_its_size_that_becomes_the_snapshot_once(disks: Disks, tmp_path: Path) -> None:
+    files, kept = disks.volumes, tmp_path / "volumes" / ONE / f"{FIRST}.raw"
+    with pytest.raises(GarageError, check=lambda error: error.code == "tool_failed"):
+        files.draft(ONE, FIRST)
+    files.make(ONE, 1)
+    for _ in range(2):  # the first is of a worker that was killed
+        draft = files.draft(ONE, FIRST)
+        assert (draft.stat().st_size, draft.stat().st_blocks, draft.stat().st_mode & 0o777) == (GIB, 0, 0o600)
+        write(draft, b"live")
+    assert files.kept(ONE, FIRST) is None
+    for _ in range(2):
+        files.keep(ONE, FIRST)
+    assert (read(kept), kept.stat().st_mode & 0o777, len(list(kept.parent.iterdir()))) == (b"live", 0o600, 2)
+    files.draft(ONE, FIRST)
+    files.forget(ONE, FIRST)
+    assert [each.name for each in kept.parent.iterdir()] == ["disk.raw"]
+
+
 def test_what_is_not_there_is_not_copied_and_nothing_is_lost(disks: Disks, tmp_path: Path) -> None:
     files, path = disks.volumes, tmp_path / "volumes" / ONE / "disk.raw"
     with pytest.raises(GarageError, check=lambda error: error.code == "tool_failed"):

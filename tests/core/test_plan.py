@@ -44,8 +44,10 @@ RESTING: dict[str, object] = {"wants_running": False}
 HELD = Volume("f" * 20, "data", VolumeState.ATTACHED, 2, 2)
 KEEP, DROP = replace(HELD, orders=(ORDER,)), replace(HELD, orders=(UNDO, ORDER))
 BACK = replace(HELD, state=VolumeState.REVERTING, revert_to="a" * 20)
+GOES = replace(KEEP, state=VolumeState.DETACHING)
 ENDS = replace(KEEP, state=VolumeState.DELETING)
 UP = replace(FILES, domain=RUNNING)
+COPY = p.CopyVolume(KEEP, ORDER, live=False)
 COPIED: dict[str, object] = {"volumes": (KEEP,)}
 GROWS: dict[str, object] = {"grows": True}
 FREE: dict[str, object] = {"disk_limited": False}
@@ -87,10 +89,12 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("returned after a failed start", S.FAILED, RETURNS, replace(FILES, domain=OFF), RETURN),
     ("returned before it starts", S.BOOTING, AGAIN | RETURNS, replace(FILES, domain=OFF), RETURN),
     ("never while it runs", S.STOPPED, RETURNS | RESTING, replace(FILES, domain=RUNNING, age=99.0), [p.Destroy()]),
-    ("of a volume as well", S.STOPPED, RESTING | COPIED, replace(FILES, domain=OFF), [p.CopyVolume(KEEP, "a" * 20)]),
-    ("of a volume before it starts", S.BOOTING, AGAIN | COPIED, replace(FILES, domain=OFF), [Show("disk"), p.CopyVolume(KEEP, "a" * 20)]),
-    ("of a volume before it boots anew", S.PREPARING, COPIED, NOTHING, [Show("disk"), p.CopyVolume(KEEP, "a" * 20)]),
-    ("never of a volume of one that runs", S.READY, COPIED, replace(FILES, domain=RUNNING), []),
+    ("of a volume as well", S.STOPPED, RESTING | COPIED, replace(FILES, domain=OFF), [COPY]),
+    ("of a volume before it starts", S.BOOTING, AGAIN | COPIED, replace(FILES, domain=OFF), [Show("disk"), COPY]),
+    ("of a volume before it boots anew", S.PREPARING, COPIED, NOTHING, [Show("disk"), COPY]),
+    ("of a volume that a guest has", S.READY, COPIED, replace(UP, age=120.0), [p.CopyVolume(KEEP, ORDER, live=True)]),
+    ("of one whose agent may still start", S.READY, COPIED, UP, [p.CopyVolume(KEEP, ORDER, live=True, patient=True)]),
+    ("before the guest lets go of it", S.READY, {"volumes": (GOES,)}, replace(UP, age=120.0), [p.CopyVolume(GOES, ORDER, live=True)]),
     ("one of a volume goes at any time", S.READY, {"volumes": (DROP,)}, UP, [p.RemoveVolumeSnapshot(DROP, "b" * 20)]),
     ("a volume returns", S.FAILED, {"volumes": (BACK,)}, replace(FILES, domain=OFF), [p.RevertVolume(BACK)]),
     ("not while it runs", S.READY, {"volumes": (BACK,)}, replace(FILES, domain=RUNNING), []),

@@ -91,7 +91,7 @@ FINE: dict[Operation, dict[str, tuple[Any, ...]]] = {
     ("POST", "/machines/{ref}/rebuild"): {"image": (None,)},
     ("POST", "/machines/{ref}/snapshots"): {"name": ("",), "crash_consistent": (True, False)},
     ("POST", "/volumes"): {"project": (None,), "machine": (None, "")},
-    ("POST", "/volumes/{ref}/snapshots"): {"name": ("",)},
+    ("POST", "/volumes/{ref}/snapshots"): {"name": ("",), "crash_consistent": (True, False)},
     ("PATCH", "/nodes/{ref}/labels"): {"labels": ({},)},
     ("PUT", "/machines/{ref}/limits"): dict.fromkeys(("disk_iops", "disk_mb", "net_mbit", "connections"), (None, 0)),
     ("POST", "/machines/{ref}/renew"): {"days": (None, 1.5)},

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import select
 
-from garage.core.snapshots import LIMIT
+from garage.core.snapshots import LIMIT, How
 from garage.core.states import Event
 from garage.db import loads
 from garage.db.models import Machine
@@ -85,8 +85,9 @@ def test_one_that_no_machine_has_is_kept_and_returned_to_and_keeps_its_size(rig:
 def test_a_machine_that_is_off_starts_when_its_volumes_are_copied_or_what_they_were(rig: Rig) -> None:
     ref = rig.ready()
     made(rig, machine="one")
+    machines.stop(rig.ctx, rig.caller, ref)
     refused("in_use", lambda: kept.create(rig.ctx, rig.caller, "data", "before"))
-    stopped(rig, ref)
+    rig.until(ref, "stopping", "stopped")
     holds(rig)["holds"] = "old"
     since = len(rig.fake.calls)
     kept.create(rig.ctx, rig.caller, "data", "before")
@@ -106,6 +107,46 @@ def test_a_machine_that_is_off_starts_when_its_volumes_are_copied_or_what_they_w
     assert done.index("restore volume") < done.index("define"), done
     assert (holds(rig)["holds"], view(rig).state) == ("old", "attached")
     assert rig.fake.volumes_of(ref) == (view(rig).id,)
+
+
+def test_of_a_guest_that_runs_its_qemu_makes_the_copy_and_its_file_systems_stand_still(rig: Rig) -> None:
+    ref = rig.ready()
+    made(rig, machine="one")
+    assert "snapshot" in view(rig).actions
+    holds(rig)["holds"] = "old"
+    since = len(rig.fake.calls)
+    first = taken(rig)
+    assert (first.state, first.how, first.error) == ("ready", "frozen", None)
+    done = [call for call, _ in rig.fake.calls[since:]]
+    assert done[done.index("freeze") :] == ["freeze", "copy", "thaw", "keep volume"]
+    holds(rig)["holds"] = "new"
+    assert holds(rig)["kept"] == {first.id: "old"}
+    rig.fake.faults = Faults(agent_away=True)
+    rig.pass_time(121)
+    failed = taken(rig, "unheard")
+    assert (failed.state, failed.error and failed.error["code"]) == ("failed", "unavailable")
+    kept.create(rig.ctx, rig.caller, "data", "crash", crash_consistent=True)
+    rig.until_true(lambda: found(rig, "crash").state == "ready")
+    assert (found(rig, "crash").how, holds(rig)["kept"][found(rig, "crash").id]) == ("crash", "new")  # type: ignore[index]
+    assert (rig.row(ref).state, set(holds(rig)["kept"])) == ("ready", {first.id, found(rig, "crash").id})  # type: ignore[call-overload]
+
+
+def test_who_asks_for_a_stop_does_not_wait_for_a_copy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = rig.ready()
+    made(rig, machine="one")
+    holds(rig)["holds"] = "old"
+    stop = iter([lambda: machines.stop(rig.ctx, rig.caller, ref)])
+    real = type(rig.fake).copy_volume
+
+    def copy(*args: object, **more: object) -> None:
+        next(stop, lambda: None)()
+        real(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(rig.fake), "copy_volume", copy)
+    kept.create(rig.ctx, rig.caller, "data", "before")
+    rig.until(ref, "ready", "stopping", "stopped")
+    rig.until_true(lambda: found(rig).state == "ready")
+    assert (found(rig).how, holds(rig)["kept"]) == ("off", {found(rig).id: "old"})
 
 
 def test_a_machine_that_goes_leaves_its_volume_to_return_alone(rig: Rig) -> None:
@@ -152,48 +193,83 @@ def test_no_room_is_told_and_what_is_on_it_stays(rig: Rig) -> None:
 def test_killed_anywhere_each_thing_is_done_once_and_nothing_is_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     deaths = Deaths(monkeypatch)
     made(rig)
-
-    def survive(point: int, act: Callable[[], object], true: Callable[[], bool]) -> bool:
-        """Whether a worker died of it; then another takes over until `true`."""
-        deaths.order(point)
-        act()
-        rig.until_true(lambda: deaths.dead or true())
-        died = deaths.dead
-        if died:
-            rig.abandon()
-        deaths.order(0)
-        if died:
-            rig.begin()
-            rig.until_true(true)
-        return died
-
     for point in itertools.count(1):
         holds(rig)["holds"] = "old"
         died = survive(
+            rig,
+            deaths,
             point,
             lambda: kept.create(rig.ctx, rig.caller, "data", "before"),
             lambda: found(rig).state == "ready",
         )
         holds(rig)["holds"] = "new"
         died |= survive(
+            rig,
+            deaths,
             point,
             lambda: kept.revert(rig.ctx, rig.caller, "data", "before"),
             lambda: view(rig).state == "available",
         )
         assert holds(rig)["holds"] == "old"
-        died |= survive(point, lambda: kept.delete(rig.ctx, rig.caller, "data", "before"), lambda: names(rig) == [])
+        died |= survive(rig, deaths, point, lambda: dropped(rig), lambda: names(rig) == [])
         assert holds(rig)["kept"] == {}
         if not died:
             break
     assert point > 3, "each is several steps"
 
 
+def test_killed_anywhere_while_a_guest_has_it_one_copy_is_made_and_nothing_stands_still(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths = Deaths(monkeypatch)
+    ref = rig.ready()
+    made(rig, machine="one")
+    holds(rig)["holds"] = "old"
+    for point in itertools.count(1):
+        died = survive(
+            rig,
+            deaths,
+            point,
+            lambda: kept.create(rig.ctx, rig.caller, "data", "before"),
+            lambda: found(rig).state == "ready",
+        )
+        assert (found(rig).how, holds(rig)["kept"]) == ("frozen", {found(rig).id: "old"})
+        died |= survive(rig, deaths, point, lambda: dropped(rig), lambda: names(rig) == [])
+        assert (holds(rig)["kept"], rig.fake.frozen(ref), rig.row(ref).state) == ({}, False, "ready")
+        if not died:
+            break
+    assert point > 5, "it is several steps"
+
+
+def dropped(rig: Rig) -> None:
+    kept.delete(rig.ctx, rig.caller, "data", "before")
+
+
+def survive(rig: Rig, deaths: Deaths, point: int, act: Callable[[], object], true: Callable[[], bool]) -> bool:
+    """Whether a worker died of it; then another takes over until `true`."""
+    deaths.order(point)
+    act()
+    rig.until_true(lambda: deaths.dead or true())
+    died = deaths.dead
+    if died:
+        rig.abandon()
+    deaths.order(0)
+    if died:
+        rig.begin()
+        rig.until_true(true)
+    return died
+
+
 def test_an_old_workers_word_counts_no_more(rig: Rig) -> None:
     volume = made(rig).id
     snapshot = taken(rig).id
-    late = [VolumeCopied(volume, snapshot, 7), VolumeReverted(volume, snapshot), VolumeCopied(volume, "0" * 20, 7)]
+    late = [
+        VolumeCopied(volume, snapshot, 7, How.CRASH),
+        VolumeReverted(volume, snapshot),
+        VolumeCopied(volume, "0" * 20, 7, How.OFF),
+    ]
     assert work.record(rig.ctx, rig.hold, late) == [False] * 3
-    assert found(rig).bytes > 7
+    assert (found(rig).bytes > 7, found(rig).how) == (True, "off")
 
 
 # --- who may what, and how much -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from garage.db.volume_models import Volume, VolumeSnapshot
 from garage.errors import KINDS
-from garage.services import volume_snapshots, volumes
+from garage.services import machines, volume_snapshots, volumes
 from garage.services.context import Caller, Context
 from garage.services.volumes import NewVolume
 from tests.inproc.served import wait_until
@@ -90,9 +90,14 @@ def test_on_the_volumes_page(browser: Browser, ctx: Context, alice: Caller, data
     assert "no disk space left" in browser.get(at).text
     volumes.attach(ctx, alice, data, ready(ctx, alice))
     done(ctx, "data", "attached")
-    assert "stop the machine first" in browser.get(at).text
+    assert "as after a power cut" in browser.get(at).text
+    assert browser.post(f"{at}/snapshots", name="crash", crash="1").location == at
+    assert volume_snapshots.get(ctx, alice, data, "crash").how == "crash"
+    worked(ctx)
+    assert "as after a power cut</span>" in browser.get(at).text
     assert "or its machine is off" in browser.get(one).text
-    assert "先に機械を止めてください" in browser.get(at, **{"Accept-Language": "ja"}).text
+    machines.stop(ctx, alice, "one")
+    assert "機械が使えるときか止まっているとき" in browser.get(at, **{"Accept-Language": "ja"}).text
     assert browser.post(f"{one}/delete").location == at
     worked(ctx)
     assert browser.get(one).status_code == 404

@@ -16,7 +16,10 @@ from web.session import caller, ctx
 @bp.post("/volumes/<ref>/snapshots")
 def volume_snapshot_create(ref: str) -> Response:
     try:
-        view = volume_snapshots.create(ctx(), caller(), forms.reference(ref), forms.text("name"))
+        crash = bool(forms.text("crash"))
+        view = volume_snapshots.create(
+            ctx(), caller(), forms.reference(ref), forms.text("name"), crash_consistent=crash
+        )
     except GarageError as error:
         if error.code == "not_found":
             raise

@@ -19,14 +19,19 @@ def snapshot() -> None:
     pass
 
 
-@snapshot.command("create", help=_("Keep what is on a volume now; no machine has it, or one that is off."))
+@snapshot.command("create", help=_("Keep what is on a volume now; no machine has it, or one that is ready or off."))
 @click.argument("volume", type=VOLUME)
 @click.argument("name", default="")
+@click.option(
+    "--crash-consistent",
+    is_flag=True,
+    help=_("Without freezing the machine's file systems: what is on it is as after a power cut."),
+)
 @_wait
 @pass_cli
-def create(cli: Cli, volume: str, name: str, wait: bool) -> None:
+def create(cli: Cli, volume: str, name: str, crash_consistent: bool, wait: bool) -> None:
     api = cli.api()
-    made = api.post(f"/volumes/{volume}/snapshots", {"name": name})
+    made = api.post(f"/volumes/{volume}/snapshots", {"name": name, "crash_consistent": crash_consistent})
     if wait:
         made = until(api, f"/volumes/{volume}/snapshots/{made['name']}", "making")
     output.done(cli, made, said(made))
