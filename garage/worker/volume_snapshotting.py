@@ -50,7 +50,8 @@ def _keep(tools: Tools, hold: Hold, machine: Wanted | None, wanted: p.CopyVolume
     _end(tools, machine)
     try:
         size = files.kept(volume.id, snapshot)
-        how = How.OFF if not wanted.live and size is None else How.FROZEN if wanted.order.frozen else How.CRASH
+        off = machine is None or (not wanted.live and size is None)
+        how = How.OFF if off else How.FROZEN if wanted.order.frozen else How.CRASH
         if size is None:
             check(tools)
             _copy(tools, machine, wanted)

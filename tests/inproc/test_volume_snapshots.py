@@ -202,6 +202,7 @@ def test_killed_anywhere_each_thing_is_done_once_and_nothing_is_lost(rig: Rig, m
             lambda: kept.create(rig.ctx, rig.caller, "data", "before"),
             lambda: found(rig).state == "ready",
         )
+        assert found(rig).how == "off"
         holds(rig)["holds"] = "new"
         died |= survive(
             rig,
