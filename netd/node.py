@@ -151,11 +151,12 @@ class Node:
     def observe(self, wanted: Desired) -> Observed:
         """What is there now of what `wanted` speaks of."""
         name = wanted.spec.bridge.name
-        skeleton, elements = nft.observe(wanted.table)
+        tables = nft.observe(wanted.table)
         mac, up = kernel.bridge_link(name)
         return Observed(
-            skeleton=skeleton,
-            elements=elements,
+            skeleton=tables.skeleton,
+            chains=tables.chains,
+            elements=tables.elements,
             bridge_mac=mac,
             bridge_up=up,
             addresses=kernel.addresses(name) if mac else frozenset(),

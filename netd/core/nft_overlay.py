@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from netd.core.bgp_port import BGP, bgp_port
 from netd.core.desired import Desired
+from netd.core.nft_sets import FixedSet
 from netd.core.overlay import Overlay
 from netd.core.throughput import PORT
 
@@ -18,27 +19,22 @@ BFD = "3784, 3785, 4784"
 """Control, echo, multihop (RFC 5881, section 4; RFC 5883, section 5)."""
 
 
-def overlay_sets(overlay: Overlay) -> str:
+def overlay_sets(overlay: Overlay) -> tuple[FixedSet, ...]:
     """Prefixes of other sites, (interface, address) of the peers and of this end, the links to nodes of this site. While it is paused, it
     has only itself: neighbours notice by BFD and go other ways."""
     paused = overlay.paused
     inside = [peer for peer in overlay.peers if peer.inside]
     peers = inside if paused else overlay.peers
-    sets = (
+    found: tuple[tuple[str, str, Iterable[str]], ...] = (
         ("overlay4", "ipv4_addr; flags interval", () if paused else overlay.of(4)),
         ("overlay6", "ipv6_addr; flags interval", () if paused else overlay.of(6)),
-        ("peers4", "ifname . ipv4_addr", [f'"{peer.interface}" . {peer.ipv4}' for peer in peers]),
-        ("peers6", "ifname . ipv6_addr", [f'"{peer.interface}" . {peer.ipv6}' for peer in peers]),
-        ("here4", "ifname . ipv4_addr", [f'"{peer.interface}" . {peer.here4}' for peer in peers]),
-        ("here6", "ifname . ipv6_addr", [f'"{peer.interface}" . {peer.here6}' for peer in peers]),
-        ("inside", "ifname", [f'"{peer.interface}"' for peer in inside]),
+        ("peers4", "ifname . ipv4_addr", (f'"{peer.interface}" . {peer.ipv4}' for peer in peers)),
+        ("peers6", "ifname . ipv6_addr", (f'"{peer.interface}" . {peer.ipv6}' for peer in peers)),
+        ("here4", "ifname . ipv4_addr", (f'"{peer.interface}" . {peer.here4}' for peer in peers)),
+        ("here6", "ifname . ipv6_addr", (f'"{peer.interface}" . {peer.here6}' for peer in peers)),
+        ("inside", "ifname", (f'"{peer.interface}"' for peer in inside)),
     )
-    return "".join(f"  set {name} {{ type {kind};{_filled(found)} }}\n" for name, kind, found in sets)
-
-
-def _filled(elements: Iterable[str]) -> str:
-    text = ", ".join(elements)
-    return f" elements = {{ {text} }}" if text else ""
+    return tuple(FixedSet(name, f"type {kind};", tuple(elements)) for name, kind, elements in found)
 
 
 def from_links_here(wanted: Desired) -> str:

@@ -18,11 +18,13 @@ not know is a connection of the node's own, and each question takes its time, a 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 from netd.core.bgp_port import bgp_port
 from netd.core.desired import Desired, own4, own6
 from netd.core.nft_overlay import from_links, from_links_here, overlay_sets, to_bgpd, to_sites
+from netd.core.nft_sets import FixedSet
 from netd.core.shaping import BULK, priority_rules
 from netd.wire import MachineNet
 
@@ -47,6 +49,7 @@ server opens a connection any more."""
 
 CHECKED, UNCHECKED = "0x40000000", "0xbfffffff"
 """The bit of the packet mark, and all others; it lives only between the bridge's prerouting and the host's."""
+FAMILIES = ("bridge", "inet")
 MARK = "skeleton_"
 """Begins the name of the empty chain that says which skeleton a table holds."""
 
@@ -80,13 +83,48 @@ def _connections(machine: MachineNet, most: int) -> int:
 
 
 def skeleton_id(wanted: Desired) -> str:
-    """Names the skeleton's content; an empty chain carries it, to recognise an unchanged one (nft 1.0.6 lists no comments)."""
-    return hashlib.sha256(_skeleton(wanted, "").encode()).hexdigest()[:16]
+    """FRAME_CONTENT names what the tables hold but for machines. An empty chain carries it, to recognise an unchanged skeleton (nft 1.0.6
+    lists no comments)."""
+    content = _tables(wanted, "") + _fills(wanted)
+    return f"{_digest(_frame(content))}_{_digest(content)}"
+
+
+def same_frame(one: str, other: str) -> bool:
+    """Whether a skeleton of one id can be made that of another by `refill`."""
+    return one.partition("_")[0] == other.partition("_")[0]
+
+
+def _frame(content: str) -> str:
+    """What a table has for good: its sets' types, and where its chains hook in."""
+    return "\n".join(re.findall(r"^  set .*|^  chain \w+ \{\n    type .*", content, re.M))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def skeleton(wanted: Desired) -> str:
-    """Both tables with their sets filled, replacing any earlier ones in one transaction."""
-    return _skeleton(wanted, skeleton_id(wanted)) + "".join(add_commands(wanted.table, elements(wanted)))
+    """Both tables with their sets filled, in the place of any earlier ones. What passes in that moment may meet neither (`refill` says
+    why), so only where there is no other way."""
+    lines = [f"table {family} {wanted.table}\ndelete table {family} {wanted.table}\n" for family in FAMILIES]
+    content = _tables(wanted, skeleton_id(wanted)) + _fills(wanted)
+    return "".join(lines) + content + "".join(add_commands(wanted.table, elements(wanted)))
+
+
+def refill(wanted: Desired, there: Iterable[tuple[str, str]]) -> str:
+    """New rules and elements for the tables that are there, with the chains `there`; one transaction. No packet meets half of it, as
+    some do where tables come anew: the kernel goes from old rules to new ones at once, but unhooks an old chain some time after that."""
+    table, fixed = wanted.table, _fixed_sets(wanted)
+    flushes = [f"flush table {family} {table}\n" for family in FAMILIES] + [found.flushed(table) for found in fixed]
+    gone = [f"delete chain {family} {table} {name}\n" for family, name in sorted({*there} - chains(wanted))]
+    return "".join((*flushes, _tables(wanted, skeleton_id(wanted)), _fills(wanted), *gone))
+
+
+def chains(wanted: Desired) -> frozenset[tuple[str, str]]:
+    """(family, name) of each of the skeleton's."""
+    mark = skeleton_id(wanted)
+    parts = (("bridge", _bridge_table(wanted, mark)), ("inet", _inet_table(wanted, mark)))
+    return frozenset((family, name) for family, text in parts for name in re.findall(r"^  chain (\w+) ", text, re.M))
 
 
 def add_commands(table: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
@@ -109,12 +147,12 @@ def _by_set(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     return [(name, found) for name in SETS if (found := [element for owner, element in ordered if owner == name])]
 
 
-def _skeleton(wanted: Desired, mark: str) -> str:
-    table = wanted.table
-    lines = []
-    for family in ("bridge", "inet"):
-        lines += [f"table {family} {table}", f"delete table {family} {table}"]
-    return "\n".join(lines) + "\n" + _bridge_table(wanted, mark) + _inet_table(wanted, mark)
+def _tables(wanted: Desired, mark: str) -> str:
+    return _bridge_table(wanted, mark) + _inet_table(wanted, mark)
+
+
+def _fills(wanted: Desired) -> str:
+    return "".join(found.filled(wanted.table) for found in _fixed_sets(wanted))
 
 
 def _bridge_table(wanted: Desired, mark: str) -> str:
@@ -176,11 +214,21 @@ def _inet_table(wanted: Desired, mark: str) -> str:
 
 
 def _inet_sets(wanted: Desired) -> str:
-    """The floor, who asks how much, what is allowed all the same, and what is elsewhere in the overlay."""
-    return f"""  set floor4 {{ type ipv4_addr; flags interval; elements = {{ {", ".join(wanted.floor.of(4))} }} }}
-  set floor6 {{ type ipv6_addr; flags interval; elements = {{ {", ".join(wanted.floor.of(6))} }} }}
-{_sets("inet")}  set asks {{ type ether_addr; flags dynamic; timeout 1m; }}
-{_allowed_sets(wanted)}{overlay_sets(wanted.overlay)}"""
+    """Who asks how much, and what never changes its type."""
+    asks = "  set asks { type ether_addr; flags dynamic; timeout 1m; }\n"
+    return _sets("inet") + asks + "".join(found.declared for found in _fixed_sets(wanted))
+
+
+def _fixed_sets(wanted: Desired) -> tuple[FixedSet, ...]:
+    """The floor, what is allowed all the same, and what is elsewhere in the overlay."""
+    floor = [FixedSet(f"floor{n}", f"type ipv{n}_addr; flags interval;", tuple(wanted.floor.of(n))) for n in (4, 6)]
+    return (*floor, *(_allowed(wanted, n) for n in (4, 6)), *overlay_sets(wanted.overlay))
+
+
+def _allowed(wanted: Desired, version: int) -> FixedSet:
+    here = [item for item in wanted.floor.allowed if (":" in item.address) == (version == 6)]
+    found = tuple(f"{item.address} . {item.protocol} . {item.port}" for item in here)
+    return FixedSet(f"allowed{version}", f"type ipv{version}_addr . inet_proto . inet_service;", found)
 
 
 def _from_ports(wanted: Desired) -> str:
@@ -323,16 +371,3 @@ def _postrouting(wanted: Desired) -> str:
     oifname != "{bridge.name}" ip6 saddr {bridge.site_ipv6} masquerade
   }}
 """
-
-
-def _allowed_sets(wanted: Desired) -> str:
-    text = ""
-    for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
-        found = [
-            f"{a.address} . {a.protocol} . {a.port}"
-            for a in wanted.floor.allowed
-            if (":" in a.address) == (version == 6)
-        ]
-        filled = f" elements = {{ {', '.join(found)} }}" if found else ""
-        text += f"  set allowed{version} {{ type {kind} . inet_proto . inet_service;{filled} }}\n"
-    return text

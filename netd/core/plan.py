@@ -38,6 +38,8 @@ class Observed:
 
     skeleton: str = ""
     """Mark of the tables (nft_text.skeleton_id), empty when either is missing."""
+    chains: frozenset[tuple[str, str]] = frozenset()
+    """(family, name) of the tables' chains."""
     elements: frozenset[tuple[str, str]] = frozenset()
     bridge_mac: str = ""
     """Empty when there is no bridge."""
@@ -71,10 +73,11 @@ def plan(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool = Tr
 
 
 def _filters(wanted: Desired, seen: Observed) -> list[Change]:
-    if seen.skeleton != nft_text.skeleton_id(wanted):
+    mark, should = nft_text.skeleton_id(wanted), nft_text.elements(wanted)
+    if not nft_text.same_frame(seen.skeleton, mark):
         return [Change("nft", nft_text.skeleton(wanted))]
-    should = nft_text.elements(wanted)
-    commands = nft_text.delete_commands(wanted.table, seen.elements - should)
+    commands = [nft_text.refill(wanted, seen.chains)] if seen.skeleton != mark else []
+    commands += nft_text.delete_commands(wanted.table, seen.elements - should)
     commands += nft_text.add_commands(wanted.table, should - seen.elements)
     return [Change("nft", "".join(commands))] if commands else []
 
@@ -88,6 +91,7 @@ def settled(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool =
     return replace(
         seen,
         skeleton=nft_text.skeleton_id(wanted),
+        chains=nft_text.chains(wanted),
         elements=nft_text.elements(wanted),
         bridge_mac=bridge.mac,
         bridge_up=True,

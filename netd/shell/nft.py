@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from netd.core.nft_text import MARK, SETS, counted, rated
 from netd.shell.run import run
@@ -12,16 +12,27 @@ UNITS = {"bytes": 1, "kbytes": 1 << 10, "mbytes": 1 << 20}
 """Of rates, as nft prints those that divide evenly."""
 
 
-def observe(table: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    """(the skeleton's id, the elements of the bridge table's sets); ("", nothing) when a table is missing."""
+class Seen(NamedTuple):
+    """What is there of a garage's two tables; nothing when one is missing."""
+
+    skeleton: str = ""
+    """nft_text.skeleton_id."""
+    chains: frozenset[tuple[str, str]] = frozenset()
+    """(family, name)."""
+    elements: frozenset[tuple[str, str]] = frozenset()
+    """(set, element) of the sets of machines."""
+
+
+def observe(table: str) -> Seen:
     bridge, inet = _list("bridge", table), _list("inet", table)
     if not bridge or not inet or _mark(bridge) != _mark(inet):
-        return "", frozenset()
+        return Seen()
     found = set()
     for item in (*bridge, *inet):
         if (entry := item.get("set")) and entry["name"] in SETS:
             found |= {(entry["name"], element_text(element)) for element in entry.get("elem", [])}
-    return _mark(bridge), frozenset(found)
+    chains = {(row["chain"]["family"], row["chain"]["name"]) for row in (*bridge, *inet) if "chain" in row}
+    return Seen(_mark(bridge), frozenset(chains), frozenset(found))
 
 
 def element_text(element: Any) -> str:

@@ -24,8 +24,8 @@ def rules(overlay: Overlay, chain: str) -> str:
 def test_only_what_the_peer_sends_to_this_end_of_its_link_reaches_it() -> None:
     device, port = interface("tst", 17), bgp_port("tst")
     text = skeleton(Desired(NODE, Floor(), view(TSUKUBA)))
-    assert f'set here4 {{ type ifname . ipv4_addr; elements = {{ "{device}" . {LINK.ipv4} }} }}' in text
-    assert f'set here6 {{ type ifname . ipv6_addr; elements = {{ "{device}" . {LINK.ipv6} }} }}' in text
+    assert f'add element inet garage_tst here4 {{ "{device}" . {LINK.ipv4} }}\n' in text
+    assert f'add element inet garage_tst here6 {{ "{device}" . {LINK.ipv6} }}\n' in text
     led = f"iifname . ip saddr @peers4 iifname . ip daddr @here4 tcp dport 179 dnat to :{port}"
     assert led in rules(view(TSUKUBA), "to_bgpd")
     peer = rules(view(TSUKUBA), "from_peer")

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,17 +108,51 @@ def test_a_machine_that_is_gone_loses_its_elements_before_its_routes() -> None:
     ]
 
 
-def test_a_changed_floor_replaces_the_tables_in_one_transaction() -> None:
-    wanted = desired(16)
-    tighter = dataclasses.replace(wanted, floor=make_floor(["203.0.114.0/24"], []))
+def test_a_changed_floor_refills_the_tables_in_one_transaction() -> None:
+    wanted, tighter = desired(16), tightened(desired(16, 17))
     changes = plan(tighter, after(wanted), STATE)
+    (text,) = texts(changes, "nft")
+    for family in ("bridge", "inet"):
+        assert f"flush table {family} garage_tst\n" in text
+        assert f"delete chain {family} garage_tst skeleton_{nft_text.skeleton_id(wanted)}\n" in text
+    assert "delete table" not in text
+    assert "flush set inet garage_tst floor4\n" in text
+    added = [line for line in text.splitlines() if line.startswith("add element") and "203.0.114.0/24" in line]
+    assert [line.split()[4] for line in added] == ["floor4"]
+    assert "add element bridge garage_tst macs { gttst17 . " in text, "the new machine is in the same transaction"
+    assert "gttst16" not in text, "what counts for an old one goes on counting"
+    assert "flush ruleset" not in text
+
+
+def tightened(wanted: Desired) -> Desired:
+    return dataclasses.replace(wanted, floor=make_floor(["203.0.114.0/24"], []))
+
+
+@pytest.mark.parametrize("before", ["", "0123456789abcdef", "0123456789abcdef_0123456789abcdef"])
+def test_tables_of_another_make_are_replaced_whole(before: str) -> None:
+    """None, one from before skeletons had frames, one whose sets or hooks are others."""
+    wanted = desired(16)
+    chains = frozenset({("inet", "old")}) if before else frozenset()
+    changes = plan(wanted, dataclasses.replace(after(wanted), skeleton=before, chains=chains), STATE)
     assert [change.kind for change in changes] == ["nft"]
     text = changes[0].text
     for family in ("bridge", "inet"):
         assert f"delete table {family} garage_tst\n" in text
-    assert "203.0.114.0/24" in text
-    assert "add element bridge garage_tst macs { gttst16 . " in text, "the machines are in the same transaction"
-    assert "flush ruleset" not in text
+    assert "add element bridge garage_tst macs { gttst16 . " in text
+    assert "flush" not in text
+
+
+def test_rules_and_elements_leave_the_frame_as_it_is_and_a_sets_new_type_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = nft_text.skeleton_id(desired(16))
+    moved = msgspec.structs.replace(BRIDGE, ipv4="10.31.0.2")
+    renumbered = Desired(msgspec.structs.replace(desired(16).spec, bridge=moved), FLOOR)
+    for other in (tightened(desired(16)), renumbered):
+        assert nft_text.skeleton_id(other) != mark
+        assert nft_text.same_frame(mark, nft_text.skeleton_id(other))
+    monkeypatch.setitem(nft_text.SETS, "macs", ("bridge", "type ether_addr;"))
+    assert not nft_text.same_frame(mark, nft_text.skeleton_id(desired(16)))
 
 
 def test_what_dies_or_was_not_noted_as_read_is_started() -> None:

@@ -70,13 +70,29 @@ def holding(lab: NetLab, place: str, each: int) -> Iterator[tuple[int, int]]:
     process = lab.popen(place, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     ipv4, ipv6 = process.stdout.readline().split()
-    yield int(ipv4), int(ipv6)
-    process.communicate()
+    try:
+        yield int(ipv4), int(ipv6)
+    finally:
+        process.communicate()
+
+
+def test_a_new_ruleset_goes_on_counting(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    """Open connections count for their machine, whatever rules come meanwhile."""
+    node.take(spec(2, limited(ONE, connections=FEW), TWO))
+    office = node.config.parent.parent / "office.networks"
+    before = office.read_text()
+    with holding(node.lab, guests[0], FEW) as held:
+        office.write_text(before + "20.0.1.0/24\n")
+        assert any("nft flush table" in change for change in node.refresh())
+        with holding(node.lab, guests[0], FEW) as more:
+            assert sum(held) + sum(more) <= FEW
+    office.write_text(before)
+    node.refresh()
 
 
 def test_a_flood_of_connections_leaves_room_for_others(node: NodeUnderTest, guests: tuple[str, str]) -> None:
     flood, calm = limited(ONE, connections=FEW), TWO
-    node.take(spec(2, flood, calm))
+    node.take(spec(3, flood, calm))
     with holding(node.lab, guests[0], FEW) as (ipv4, ipv6):
         assert FEW - 5 <= ipv4 + ipv6 <= FEW, "both families count together"
         with holding(node.lab, guests[1], FEW) as others:
