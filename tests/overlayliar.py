@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from netd.core.overlay import interface
-from netd.shell.routes import DAEMONS
+from netd.shell.routes import installed
 from netd.wire import Link, LinkSpec, decode
 from netd.wire.envelope import Envelope
 from tests.overlaynet import OverlayNet
@@ -92,7 +92,7 @@ class Liar:
     def _end_frr(self) -> None:
         """Its routes stay as they are in the kernel: killed, not ended."""
         run = Path(f"/var/run/frr/garage_{self.instance}")
-        numbers = [int((run / f"{name}.pid").read_text()) for name in reversed(DAEMONS)]
+        numbers = [int((run / f"{name}.pid").read_text()) for name in reversed(installed())]
         for number in numbers:
             os.kill(number, signal.SIGKILL)
         deadline = time.monotonic() + 10

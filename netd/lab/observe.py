@@ -23,7 +23,7 @@ from netd.wire.envelope import Envelope
 THREADS = 4
 EXPECTED = ("netd", "zebra", "bgpd", "bfdd", "dnsmasq")
 """Of every node of an overlay; the registry's also has `web`."""
-PLAIN = ("zebra", "bgpd", "bfdd", "dnsmasq", "chronyd", "wireguard-go")
+PLAIN = ("mgmtd", "zebra", "bgpd", "bfdd", "dnsmasq", "chronyd", "wireguard-go")
 
 
 @dataclass(frozen=True, slots=True)

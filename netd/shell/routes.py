@@ -1,4 +1,5 @@
-"""FRR: zebra, bgpd and bfdd of our own in path space `garage_XXX`, brought to a configuration by one vtysh with what differs.
+"""FRR: zebra, bgpd and bfdd (and mgmtd, where FRR has it) of our own in path space `garage_XXX`, brought to a configuration by one vtysh
+with what differs.
 
 They run in a session of their own, survive netd and are adopted again. Debian's frr service is another path space and stays untouched.
 """
@@ -26,9 +27,10 @@ from netd.core.bgp_text import COOL_OFF, bgp_config, most_sent
 from netd.core.wanted import Wanted
 from netd.errors import NetdError
 from netd.shell import files
-from netd.shell.run import run
+from netd.shell.run import run, start
 
-DAEMONS = ("zebra", "bgpd", "bfdd")
+DAEMONS = ("mgmtd", "zebra", "bgpd", "bfdd")
+"""In this order. FRR 8.4 (Debian 12) has no mgmtd; the zebra of 10.3 (Debian 13) asks for it a hundred times a second."""
 BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
 CRASHES = Path("/var/tmp/frr")  # noqa: S108 (FRR's own place, a folder per process)
 START_SECONDS = 10.0
@@ -66,7 +68,7 @@ class Frr:
         missing = [f"start {name}" for name in _missing(space)]
         if not missing and files.read(self._applied) == text:
             return []
-        present = "" if len(missing) == len(DAEMONS) else running(space)
+        present = "" if len(missing) == len(installed()) else running(space)
         return missing + [f"frr {line}" for line in commands(present, text)]
 
     def follow(self, wanted: Wanted) -> list[str]:
@@ -99,14 +101,14 @@ class Frr:
 
     def _start(self, space: str, names: Sequence[str]) -> None:
         """Bgpd without zebra has no routes, so all start again when zebra is missing."""
-        names = DAEMONS if "zebra" in names else names
+        names = installed() if "zebra" in names else names
         self._end(space, names)
         for folder in (ETC / space, RUN / space):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             shutil.chown(folder, "frr", "frr")
         (ETC / space / "vtysh.conf").touch()
         for name in names:
-            run([str(BIN / name), "-N", space, "-d", "-A", "127.0.0.1", "-P", "0", *_options(space, name)])
+            start([str(BIN / name), "-N", space, "-d", "-A", "127.0.0.1", "-P", "0", *_options(space, name)])
         deadline = time.monotonic() + START_SECONDS
         while any(_pid(space, name) is None or not (RUN / space / f"{name}.vty").exists() for name in names):
             if time.monotonic() > deadline:
@@ -191,6 +193,11 @@ class Frr:
                 yield Heard(link.peer_site, link.peer_asn, routes(answer))
 
 
+def installed() -> tuple[str, ...]:
+    """Of `DAEMONS`. All but mgmtd are needed, so one that is missing is told of when it is started."""
+    return DAEMONS if (BIN / DAEMONS[0]).exists() else DAEMONS[1:]
+
+
 def _options(space: str, name: str) -> list[str]:
     return ["-p", str(bgp_port(space.rpartition("_")[2]))] if name == "bgpd" else []
 
@@ -199,7 +206,7 @@ def _missing(space: str) -> list[str]:
     """Daemons that do not run, or not as they should: an older netd started bgpd at 179."""
     return [
         name
-        for name in DAEMONS
+        for name in installed()
         if (number := _pid(space, name)) is None or not {*_options(space, name)} <= {*_words(number)}
     ]
 

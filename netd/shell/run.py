@@ -6,7 +6,9 @@ import logging
 import shlex
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 from netd.errors import NetdError
 
@@ -18,14 +20,32 @@ TIMEOUT = 20.0
 def run(argv: Sequence[str], *, input: str | None = None, check: bool = True, timeout: float = TIMEOUT) -> str:
     """Standard output of `argv`; a non-zero exit raises NetdError("tool") unless `check` is off, so does running longer than `timeout`
     seconds."""
+    done = _run(argv, input=input, capture_output=True, text=True, timeout=timeout)
+    if check and done.returncode:
+        raise _failed(argv, done.returncode, done.stderr)
+    return done.stdout
+
+
+def start(argv: Sequence[str]) -> None:
+    """Run a program that ends once its daemon stands; raises as `run` does. A daemon may keep its output open (FRR 10 does): at the end of
+    a pipe we would wait for it for ever."""
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        done = _run(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=TIMEOUT)
+        if done.returncode:
+            said.seek(0)
+            raise _failed(argv, done.returncode, said.read())
+
+
+def _run(argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
     log.debug("$ %s", shlex.join(argv))
     try:
-        done = subprocess.run(argv, input=input, capture_output=True, text=True, timeout=timeout, check=False)
+        return subprocess.run(argv, check=False, **options)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NetdError("tool", f"{argv[0]}: {error}", hint="is it installed?") from None
-    if check and done.returncode:
-        raise NetdError("tool", f"{shlex.join(argv)}: {done.stderr.strip()[-1000:] or _end(done.returncode)}")
-    return done.stdout
+
+
+def _failed(argv: Sequence[str], code: int, said: str) -> NetdError:
+    return NetdError("tool", f"{shlex.join(argv)}: {said.strip()[-1000:] or _end(code)}")
 
 
 def _end(code: int) -> str:
