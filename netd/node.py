@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from netd.config import Config
+from netd.core import nft_text
 from netd.core.checks import check
 from netd.core.desired import NO_OVERLAY, Desired
 from netd.core.floor import Floor, make_floor, parse_allowed, parse_networks
@@ -156,6 +157,7 @@ class Node:
         return Observed(
             skeleton=tables.skeleton,
             chains=tables.chains,
+            fixed=self._seen.fixed if self._seen and self._seen.skeleton == tables.skeleton else None,
             elements=tables.elements,
             bridge_mac=mac,
             bridge_up=up,
@@ -171,13 +173,18 @@ class Node:
 
     def _apply(self, wanted: Desired, seen: Observed | None = None) -> list[Change]:
         """Bring the kernel from `seen` (by default: what is there now) to `wanted`."""
+        found = seen or self.observe(wanted)
         self._seen = None
-        seen = seen or self.observe(wanted)
-        changes = plan(wanted, seen, self.state, have_chrony=self._have_chrony)
+        changes = plan(wanted, found, self.state, have_chrony=self._have_chrony)
         for batch in _batches(changes):
             log.info("%s", "; ".join(_short(change) for change in batch))
-            self._do(batch)
-        self._seen = settled(wanted, seen, self.state, have_chrony=self._have_chrony)
+            try:
+                self._do(batch)
+            except NetdError as error:
+                if seen is not None or batch[0].kind != "nft":
+                    raise
+                self._filter_anew(wanted, error)
+        self._seen = settled(wanted, found, self.state, have_chrony=self._have_chrony)
         return changes
 
     def _apply_next(self, wanted: Desired) -> list[Change]:
@@ -187,6 +194,11 @@ class Node:
         except NetdError as error:
             log.warning("%s; looking again", error.text)
             return self._apply(wanted)
+
+    def _filter_anew(self, wanted: Desired, error: NetdError) -> None:
+        """Somebody has changed our tables so that the kernel takes no change of them."""
+        log.warning("%s; replacing the tables", error.text)
+        nft.apply(nft_text.skeleton(wanted))
 
     def _do(self, batch: list[Change]) -> None:
         kind = batch[0].kind

@@ -104,20 +104,30 @@ def _digest(text: str) -> str:
 
 
 def skeleton(wanted: Desired) -> str:
-    """Both tables with their sets filled, in the place of any earlier ones. What passes in that moment may meet neither (`refill` says
-    why), so only where there is no other way."""
+    """Both tables with their sets filled, in the place of any earlier ones. What passes in that moment may meet neither, so only
+    where there is no other way."""
     lines = [f"table {family} {wanted.table}\ndelete table {family} {wanted.table}\n" for family in FAMILIES]
     content = _tables(wanted, skeleton_id(wanted)) + _fills(wanted)
     return "".join(lines) + content + "".join(add_commands(wanted.table, elements(wanted)))
 
 
-def refill(wanted: Desired, there: Iterable[tuple[str, str]]) -> str:
-    """New rules and elements for the tables that are there, with the chains `there`; one transaction. No packet meets half of it, as
-    some do where tables come anew: the kernel goes from old rules to new ones at once, but unhooks an old chain some time after that."""
-    table, fixed = wanted.table, _fixed_sets(wanted)
-    flushes = [f"flush table {family} {table}\n" for family in FAMILIES] + [found.flushed(table) for found in fixed]
+def refill(wanted: Desired, there: Iterable[tuple[str, str]], before: frozenset[tuple[str, str]] | None) -> str:
+    """New rules for the tables that are there, with the chains `there` and, in their fixed sets, the elements `before` (None: not known);
+    one transaction. The kernel goes from old rules to new ones at once; where tables come anew, some packets meet half of either."""
+    table = wanted.table
+    flushes = [f"flush table {family} {table}\n" for family in FAMILIES]
+    changes = [found.changed(table, _of_set(found.name, before)) for found in _fixed_sets(wanted)]
     gone = [f"delete chain {family} {table} {name}\n" for family, name in sorted({*there} - chains(wanted))]
-    return "".join((*flushes, _tables(wanted, skeleton_id(wanted)), _fills(wanted), *gone))
+    return "".join((*flushes, _tables(wanted, skeleton_id(wanted)), *changes, *gone))
+
+
+def _of_set(name: str, elements: frozenset[tuple[str, str]] | None) -> frozenset[str] | None:
+    return None if elements is None else frozenset(element for owner, element in elements if owner == name)
+
+
+def fixed(wanted: Desired) -> frozenset[tuple[str, str]]:
+    """(set, element) of the networks and links."""
+    return frozenset((found.name, element) for found in _fixed_sets(wanted) for element in found.elements)
 
 
 def chains(wanted: Desired) -> frozenset[tuple[str, str]]:
@@ -152,7 +162,7 @@ def _tables(wanted: Desired, mark: str) -> str:
 
 
 def _fills(wanted: Desired) -> str:
-    return "".join(found.filled(wanted.table) for found in _fixed_sets(wanted))
+    return "".join(found.changed(wanted.table, frozenset()) for found in _fixed_sets(wanted))
 
 
 def _bridge_table(wanted: Desired, mark: str) -> str:

@@ -40,6 +40,8 @@ class Observed:
     """Mark of the tables (nft_text.skeleton_id), empty when either is missing."""
     chains: frozenset[tuple[str, str]] = frozenset()
     """(family, name) of the tables' chains."""
+    fixed: frozenset[tuple[str, str]] | None = None
+    """(set, element) of networks and links, as nft_text.fixed; None where it is not known."""
     elements: frozenset[tuple[str, str]] = frozenset()
     bridge_mac: str = ""
     """Empty when there is no bridge."""
@@ -76,7 +78,7 @@ def _filters(wanted: Desired, seen: Observed) -> list[Change]:
     mark, should = nft_text.skeleton_id(wanted), nft_text.elements(wanted)
     if not nft_text.same_frame(seen.skeleton, mark):
         return [Change("nft", nft_text.skeleton(wanted))]
-    commands = [nft_text.refill(wanted, seen.chains)] if seen.skeleton != mark else []
+    commands = [nft_text.refill(wanted, seen.chains, seen.fixed)] if seen.skeleton != mark else []
     commands += nft_text.delete_commands(wanted.table, seen.elements - should)
     commands += nft_text.add_commands(wanted.table, should - seen.elements)
     return [Change("nft", "".join(commands))] if commands else []
@@ -92,6 +94,7 @@ def settled(wanted: Desired, seen: Observed, state: Path, *, have_chrony: bool =
         seen,
         skeleton=nft_text.skeleton_id(wanted),
         chains=nft_text.chains(wanted),
+        fixed=nft_text.fixed(wanted),
         elements=nft_text.elements(wanted),
         bridge_mac=bridge.mac,
         bridge_up=True,

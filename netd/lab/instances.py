@@ -18,7 +18,7 @@ from netd.shell.routes import CRASHES, DAEMONS
 
 PLACES = (("etc/frr", "garage_"), ("run/frr", "garage_"), ("run/wireguard", "gl"), ("sys/class/net", "gb"))
 """Folders of the server in which names carry an instance id, and what stands before it."""
-FILES = ("etc/frr/garage_{}?", "run/frr/garage_{}?", "run/wireguard/gl{}*.sock")
+FILES = ("etc/frr/garage_{}?", "run/frr/garage_{}?", "var/lib/frr/garage_{}?", "run/wireguard/gl{}*.sock")
 ETC_NETNS = Path("/etc/netns")
 MAX_NODES = len(DIGITS)
 

@@ -32,6 +32,8 @@ from netd.shell.run import run, start
 DAEMONS = ("mgmtd", "zebra", "bgpd", "bfdd")
 """In this order. FRR 8.4 (Debian 12) has no mgmtd; the zebra of 10.3 (Debian 13) asks for it a hundred times a second."""
 BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
+LIB = Path("/var/lib/frr")
+"""Of FRR 10."""
 CRASHES = Path("/var/tmp/frr")  # noqa: S108 (FRR's own place, a folder per process)
 START_SECONDS = 10.0
 LOOK_EVERY, CALM_EVERY = 0.5, 2.0
@@ -100,8 +102,10 @@ class Frr:
             run(["vtysh", "-N", space, "-f", str(self._config)], check=False)
 
     def _start(self, space: str, names: Sequence[str]) -> None:
-        """Bgpd without zebra has no routes, so all start again when zebra is missing."""
-        names = installed() if "zebra" in names else names
+        """Bgpd without zebra has no routes, so all start again when zebra is missing; or when mgmtd never ran, for then those that run are
+        of an FRR from before an upgrade."""
+        if "zebra" in names or ("mgmtd" in names and not (RUN / space / "mgmtd.pid").exists()):
+            names = installed()
         self._end(space, names)
         for folder in (ETC / space, RUN / space):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -132,7 +136,7 @@ class Frr:
         space = _space(instance)
         self._end(space)
         self._applied.unlink(missing_ok=True)
-        for folder in (ETC / space, RUN / space):
+        for folder in (ETC / space, RUN / space, LIB / space):
             shutil.rmtree(folder, ignore_errors=True)
 
     def established(self, wanted: Wanted) -> frozenset[int]:

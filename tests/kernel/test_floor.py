@@ -357,6 +357,28 @@ print(count)
 """
 
 
+SPOIL = """
+flush chain inet garage_tst input
+delete chain inet garage_tst input
+add chain inet garage_tst input { type filter hook input priority 5; }
+"""
+
+
+def test_tables_that_take_no_change_are_replaced(node: NodeUnderTest, guests: tuple[str, str]) -> None:
+    """Somebody has hooked one of our chains in elsewhere, below the mark of what was applied: nft refuses to refill it."""
+    office = node.config.parent.parent / "office.networks"
+    before, list_input = office.read_text(), "nft list chain inet garage_tst input"
+    node.lab.exec(node.lab.node, f"nft -f - <<'TEXT'{SPOIL}TEXT")
+    assert "priority filter + 5" in node.lab.exec(node.lab.node, list_input)
+    office.write_text(before + "20.0.9.0/24\n")
+    node.refresh()
+    assert "priority filter - 10" in node.lab.exec(node.lab.node, list_input)
+    assert "20.0.9.0/24" in node.lab.exec(node.lab.node, "nft list set inet garage_tst floor4")
+    office.write_text(before)
+    assert any("delete element inet garage_tst floor4" in change or "flush" in change for change in node.refresh())
+    assert node.refresh() == []
+
+
 def test_a_policy_file_that_others_can_write_is_refused(node: NodeUnderTest) -> None:
     allow = node.config.parent.parent / "allow.networks"
     allow.chmod(0o666)
