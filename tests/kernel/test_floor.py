@@ -320,6 +320,7 @@ def test_those_whom_a_new_ruleset_does_not_concern_lose_nothing(node: NodeUnderT
     receiver = node.lab.popen(node.lab.internet, [sys.executable, "-c", COUNT, INTERNET], stdout=subprocess.PIPE)
     assert receiver.stdout is not None
     assert receiver.stdout.readline() == "up\n"
+    node.lab.exec(guests[0], f"ping -c 1 -W 5 {INTERNET}")  # the neighbours on the way are known then
     argv = [sys.executable, "-c", SEND, INTERNET]
     sender = node.lab.popen(guests[0], argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     office = node.config.parent.parent / "office.networks"
