@@ -6,7 +6,7 @@ that a packet would get past the floor. What stays is left alone, therefore, whe
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -26,9 +26,10 @@ class FixedSet:
     def changed(self, table: str, before: frozenset[str] | None) -> str:
         """From `before`, None where that is not known."""
         gone = f"flush set inet {table} {self.name}\n" if before is None else ""
-        old, here = before or frozenset(), frozenset(self.elements)
-        return gone + self._command("delete", table, old - here) + self._command("add", table, here - old)
+        old, here, place = before or frozenset(), frozenset(self.elements), f"inet {table} {self.name}"
+        return gone + command("delete", place, sorted(old - here)) + command("add", place, sorted(here - old))
 
-    def _command(self, verb: str, table: str, elements: Set[str]) -> str:
-        text = ", ".join(sorted(elements))
-        return f"{verb} element inet {table} {self.name} {{ {text} }}\n" if text else ""
+
+def command(verb: str, place: str, elements: Sequence[str]) -> str:
+    """A line that adds elements or deletes them; `place`: FAMILY TABLE SET. Empty without elements."""
+    return f"{verb} element {place} {{ {', '.join(elements)} }}\n" if elements else ""

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from netd.core.bgp_port import bgp_port
 from netd.core.desired import Desired, own4, own6
 from netd.core.nft_overlay import from_links, from_links_here, overlay_sets, to_bgpd, to_sites
-from netd.core.nft_sets import FixedSet
+from netd.core.nft_sets import FixedSet, command
 from netd.core.shaping import BULK, priority_rules
 from netd.wire import MachineNet
 
@@ -139,12 +139,12 @@ def chains(wanted: Desired) -> frozenset[tuple[str, str]]:
 
 def add_commands(table: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
     """One `add element` per set."""
-    return [f"add element {SETS[name][0]} {table} {name} {{ {', '.join(found)} }}\n" for name, found in _by_set(pairs)]
+    return [command("add", f"{SETS[name][0]} {table} {name}", found) for name, found in _by_set(pairs)]
 
 
 def delete_commands(table: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
-    keys = [(name, ", ".join(map(_key, found))) for name, found in _by_set(pairs)]
-    return [f"delete element {SETS[name][0]} {table} {name} {{ {found} }}\n" for name, found in keys]
+    found = [(name, [_key(element) for element in elements]) for name, elements in _by_set(pairs)]
+    return [command("delete", f"{SETS[name][0]} {table} {name}", keys) for name, keys in found]
 
 
 def _key(element: str) -> str:

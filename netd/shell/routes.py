@@ -30,7 +30,7 @@ from netd.shell import files
 from netd.shell.run import run, start
 
 DAEMONS = ("mgmtd", "zebra", "bgpd", "bfdd")
-"""In this order. FRR 8.4 (Debian 12) has no mgmtd; the zebra of 10.3 (Debian 13) asks for it a hundred times a second."""
+"""In this order. FRR 8.4 (Debian 12) has no mgmtd; the zebra of 10.3 (Debian 13) never stops asking for it."""
 BIN, ETC, RUN = Path("/usr/lib/frr"), Path("/etc/frr"), Path("/var/run/frr")
 LIB = Path("/var/lib/frr")
 """Of FRR 10."""

@@ -110,11 +110,8 @@ def _rows(argv: list[str]) -> list[str]:
 def _plain(row: Any) -> Any:
     """Without handles; elements of a set in one order."""
     if isinstance(row, dict):
-        return {
-            key: sorted(map(json.dumps, value)) if key == "elem" else _plain(value)
-            for key, value in row.items()
-            if key != "handle"
-        }
+        found = {key: _plain(value) for key, value in row.items() if key != "handle"}
+        return found | ({"elem": sorted(found["elem"], key=json.dumps)} if isinstance(found.get("elem"), list) else {})
     return [_plain(item) for item in row] if isinstance(row, list) else row
 
 
