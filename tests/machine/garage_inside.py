@@ -108,11 +108,20 @@ class Garage:
     def _enter(self, argv: Sequence[str]) -> list[str]:
         return ["nsenter", "-t", str(self._pid), "--mount", "--root", "--net", "--pid", f"--wd={ROOT}", *argv]
 
-    def run(self, argv: Sequence[str], *, check: bool = True, seconds: float = 600, input: str | None = None) -> str:
-        """A command inside; its standard output."""
-        done = subprocess.run(
-            self._enter(argv), capture_output=True, text=True, env=self.env, timeout=seconds, check=False, input=input
-        )
+    def run(self, argv: Sequence[str], *, check: bool = True, seconds: float = 240, input: str | None = None) -> str:
+        """A command inside; its standard output. `seconds` end before the test's own time, so that it says what everybody did then."""
+        try:
+            done = subprocess.run(
+                self._enter(argv),
+                capture_output=True,
+                text=True,
+                env=self.env,
+                timeout=seconds,
+                check=False,
+                input=input,
+            )
+        except subprocess.TimeoutExpired as late:
+            raise AssertionError(f"{late}\n{self.guests()}\n{self.logs()}") from None
         if check and done.returncode:
             raise AssertionError(
                 f"{' '.join(argv)[:300]}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{self.logs()}"
@@ -174,6 +183,13 @@ class Garage:
 
     def domains(self) -> list[str]:
         return self.run(["virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name"]).split()
+
+    def guests(self) -> str:
+        """What every domain does: its state, and how much its processors ran within two seconds."""
+        asked = "virsh -q domstats --state --vcpu --block; cat /var/log/libvirt/qemu/*.log | tail -n 20"
+        argv = self._enter(["sh", "-c", f"{asked}; sleep 2; {asked}"])
+        done = subprocess.run(argv, capture_output=True, text=True, env=self.env, timeout=30, check=False)
+        return done.stdout + done.stderr
 
     def logs(self) -> str:
         paths = [*self.home.glob("*.log"), *self.home.glob("console/*.log")]
