@@ -315,6 +315,11 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True)
+class Flush:
+    """Have the guest write what it has yet to write, as far as it hears: volumes outlive its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Destroy:
     """Power off without asking."""
 
@@ -435,6 +440,7 @@ Change = (
     | GiveIdentity
     | BootAnew
     | Shutdown
+    | Flush
     | Destroy
     | Undefine
     | RemoveFiles

@@ -15,6 +15,7 @@ from garage.core.changes import (
     Destroy,
     Fault,
     Fire,
+    Flush,
     GiveIdentity,
     Grow,
     GrowDisk,
@@ -92,6 +93,14 @@ def _active(seen: Seen) -> bool:
     return seen.domain is not None and seen.domain.active
 
 
+def _end(machine: Wanted, seen: Seen) -> list[Change]:
+    """Off at once, whatever the guest does; what it wrote on volumes is kept."""
+    if not _active(seen):
+        return []
+    runs = seen.domain is not None and seen.domain.power is Power.RUNNING
+    return [Flush(), Destroy()] if runs and machine.volumes else [Destroy()]
+
+
 def _spare(machine: Wanted, seen: Seen, limits: Limits) -> list[Change]:
     """Booted without an identity, then paused. One that went off or does not come up is of no use to anybody."""
     domain = seen.domain
@@ -147,7 +156,7 @@ def _prepare(machine: Wanted, seen: Seen) -> list[Change]:
 
 def _redo(machine: Wanted, seen: Seen) -> list[Change]:
     """What is done and not yet recorded is done again: there is nothing new on the disk before it is recorded."""
-    off: list[Change] = [Destroy()] if _active(seen) else []
+    off = _end(machine, seen)
     if machine.redo is Redo.DISK:
         return [Show("disk"), *off, RemoveFiles(), MarkRedone()]
     if machine.redo is Redo.REVERT:
@@ -279,7 +288,7 @@ def _find(seen: Seen) -> list[Change]:
 
 
 def _delete(machine: Wanted, seen: Seen) -> list[Change]:
-    changes: list[Change] = [Destroy()] if _active(seen) else []
+    changes = _end(machine, seen)
     if seen.domain is not None:
         changes.append(Undefine())
     snapshots: list[Change] = [RemoveSnapshots()] if machine.has_snapshots else []

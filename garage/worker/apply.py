@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,8 +19,12 @@ from garage.services.work import BootedAnew, DiskLimited, Hold, KeysPushed, Move
 from garage.worker import failpoint, growing, moving, snapshotting, volumes
 from garage.worker.errands import Stale, Tools, check, domain_spec, write
 
+log = logging.getLogger(__name__)
 SETTLE_SECONDS = 45.0
 """That a guest may take to say whether it has started, and to rehearse a login."""
+
+FLUSH_SECONDS = 10.0
+"""That a guest with volumes may take to write on them what is still in its memory, before it is switched off."""
 
 KEYS_SECONDS = 20.0
 """That a guest of an image that people brought may take to bring its keys in line."""
@@ -116,6 +121,8 @@ def _on_guest(tools: Tools, machine: Wanted, change: Change) -> None:
     match change:
         case p.Settle():
             _settle(tools, machine)
+        case p.Flush():
+            _flush(tools, machine)
         case p.GiveIdentity():
             said = tools.take(machine.id)
             check(tools)
@@ -133,6 +140,16 @@ def _settle(tools: Tools, machine: Wanted) -> None:
         tools.hypervisor.suspend(machine.id)
         raise Stale
     raise GarageError("unavailable", N_("{name} is still starting"), name=machine.name)
+
+
+def _flush(tools: Tools, machine: Wanted) -> None:
+    """A guest that does not hear loses what a power cut would have lost."""
+    try:
+        done = tools.hypervisor.execute(machine.id, "sync", wait=FLUSH_SECONDS)
+    except GarageError as error:
+        log.info("%s (%s): not told to write what it has yet to: %s", machine.name, machine.id, error)
+    else:
+        log.info("%s (%s): %s", machine.name, machine.id, "all written" if done else "still writing")
 
 
 def _moved(tools: Tools, machine: Wanted, event: Event, fault: Fault | None) -> Moved:

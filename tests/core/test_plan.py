@@ -48,7 +48,9 @@ GOES = replace(KEEP, state=VolumeState.DETACHING)
 ENDS = replace(KEEP, state=VolumeState.DELETING)
 UP = replace(FILES, domain=RUNNING)
 COPY = p.CopyVolume(KEEP, ORDER, live=False)
+HAS: dict[str, object] = {"volumes": (HELD,)}
 COPIED: dict[str, object] = {"volumes": (KEEP,)}
+REMOVED: list[Change] = [p.Undefine(), p.RemoveFiles(), Fire(Event.DELETED)]
 GROWS: dict[str, object] = {"grows": True}
 FREE: dict[str, object] = {"disk_limited": False}
 
@@ -147,8 +149,11 @@ CASES: list[tuple[str, State, dict[str, object], Seen, list[Change]]] = [
     ("found running", S.UNREACHABLE, {}, replace(FILES, domain=RUNNING), [Fire(Event.FOUND_RUNNING)]),
     ("found off", S.UNREACHABLE, {}, replace(FILES, domain=BY_GUEST), [Fire(Event.FOUND_OFF)]),
     ("disk gone", S.UNREACHABLE, {}, NOTHING, [Fire(Event.DISK_GONE)]),
-    ("delete", S.DELETING, {}, replace(FILES, domain=RUNNING), [p.Destroy(), p.Undefine(), p.RemoveFiles(), Fire(Event.DELETED)]),
-    ("delete, killed after destroy", S.DELETING, {}, replace(FILES, domain=OFF), [p.Undefine(), p.RemoveFiles(), Fire(Event.DELETED)]),
+    ("delete", S.DELETING, {}, replace(FILES, domain=RUNNING), [p.Destroy(), *REMOVED]),
+    ("delete with a volume", S.DELETING, HAS, UP, [p.Flush(), p.Destroy(), *REMOVED]),
+    ("delete with a volume, paused", S.DELETING, HAS, WAITS, [p.Destroy(), *REMOVED]),
+    ("rebuild with a volume", S.PREPARING, REBUILT | HAS, UP, [Show("disk"), p.Flush(), p.Destroy(), p.RemoveFiles(), p.MarkRedone()]),
+    ("delete, killed after destroy", S.DELETING, {}, replace(FILES, domain=OFF), REMOVED),
     ("delete, killed after undefine", S.DELETING, {}, FILES, [p.RemoveFiles(), Fire(Event.DELETED)]),
     ("lost", S.LOST, {}, replace(FILES, domain=RUNNING), []),
     ("suspended", S.SUSPENDED, {}, replace(FILES, domain=PAUSED), []),

@@ -208,6 +208,16 @@ def test_one_without_a_guest_agent_is_taken_back_all_the_same(rig: Rig) -> None:
     until(rig, "available")
 
 
+def test_a_machine_whose_guest_does_not_hear_goes_all_the_same(rig: Rig) -> None:
+    """What is in its memory is lost; the volume is free then."""
+    ref = rig.ready()
+    made(rig, machine="one")
+    rig.fake.faults = Faults(agent_away=True)
+    machines.delete(rig.ctx, rig.caller, ref)
+    until(rig, "available")
+    assert not rig.fake.observe()
+
+
 def test_no_room_on_the_disk_is_told_and_it_can_be_deleted(rig: Rig) -> None:
     ref = rig.ready()
     rig.fake.faults = Faults(disk_full=True)

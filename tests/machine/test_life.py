@@ -434,12 +434,13 @@ def until_in(garage: GarageInside, key: Path, *, expected: bool) -> float:
 
 def test_rebuilt_it_is_the_same_machine_on_a_new_disk(garage: GarageInside) -> None:
     before = garage.show("one")
+    path = json.loads(garage.garage("-o", "json", "volume", "show", "data"))["path"]
+    garage.ssh("one", f"sudo mount {path} /mnt; echo late | sudo tee /mnt/late")  # not synced: it is told to
     garage.garage("machine", "rebuild", "one", "--yes")
     after = garage.show("one")
     assert after["state"] == "ready", after
-    path = json.loads(garage.garage("-o", "json", "volume", "show", "data"))["path"]
-    said = garage.ssh("one", f"cat note 2>/dev/null || echo gone; sudo mount {path} /mnt; cat /mnt/thing")
-    assert said.split() == ["gone", "kept"], "the volume stays as it was"
+    said = garage.ssh("one", f"cat note 2>/dev/null || echo gone; sudo mount {path} /mnt; cat /mnt/thing /mnt/late")
+    assert said.split() == ["gone", "kept", "late"], "the volume stays as it was"
     same = ("id", "name", "ipv4", "ipv6", "host_key", "size", "disk_gib", "lease_until", "created_at")
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
     assert after["rebuilt_at"]
