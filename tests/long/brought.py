@@ -38,9 +38,13 @@ def trial(store: Path, work: Path, say: Say) -> dict[str, Any]:
     return figures
 
 
+class Slow(GarageInside):
+    patience = 900.0
+
+
 @contextmanager
 def garage(store: Path) -> Iterator[GarageInside]:
-    made = GarageInside(store, own_store=True)
+    made = Slow(store, own_store=True)
     try:
         yield made
     finally:

@@ -50,10 +50,15 @@ SETTINGS: dict[str, Any] = {
     "listen": "127.0.0.1:8077",
 }
 """Of a garage that is alone in its world."""
+HINDSIGHT = 40.0
+"""Seconds by which a boot is given up before the command that waits for it: the garage says why, and what was on the console."""
 
 
 class Garage:
     """Start with `Garage(image store, argv, settings)`, ask with `garage(...)`, end with `close()`."""
+
+    patience = 240.0
+    """Seconds that a command may take: less than a test (pyproject.toml), so that it says what everybody did then."""
 
     def __init__(
         self,
@@ -91,11 +96,17 @@ class Garage:
     def _initialise(self, settings: Mapping[str, Any]) -> None:
         """init, and the image taken from where the build would have stored it."""
         quiet = {"pool_ram_share": 0}  # what boots in advance takes the processors from what a test waits for
-        lines = [f"{key} = {json.dumps(value)}\n" for key, value in (quiet | dict(settings)).items()]
-        (self.home / "garage.toml").write_text("".join([*lines, "boot_timeout = 600.0\n"]))
+        self.configure(quiet | dict(settings))
         self.run([str(BIN / "garage-server"), "init"])
         (self.home / "office.networks").write_text("192.168.77.0/24\n")
         self.run([str(BIN / "garage-server"), "build-image", str(IMAGES / "debian-12.toml")])
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """garage.toml."""
+        given = {"boot_timeout": self.patience - HINDSIGHT} | dict(settings)
+        (self.home / "garage.toml").write_text(
+            "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
+        )
 
     @property
     def _pid(self) -> int:
@@ -108,15 +119,15 @@ class Garage:
     def _enter(self, argv: Sequence[str]) -> list[str]:
         return ["nsenter", "-t", str(self._pid), "--mount", "--root", "--net", "--pid", f"--wd={ROOT}", *argv]
 
-    def run(self, argv: Sequence[str], *, check: bool = True, seconds: float = 240, input: str | None = None) -> str:
-        """A command inside; its standard output. `seconds` end before the test's own time, so that it says what everybody did then."""
+    def run(self, argv: Sequence[str], *, check: bool = True, input: str | None = None) -> str:
+        """A command inside; its standard output."""
         try:
             done = subprocess.run(
                 self._enter(argv),
                 capture_output=True,
                 text=True,
                 env=self.env,
-                timeout=seconds,
+                timeout=self.patience,
                 check=False,
                 input=input,
             )
@@ -185,15 +196,16 @@ class Garage:
         return self.run(["virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name"]).split()
 
     def guests(self) -> str:
-        """What every domain does: its state, and how much its processors ran within two seconds."""
-        asked = "virsh -q domstats --state --vcpu --block; cat /var/log/libvirt/qemu/*.log | tail -n 20"
+        """What every domain does: its state, and within two seconds how much its processors ran and where they were."""
+        where = "virsh qemu-monitor-command $d --hmp 'info registers -a' | grep -e CPU -e RIP"
+        asked = f"virsh -q domstats --state --vcpu --block; for d in $(virsh -q list --name); do {where}; done"
         argv = self._enter(["sh", "-c", f"{asked}; sleep 2; {asked}"])
         done = subprocess.run(argv, capture_output=True, text=True, env=self.env, timeout=30, check=False)
         return done.stdout + done.stderr
 
     def logs(self) -> str:
         paths = [*self.home.glob("*.log"), *self.home.glob("console/*.log")]
-        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths)
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in paths)
 
     def close(self) -> None:
         """The pid namespace ends with its first process, and everything in it."""

@@ -66,8 +66,7 @@ class ServersGarage(Garage):
         self.wait_ready()
 
     def _initialise(self, settings: Mapping[str, Any]) -> None:
-        lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
-        (self.home / "garage.toml").write_text("".join([*lines, "boot_timeout = 600.0\n"]))
+        self.configure(settings)
         self.run([str(BIN / "garage-server"), "init"])
         if self._has_images:
             self.run([str(BIN / "garage-server"), "build-image", str(IMAGES / "debian-12.toml")])
