@@ -13,8 +13,8 @@ from typing import Any
 from garage.core.venvs import wrong_requirements
 from garage.errors import N_, GarageError
 
-CMDLINE = "root=LABEL=root rw console=ttyS0 net.ifnames=0"
-"""Of every image that boots directly; a recipe may add words."""
+CMDLINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0"
+"""Of every image that boots directly; a recipe may add words. The disk by its place: a volume may have any label."""
 SUITES = ("bookworm", "trixie")
 APT_LEFTOVER = "etc/apt/apt.conf.d/99mmdebstrap"
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")

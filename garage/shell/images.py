@@ -27,7 +27,7 @@ from garage.shell.rootfs import FULL, disk_full, installed, make_rootfs, needed_
 from garage.shell.run import run
 
 FILES = ("disk.qcow2", "vmlinuz", "initrd.img", "manifest.json")
-BUILDER = 3
+BUILDER = 4
 """Raise it when this code makes other images than before of the same recipes, so that they are built again."""
 SCHEMA = "usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"
 """In a tree with Debian's cloud-init."""

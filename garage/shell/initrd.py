@@ -15,7 +15,6 @@ APPLETS = (
     "mount",
     "umount",
     "insmod",
-    "findfs",
     "tar",
     "cat",
     "cp",
@@ -33,12 +32,13 @@ export PATH=/bin
 mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs -o mode=0755,nosuid,nodev run /run
 while read -r module; do insmod "/modules/$module"; done </modules/order
 tries=0
-until root=$(findfs LABEL=root) 2>/dev/null; do
-  tries=$((tries + 1)); [ $tries -gt 200 ] && { echo "garage: no disk with the label root"; echo c >/proc/sysrq-trigger; }
+# by their places: a volume may have any label
+until [ -b /dev/vda ]; do
+  tries=$((tries + 1)); [ $tries -gt 200 ] && { echo "garage: there is no disk"; echo c >/proc/sysrq-trigger; }
   sleep 0.05
 done
-mount -t ext4 -o rw,noatime "$root" /root || { echo "garage: the root file system cannot be mounted"; echo c >/proc/sysrq-trigger; }
-if seed=$(findfs LABEL=cidata 2>/dev/null) && mount -t iso9660 -o ro "$seed" /seed; then
+mount -t ext4 -o rw,noatime /dev/vda /root || { echo "garage: the root file system cannot be mounted"; echo c >/proc/sysrq-trigger; }
+if [ -b /dev/vdb ] && mount -t iso9660 -o ro /dev/vdb /seed; then
   given=$(cat /seed/instance); have=$(cat /root/var/lib/garage/instance 2>/dev/null)
   # "ID spare": the seed with which a machine waited; taken and rebooted by its own hand, it is more than that by now
   if [ "$given" != "$have" ] && [ "$given" != "$have spare" ]; then

@@ -115,9 +115,9 @@ def test_the_hash_changes_with_every_field(field: str) -> None:
     assert parse_recipe(SMALL).hash == recipe.hash
 
 
-def test_the_command_line_boots_from_the_label() -> None:
+def test_the_command_line_boots_from_the_first_disk() -> None:
     assert parse_recipe(SMALL + 'cmdline = "quiet"').kernel_command_line == (
-        "root=LABEL=root rw console=ttyS0 net.ifnames=0 quiet"
+        "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet"
     )
 
 

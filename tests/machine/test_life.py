@@ -333,7 +333,8 @@ def test_a_volume_comes_and_goes_while_it_runs_keeps_its_data_and_grows(garage: 
     assert (file.stat().st_size, file.stat().st_blocks < 100) == (1 << 30, True), "sparse"
     path = made["path"]
     appears = f"for _ in $(seq 300); do [ -e {path} ] && break; sleep 0.2; done"
-    use = f"sudo mkfs.ext4 -q -N 64 -O ^has_journal {path}; sudo mount {path} /mnt; echo kept | sudo tee /mnt/thing"
+    # the label of its own disk, from which it starts later all the same
+    use = f"sudo mkfs.ext4 -q -L root -N 64 -O ^has_journal {path}; sudo mount {path} /mnt; echo kept | sudo tee /mnt/thing"
     garage.ssh("one", f"{appears}; {use}")
     garage.garage("volume", "detach", "data", check=False)
     said = garage.garage("volume", "list")
