@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import selectors
 import socket
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+log = logging.getLogger(__name__)
 INTERVAL = 0.05
 """Seconds from the end of one try to the next."""
 CONNECT_TIMEOUT = 0.5
@@ -71,16 +73,23 @@ class SshProber:
 
     def _run(self) -> None:
         while not self._closed:
-            self._follow_targets()
-            for key, _ in self._selector.select(self._begin_due(time.monotonic())):
-                if key.data is None:
-                    with contextlib.suppress(BlockingIOError):
-                        self._ear.recv(4096)
-                else:
-                    self._progress(key.data)
+            try:
+                self._turn()
+            except Exception:  # a thread that ended here would be missed for ever: no machine would be ready any more
+                log.exception("an error of ours")
+                time.sleep(INTERVAL)
         for name in list(self._tries):
             self._end(name, forget=True)
         self._selector.close()
+
+    def _turn(self) -> None:
+        self._follow_targets()
+        for key, _ in self._selector.select(self._begin_due(time.monotonic())):
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    self._ear.recv(4096)
+            else:
+                self._progress(key.data)
 
     def _follow_targets(self) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,5 +218,24 @@ def test_probe(port: int) -> None:
                 assert prober.answered() == {"good", "closed"}
             prober.set_targets({"mute": "127.0.0.3"})
             assert prober.answered() == set()
+    finally:
+        prober.close()
+
+
+def test_the_probe_outlives_a_moment_without_file_descriptors(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rung, missing, begin = threading.Event(), [1, 2], SshProber._begin
+
+    def failing(self: SshProber, *given: Any) -> None:
+        if missing:
+            raise OSError(errno.EMFILE, f"no socket {missing.pop()}")
+        begin(self, *given)
+
+    monkeypatch.setattr(SshProber, "_begin", failing)
+    prober = SshProber(rung.set, port=port)
+    try:
+        with server("127.0.0.2", port, b"SSH-2.0-OpenSSH_9.2\r\n"):
+            prober.set_targets({"good": "127.0.0.2"})
+            assert rung.wait(5)
+            assert (prober.answered(), missing) == ({"good"}, [])
     finally:
         prober.close()
