@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -199,6 +201,9 @@ def away(reason: str) -> GarageError:
     )
 
 
+log = logging.getLogger(__name__)
+EVENTS_AGAIN = 0.5
+"""Seconds after which libvirt's event loop goes on that ended with an error."""
 _events_lock = threading.Lock()
 _events_running = False
 
@@ -217,4 +222,8 @@ def _start_events() -> None:
 
 def _run_events() -> None:
     while True:
-        libvirt.virEventRunDefaultImpl()
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError as error:  # without this thread no connection would be kept alive
+            log.warning("libvirt's events: %s", error)
+            time.sleep(EVENTS_AGAIN)

@@ -61,6 +61,9 @@ class Carrier:
             error = None
         except GarageError as raised:
             error = raised
+        except Exception:  # untold, the machine would be busy for ever
+            error = GarageError("internal", "unexpected")
+            log.exception("%s (%s): an error of ours", machine.name, machine.id)
         self._leave(machine.id, changes, error, files=needs_files(machine))
 
     def _give_up(self, machine: Wanted, error: GarageError) -> bool:

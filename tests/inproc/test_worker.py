@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,7 +19,7 @@ from garage.errors import GarageError
 from garage.services import crew, images, keys, machines, work
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
-from garage.worker.loop import AWAY_RETRY
+from garage.worker.loop import AWAY_RETRY, BACKOFF_FIRST
 from garage.worker.ownership import BEAT
 from garage.worker.park import park
 from tests.conftest import ALICE_KEY, Clock
@@ -277,6 +277,26 @@ def test_a_disk_that_is_full_fails_the_machine_alone(rig: Rig) -> None:
     assert rig.row(ref).state == "ready"
     machines.delete(rig.ctx, rig.caller, new)
     rig.until(new, "deleting", "gone")
+
+
+def test_an_error_of_ours_while_a_failure_is_recorded_keeps_nobody_busy(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, record = [RuntimeError("ours")], work.record_all
+
+    def failing(ctx: Context, notes: Mapping[work.Hold, Sequence[work.Note]]) -> object:
+        moves = any(isinstance(note, work.Moved) and note.error for each in notes.values() for note in each)
+        if moves and ours:
+            raise ours.pop()
+        return record(ctx, notes)
+
+    monkeypatch.setattr(work, "record_all", failing)
+    rig.fake.faults.disk_full = True
+    ref = rig.make()
+    rig.until_true(lambda: not ours and ref not in rig.loop._busy)
+    rig.pass_time(BACKOFF_FIRST)
+    rig.until(ref, "preparing", "failed")
+    assert (ours, rig.row(ref).error["code"]) == ([], "disk_full")  # type: ignore[index]
 
 
 def test_a_start_that_libvirt_refuses(rig: Rig) -> None:
