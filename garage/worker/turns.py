@@ -46,7 +46,9 @@ class Turns:
 
     def __init__(self, threads: int = TURN_THREADS, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed, self._left = threading.Condition(lock), threading.Condition(lock)
+        """For who gives turns, and for who waits for the end of one: a word to the former must not reach the latter."""
         self._entries: dict[Job, _Entry] = {}
         self._due: list[tuple[float, int, _Entry]] = []
         self._ready: deque[_Entry] = deque()
@@ -74,7 +76,7 @@ class Turns:
             entry = self._entries.pop(job, None)
             if entry is not None:
                 entry.gone = True
-                self._changed.wait_for(lambda: not entry.running)
+                self._left.wait_for(lambda: not entry.running)
 
     def close(self) -> None:
         with self._changed:
@@ -97,7 +99,7 @@ class Turns:
             with self._changed:
                 entry.running = False
                 if entry.gone:
-                    self._changed.notify_all()
+                    self._left.notify_all()
                 elif entry.again:
                     self._queue(entry)
                 else:

@@ -89,6 +89,26 @@ def test_who_is_removed_has_ended_its_turn(turns: Turns) -> None:
     assert job.turns == 1
 
 
+def test_who_waits_for_an_end_takes_no_word_from_who_gives_turns(turns: Turns) -> None:
+    """The waiting one has come before the thread that is to hear."""
+    due_before, slow, job = Counting(1800.0), Counting(), Counting()
+    turns.add(due_before)
+    eventually(lambda: due_before.turns == 1)
+    slow.gate.clear()
+    turns.add(slow)
+    eventually(lambda: slow.inside == 1)
+    removing = threading.Thread(target=turns.remove, args=(slow,))
+    removing.start()
+    time.sleep(0.05)
+    turns.add(job)
+    eventually(lambda: job.turns == 1)
+    time.sleep(0.05)
+    turns.wake(job)
+    eventually(lambda: job.turns == 2, 3.0)
+    slow.gate.set()
+    removing.join()
+
+
 class Stopwatch:
     now = 0.0
 
