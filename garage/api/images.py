@@ -8,7 +8,7 @@ from flask import Response
 from pydantic import BaseModel, Field
 
 from garage.api import schemas as s
-from garage.api.base import MAX_BODY, answer, blueprint, caller, context, items, mutate, with_failure
+from garage.api.base import MAX_BODY, answer, blueprint, caller, context, mutate, page, with_failure
 from garage.errors import N_, GarageError
 from garage.services import image_tasks, images
 from garage.services.context import Context
@@ -84,10 +84,19 @@ class ImageRef(s.NoQuery):
     ref: str = Field(max_length=64)
 
 
+class ImageQuery(s.NoQuery):
+    limit: s.Digits = Field(200, ge=1, le=500)
+    cursor: str | None = Field(
+        None, pattern=r"^[01]~[a-z0-9.-]{1,64}~[0-9a-f]{1,20}$", description="What the page before gave."
+    )
+    search: str = Field("", max_length=64, description="Part of a name.")
+    only: Literal["all", "current", "older"] = Field("all", description="“current”: what its name means now.")
+
+
 @api.get("/images", responses={200: s.ImageList})
-def list_images() -> dict[str, Any]:
-    """Images that you may use, the current ones first."""
-    return items(s.ImageOut, images.listing(context(), caller()))
+def list_images(query: ImageQuery) -> dict[str, Any]:
+    """Images that you may use, the current ones first, a page at a time."""
+    return page(s.ImageOut, images.page(context(), caller(), **query.model_dump()))
 
 
 @api.get("/images/<ref>", responses={200: s.ImageOut})

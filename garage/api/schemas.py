@@ -291,6 +291,7 @@ class ProjectList(BaseModel):
 
 class ImageList(BaseModel):
     items: list[ImageOut]
+    cursor: str | None = None
 
 
 class FieldError(BaseModel):

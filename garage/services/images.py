@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
 from sqlalchemy.orm import Session
@@ -18,7 +18,7 @@ from garage.errors import N_, GarageError
 from garage.services import image_quota
 from garage.services.context import Caller, Context, audit
 from garage.services.rights import project_for
-from garage.services.views import ImageView
+from garage.services.views import ImageView, Page
 
 SCHEMA = "user_data_schema"
 """In a manifest: the sha256 of what its cloud-init takes."""
@@ -108,12 +108,44 @@ def find(session: Session, caller: Caller, name: str) -> Image:
 
 def listing(ctx: Context, caller: Caller) -> list[ImageView]:
     """All that the caller may use, all at all for an admin and an auditor; the current ones first."""
+    return page(ctx, caller).items
+
+
+def page(
+    ctx: Context,
+    caller: Caller,
+    *,
+    search: str = "",
+    only: Literal["all", "current", "older"] = "all",
+    cursor: str | None = None,
+    limit: int | None = None,
+) -> Page[ImageView]:
+    """The same, those alone whose names have `search` in them, behind `cursor`, at most `limit`."""
     seen = true() if caller.sees_all else mine(caller)
-    order = Image.current.desc(), Image.name, Image.id.desc()
+    query = select(Image).where(seen, Image.deleted_at.is_(None))
+    if search:
+        query = query.where(Image.name.contains(search.lower(), autoescape=True))
+    if only != "all":
+        query = query.where(Image.current.is_(only == "current"))
+    if cursor:
+        query = query.where(_behind(cursor))
     with ctx.db.read() as session:
-        rows = list(session.scalars(select(Image).where(seen, Image.deleted_at.is_(None)).order_by(*order)))
-        users = _users(session, rows)
-        return [_view(session, image, users, caller) for image in rows]
+        query = query.order_by(_older, Image.name, Image.id.desc()).limit(limit and limit + 1)
+        rows = list(session.scalars(query))
+        more = rows[limit - 1] if limit and len(rows) > limit else None
+        rows, users = rows[:limit], _users(session, rows)
+        after = f"{int(not more.current)}~{more.name}~{more.id}" if more else None
+        return Page([_view(session, image, users, caller) for image in rows], after)
+
+
+_older = case((Image.current, 0), else_=1)
+
+
+def _behind(cursor: str) -> ColumnElement[bool]:
+    """In the order of `page`; a cursor is "0|1~NAME~ID"."""
+    later, name, last_id = cursor.split("~")
+    same_name = and_(Image.name == name, Image.id < last_id)
+    return or_(_older > int(later), and_(_older == int(later), or_(Image.name > name, same_name)))
 
 
 def usable(ctx: Context, caller: Caller) -> list[ImageView]:

@@ -70,9 +70,7 @@ def image_list(cli: Cli) -> None:
         (_("BUILT"), lambda item: local_time(item["created_at"])),
         ("SHA256", lambda item: item["sha256"][:16]),
     )
-    output.show_list(
-        cli, cli.api().get("/images")["items"], columns, empty=_("no images yet: run “make up” on the server")
-    )
+    output.show_list(cli, cli.api().every("/images"), columns, empty=_("no images yet: run “make up” on the server"))
 
 
 def _people(item: Item) -> str:
