@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from garage.api import schemas as s
 from garage.api.base import MAX_BODY, answer, blueprint, caller, context, mutate, page, with_failure
 from garage.errors import N_, GarageError
-from garage.services import image_tasks, images
+from garage.services import image_tasks, image_views, images
 from garage.services.context import Context
 from garage.services.image_tasks import NewImage
 
@@ -96,7 +96,7 @@ class ImageQuery(s.NoQuery):
 @api.get("/images", responses={200: s.ImageList})
 def list_images(query: ImageQuery) -> dict[str, Any]:
     """Images that you may use, the current ones first, a page at a time."""
-    return page(s.ImageOut, images.page(context(), caller(), **query.model_dump()))
+    return page(s.ImageOut, image_views.page(context(), caller(), **query.model_dump()))
 
 
 @api.get("/images/<ref>", responses={200: s.ImageOut})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from garage.api.app import make_flask
-from garage.services import api_tokens, images
+from garage.services import api_tokens, image_views, images
 from garage.services.context import Caller, Context
 
 
@@ -26,10 +26,10 @@ def over_http(ctx: Context, who: Caller, query: str) -> Any:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 50])
 def test_its_pages_are_the_whole_list_in_its_order(many: Context, alice: Caller, limit: int) -> None:
-    whole = [image.id for image in images.listing(many, alice)]
+    whole = [image.id for image in image_views.listing(many, alice)]
     found, cursor, turns = list[str](), None, 0
     while turns == 0 or cursor:
-        page = images.page(many, alice, cursor=cursor, limit=limit)
+        page = image_views.page(many, alice, cursor=cursor, limit=limit)
         found += [image.id for image in page.items]
         cursor, turns = page.cursor, turns + 1
     assert (found, turns) == (whole, -(-len(whole) // limit))

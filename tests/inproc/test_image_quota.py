@@ -15,7 +15,7 @@ from garage import tracing
 from garage.core.states import Event
 from garage.db.models import Machine, User
 from garage.errors import GarageError
-from garage.services import image_tasks, images, machines, projects, saving, service_accounts
+from garage.services import image_tasks, image_views, images, machines, projects, saving, service_accounts
 from garage.services.context import Caller, Context
 from garage.services.image_tasks import NewImage, Task
 from garage.services.machines import NewMachine
@@ -80,7 +80,7 @@ def test_what_became_larger_than_allowed_is_not_kept(
     [task] = image_tasks.listing(ctx, alice)
     assert (task.state, (task.error or {})["code"]) == ("failed", "quota_exceeded")
     assert not (ctx.config.home / "images" / large.sha256).exists()
-    assert (used(ctx, alice), [image.name for image in images.listing(ctx, alice)]) == ((0, 2), ["debian-12"])
+    assert (used(ctx, alice), [image.name for image in image_views.listing(ctx, alice)]) == ((0, 2), ["debian-12"])
 
 
 def test_the_workers_lines_say_for_which_request_it_is(

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from garage.errors import GarageError
-from garage.services import image_tasks, images
+from garage.services import image_tasks, image_views, images
 from garage.services.context import Caller
 from garage.services.history import project_names
 from garage.services.image_tasks import NewImage
@@ -19,7 +19,7 @@ URL_LIMIT = 2000
 
 
 def shown(who: Caller) -> dict[str, Any]:
-    found, tasks = images.listing(ctx(), who), image_tasks.listing(ctx(), who)
+    found, tasks = image_views.listing(ctx(), who), image_tasks.listing(ctx(), who)
     current, older = image_words.shelves(found)
     projects = [name for name in project_names(ctx(), who) if name != who.name]
     recipes = image_words.buildable(ctx().recipes.values(), found, tasks) if who.admin else []
