@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 SETTLE_SECONDS = 45.0
 """That a guest may take to say whether it has started, and to rehearse a login."""
 
-FLUSH_SECONDS = 10.0
-"""That a guest with volumes may take to write on them what is still in its memory, before it is switched off."""
+FLUSH_SECONDS = 5.0
+"""That a guest with volumes may take to write on them what is still in its memory, before it is switched off. No longer: it may be the
+machine of somebody who has been shown out, and for whom 10 s are promised."""
 
 KEYS_SECONDS = 20.0
 """That a guest of an image that people brought may take to bring its keys in line."""
