@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from garage.core.shipped import Shipped
@@ -51,8 +51,7 @@ class Buildable:
     busy: bool
 
 
-def buildable(recipes: Iterable[Shipped], found: Sequence[ImageView], tasks: Sequence[TaskView]) -> list[Buildable]:
-    built = {image.name: image for image in found if image.current and not image.owner}
+def buildable(recipes: Iterable[Shipped], built: Mapping[str, ImageView], tasks: Sequence[TaskView]) -> list[Buildable]:
     busy = {task.name for task in tasks if task.kind == "build" and task.busy}
     return [Buildable(one, RECIPES.get(one.name, ""), built.get(one.name), one.name in busy) for one in recipes]
 

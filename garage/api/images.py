@@ -86,9 +86,7 @@ class ImageRef(s.NoQuery):
 
 class ImageQuery(s.NoQuery):
     limit: s.Digits = Field(200, ge=1, le=500)
-    cursor: str | None = Field(
-        None, pattern=r"^[01]~[a-z0-9.-]{1,64}~[0-9a-f]{1,20}$", description="What the page before gave."
-    )
+    cursor: str | None = Field(None, pattern=f"^{image_views.CURSOR}$", description="What the page before gave.")
     search: str = Field("", max_length=64, description="Part of a name.")
     only: Literal["all", "current", "older"] = Field("all", description="“current”: what its name means now.")
 

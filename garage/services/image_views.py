@@ -23,9 +23,8 @@ def mine(caller: Caller) -> ColumnElement[bool]:
     return or_(Image.visibility == "all", own, and_(Image.visibility == "project", Image.project_id.in_(projects)))
 
 
-def listing(ctx: Context, caller: Caller) -> list[ImageView]:
-    """All that the caller may use, all at all for an admin and an auditor; the current ones first."""
-    return page(ctx, caller).items
+CURSOR = r"[01]~[a-z0-9.-]{1,64}~[0-9a-f]{1,20}"
+"""Whether it is an older one, its name, its id."""
 
 
 def page(
@@ -35,9 +34,9 @@ def page(
     search: str = "",
     only: Literal["all", "current", "older"] = "all",
     cursor: str | None = None,
-    limit: int | None = None,
+    limit: int = 200,
 ) -> Page[ImageView]:
-    """The same, those alone whose names have `search` in them, behind `cursor`, at most `limit`."""
+    """What the caller may use, all at all for an admin and an auditor, the current ones first; `search`: part of a name."""
     seen = true() if caller.sees_all else mine(caller)
     query = select(Image).where(seen, Image.deleted_at.is_(None))
     if search:
@@ -47,19 +46,26 @@ def page(
     if cursor:
         query = query.where(_behind(cursor))
     with ctx.db.read() as session:
-        query = query.order_by(_older, Image.name, Image.id.desc()).limit(limit and limit + 1)
+        query = query.order_by(_older, Image.name, Image.id.desc()).limit(limit + 1)
         rows = list(session.scalars(query))
-        more = rows[limit - 1] if limit and len(rows) > limit else None
+        more = rows[limit - 1] if len(rows) > limit else None
         rows, users = rows[:limit], users_of(session, rows)
         after = f"{int(not more.current)}~{more.name}~{more.id}" if more else None
         return Page([view_of(session, image, users, caller) for image in rows], after)
+
+
+def standing(ctx: Context) -> dict[str, ImageView]:
+    """The garage's own current images, by name."""
+    with ctx.db.read() as session:
+        rows = session.scalars(select(Image).where(Image.current, Image.deleted_at.is_(None), Image.owner_id.is_(None)))
+        return {image.name: view_of(session, image) for image in rows}
 
 
 _older = case((Image.current, 0), else_=1)
 
 
 def _behind(cursor: str) -> ColumnElement[bool]:
-    """In the order of `page`; a cursor is "0|1~NAME~ID"."""
+    """In the order of `page`."""
     later, name, last_id = cursor.split("~")
     same_name = and_(Image.name == name, Image.id < last_id)
     return or_(_older > int(later), and_(_older == int(later), or_(Image.name > name, same_name)))

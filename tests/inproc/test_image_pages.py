@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
 
 import pytest
@@ -17,6 +19,7 @@ from garage.shell import recipes
 from tests.inproc.test_image_tasks import MINE, brought
 from tests.inproc.test_pool_pages import browser
 from web import catalogue, image_words
+from web.pages import lists
 
 FORM = {"name": "mine", "sha256": "12" * 32, "url": "https://example.org/disk.qcow2", "format": "qcow2", "boot": "uefi"}
 
@@ -127,3 +130,18 @@ def test_admins_build_what_ships(ctx: Context, admin: Caller, alice: Caller) -> 
 
 def test_every_recipe_that_ships_is_described() -> None:
     assert set(shipped(recipes.texts())) == set(image_words.RECIPES)
+
+
+def test_a_long_gallery_comes_a_page_at_a_time_and_is_searched(ctx: Context, admin: Caller, alice: Caller) -> None:
+    page = browser(ctx, admin, alice)
+    assert 'type="search" id="search"' not in page.get("/images").text, "nothing to search among few"
+    for number in range(lists.PAGE):
+        images.register(ctx, f"arm-{number:02}", f"{number:064x}", {"name": f"arm-{number:02}"})
+    first = page.get("/images").text
+    assert ("arm-49" in first, "debian-12" in first, 'id="search"' in first) == (True, False, True)
+    rest = page.get(html.unescape(re.findall(r'rel="next" href="([^"]+)"', first)[0])).text
+    assert ("arm-48" in rest, "debian-12" in rest, 'rel="next"' in rest) == (False, True, False)
+    found = page.get("/images?search=arm-3").text
+    assert ("arm-30" in found, "arm-20" in found) == (True, False)
+    assert "Nothing by that name." in page.get("/images?search=nothing").text
+    assert page.get("/images?cursor=x").status_code == 422

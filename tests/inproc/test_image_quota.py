@@ -80,7 +80,7 @@ def test_what_became_larger_than_allowed_is_not_kept(
     [task] = image_tasks.listing(ctx, alice)
     assert (task.state, (task.error or {})["code"]) == ("failed", "quota_exceeded")
     assert not (ctx.config.home / "images" / large.sha256).exists()
-    assert (used(ctx, alice), [image.name for image in image_views.listing(ctx, alice)]) == ((0, 2), ["debian-12"])
+    assert (used(ctx, alice), [image.name for image in image_views.page(ctx, alice).items]) == ((0, 2), ["debian-12"])
 
 
 def test_the_workers_lines_say_for_which_request_it_is(

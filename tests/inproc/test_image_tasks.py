@@ -75,8 +75,8 @@ def test_what_can_be_known_beforehand_is_refused_beforehand(
 def test_an_image_for_oneself_is_nobody_elses(ctx: Context, admin: Caller, alice: Caller, bob: Caller) -> None:
     made = brought(ctx, alice)
     assert (made.visibility, made.owner, made.mine, made.current, made.boot) == ("own", "alice", True, True, "bios")
-    assert [image.name for image in image_views.listing(ctx, bob)] == ["debian-12"]
-    assert "mine" in [image.name for image in image_views.listing(ctx, admin)]
+    assert [image.name for image in image_views.page(ctx, bob).items] == ["debian-12"]
+    assert "mine" in [image.name for image in image_views.page(ctx, admin).items]
     for action in (images.get, images.delete):
         with refused("not_found"):
             action(ctx, bob, made.id)
@@ -136,7 +136,7 @@ def test_the_same_bytes_take_nothing_from_whoever_has_them(
         images.register(ctx, "mine", made.sha256, manifest())
     assert images.get(ctx, alice, made.id) == made
     assert images.get(ctx, alice, "debian-12") == garages
-    assert "own" not in {image.visibility for image in image_views.listing(ctx, bob)}
+    assert "own" not in {image.visibility for image in image_views.page(ctx, bob).items}
     assert brought(ctx, alice, replace(MINE, visibility=visibility)).id == made.id, "her own she brings again"
 
 
@@ -169,7 +169,7 @@ def test_the_garages_own_image_is_an_admins(ctx: Context, admin: Caller, alice: 
     with refused("forbidden"):
         image_tasks.build(ctx, alice, "name = 'x'")
     images.delete(ctx, admin, "debian-12")
-    assert image_views.listing(ctx, alice) == []
+    assert image_views.page(ctx, alice).items == []
 
 
 def test_a_machines_disk_has_room_for_its_image(ctx: Context, alice: Caller) -> None:
@@ -228,7 +228,7 @@ def test_what_was_called_off_is_never_registered(ctx: Context, alice: Caller, bo
         image_tasks.progress(ctx, task, "convert", 1, 2)
     with refused("version_conflict"):
         image_tasks.done(ctx, task, manifest())
-    assert [image.name for image in image_views.listing(ctx, alice)] == ["debian-12"]
+    assert [image.name for image in image_views.page(ctx, alice).items] == ["debian-12"]
 
 
 def test_a_failure_is_kept_until_the_next_attempt(ctx: Context, alice: Caller) -> None:

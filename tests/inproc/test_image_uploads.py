@@ -155,7 +155,7 @@ def test_a_file_becomes_an_image(shell: Shell, ctx: Context, alice: Caller, monk
     assert shell("image", "share", "mine", "--for", "all").stdout == "mine: all\n"
     assert shell("image", "delete", "debian-12").returncode == 5
     assert shell("image", "delete", "mine").returncode == 0
-    assert [image.name for image in image_views.listing(ctx, alice)] == ["debian-12"]
+    assert [image.name for image in image_views.page(ctx, alice).items] == ["debian-12"]
     assert shell("image", "delete", "mine").returncode == 3
 
 
@@ -197,7 +197,7 @@ def test_only_an_admin_builds(
     monkeypatch.setattr(importing, "build", build)
     assert importer(ctx).turn()
     assert asked == [parse_recipe(recipe.read_text()).name]
-    [image] = [image for image in image_views.listing(ctx, admin) if image.name == "small"]
+    [image] = [image for image in image_views.page(ctx, admin).items if image.name == "small"]
     assert (image.owner, image.visibility, image.current) == ("", "all", True)
 
 

@@ -12,6 +12,7 @@ from garage.services.context import Caller
 from garage.services.history import project_names
 from garage.services.image_tasks import NewImage
 from web import forms, image_words
+from web.pages import lists
 from web.pages.base import bp, page, refused, to
 from web.session import admin, caller, ctx
 
@@ -19,12 +20,13 @@ URL_LIMIT = 2000
 
 
 def shown(who: Caller) -> dict[str, Any]:
-    found, tasks = image_views.listing(ctx(), who), image_tasks.listing(ctx(), who)
-    current, older = image_words.shelves(found)
+    asked, tasks = lists.asked(image_views.CURSOR), image_tasks.listing(ctx(), who)
+    found = image_views.page(ctx(), who, search=asked["search"], cursor=asked["cursor"] or None, limit=lists.PAGE)
+    current, older = image_words.shelves(found.items)
     projects = [name for name in project_names(ctx(), who) if name != who.name]
-    recipes = image_words.buildable(ctx().recipes.values(), found, tasks) if who.admin else []
+    recipes = image_words.buildable(ctx().recipes.values(), image_views.standing(ctx()), tasks) if who.admin else []
     values = {"current": current, "older": older, "coming": image_words.coming(tasks), "recipes": recipes}
-    return {**values, "projects": projects, "iw": image_words}
+    return {**values, "found": found, "asked": asked, "projects": projects, "iw": image_words}
 
 
 @bp.get("/images")

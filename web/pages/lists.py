@@ -15,6 +15,9 @@ class Asked(TypedDict):
     cursor: str
 
 
-def asked() -> Asked:
-    """Part of a name, and the name behind which the page begins; empty for none."""
-    return {"search": forms.query("search"), "cursor": forms.query("cursor")}
+def asked(cursor: str = "") -> Asked:
+    """Part of a name, and the name behind which the page begins (or what else matches `cursor`); empty for none."""
+    return {
+        "search": forms.query("search"),
+        "cursor": forms.query("cursor", limit=96 if cursor else 64, pattern=cursor),
+    }

@@ -6,7 +6,7 @@ from flask import Response
 
 from garage.core import machine_limits
 from garage.errors import N_, GarageError
-from garage.services import describing, image_views, machines, outlook, projects, remaking, transferring
+from garage.services import describing, images, machines, outlook, projects, remaking, transferring
 from garage.services.filtering import Filter
 from web import forms
 from web.i18n import told
@@ -34,7 +34,7 @@ def _change(ref: str, error: GarageError | None = None) -> Response:
     view = machines.get(ctx(), caller(), forms.reference(ref))
     values = {
         "sizes": outlook.sizes(ctx()),
-        "images": [image for image in image_views.listing(ctx(), caller()) if image.current],
+        "images": images.usable(ctx(), caller()),
         "projects": [name for name in projects.readable_names(ctx(), caller()) if name != view.project],
         "used": describing.in_use(ctx(), caller(), 12),
         "usual": machine_limits.of(ctx().config.limits, view.size, {}),
