@@ -9,12 +9,13 @@ from garage.client.state import Cli
 
 SECONDS = 2.0
 """Nobody waits longer for a TAB."""
-QUERIES: dict[str, dict[str, int]] = {
+QUERIES: dict[str, dict[str, int | str]] = {
     "machines": {"limit": 100},
     "volumes": {"limit": 100},
-    "images": {},
+    "images": {"limit": 100, "only": "current"},
     "recipes": {},
 }
+SEARCHED = ("machines", "images")
 
 
 class Named(click.ParamType[str]):
@@ -40,7 +41,7 @@ def complete(kind: str, ctx: click.Context, incomplete: str) -> list[CompletionI
 
     cli = Cli()
     cli.profile_name = ctx.find_root().params.get("profile")
-    search = {"search": incomplete} if kind == "machines" else {}
+    search = {"search": incomplete} if kind in SEARCHED else {}
     try:
         found = Api(cli.profile(), seconds=SECONDS).get(f"/{kind}", **QUERIES[kind], **search)["items"]
     except ClientError:
