@@ -307,9 +307,8 @@ def test_returned_to_a_snapshot_of_when_it_ran_it_has_its_old_files_and_is_still
     garage.garage("machine", "stop", "one")
     garage.wait_state("one", "stopped")
     garage.garage("machine", "snapshot", "revert", "one", "before", "--yes")
-    garage.garage(
-        "machine", "resize", "one", "small"
-    )  # as many vCPUs as this server has cores: what follows boots faster
+    # as many vCPUs as this server has cores: what follows boots faster
+    garage.garage("machine", "resize", "one", "small")
     garage.garage("machine", "start", "one")
     after = garage.wait_state("one", "ready", "failed")
     assert after["state"] == "ready", after
@@ -437,9 +436,27 @@ def until_in(garage: GarageInside, key: Path, *, expected: bool) -> float:
     return time.monotonic() - began
 
 
+def until_it_hears(garage: GarageInside, machine_id: str) -> None:
+    """Its agent starts some seconds after its SSH."""
+    ping = [
+        "virsh",
+        "-q",
+        "-c",
+        "qemu:///system",
+        "qemu-agent-command",
+        f"garage-tmx-{machine_id}",
+        '{"execute":"guest-ping"}',
+    ]
+    deadline = time.monotonic() + 120
+    while "return" not in garage.run(ping, check=False):
+        assert time.monotonic() < deadline, garage.logs()
+        time.sleep(0.3)
+
+
 def test_rebuilt_it_is_the_same_machine_on_a_new_disk(garage: GarageInside) -> None:
     before = garage.show("one")
     path = json.loads(garage.garage("-o", "json", "volume", "show", "data"))["path"]
+    until_it_hears(garage, before["id"])
     garage.ssh("one", f"sudo mount {path} /mnt; echo late | sudo tee /mnt/late")  # not synced: it is told to
     garage.garage("machine", "rebuild", "one", "--yes")
     after = garage.show("one")
