@@ -46,7 +46,7 @@ def page(
     if cursor:
         query = query.where(_behind(cursor))
     with ctx.db.read() as session:
-        query = query.order_by(_older, Image.name, Image.id.desc()).limit(limit + 1)
+        query = query.order_by(_place(), Image.name, Image.id.desc()).limit(limit + 1)
         rows = list(session.scalars(query))
         more = rows[limit - 1] if len(rows) > limit else None
         rows, users = rows[:limit], users_of(session, rows)
@@ -61,14 +61,15 @@ def standing(ctx: Context) -> dict[str, ImageView]:
         return {image.name: view_of(session, image) for image in rows}
 
 
-_older = case((Image.current, 0), else_=1)
+def _place() -> ColumnElement[int]:
+    return case((Image.current, 0), else_=1)
 
 
 def _behind(cursor: str) -> ColumnElement[bool]:
     """In the order of `page`."""
-    later, name, last_id = cursor.split("~")
+    place, name, last_id = cursor.split("~")
     same_name = and_(Image.name == name, Image.id < last_id)
-    return or_(_older > int(later), and_(_older == int(later), or_(Image.name > name, same_name)))
+    return or_(_place() > int(place), and_(_place() == int(place), or_(Image.name > name, same_name)))
 
 
 def users_of(session: Session, images: Collection[Image]) -> Counter[str]:
