@@ -101,6 +101,9 @@ CUT = """table inet cut {
     chain from { type filter hook input priority -500; policy drop; iif lo accept; }
     chain to { type filter hook output priority -500; policy drop; oif lo accept; }
 }"""
+DEAF = """table inet cut {
+    chain from { type filter hook input priority -500; policy drop; iif lo accept; }
+}"""
 
 
 class Server:
@@ -135,7 +138,7 @@ class Server:
         """A command in it (a string: for bash); its standard output."""
         words = ["bash", "-c", argv] if isinstance(argv, str) else list(argv)
         env = more.pop("env", None) or self.environment()
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             self.enter(words), capture_output=True, text=True, env=env, timeout=seconds, check=False, **more
         )
         if check and done.returncode:
@@ -159,9 +162,9 @@ class Server:
         """As `node-setup` does on a server without systemd; listens on its own socket alone."""
         self.run("[ -e /run/virtlogd.pid ] || virtlogd -d; libvirtd -d")
 
-    def cut(self, *, on: bool = True) -> None:
-        """Off the network, silently as a broken switch does it, or back on it."""
-        self.run(["nft", "-f", "-"], input=CUT if on else "delete table inet cut")
+    def cut(self, *, on: bool = True, deaf: bool = False) -> None:
+        """Off the network, silently as a broken switch does it, or back on it. `deaf`: what it sends still goes out."""
+        self.run(["nft", "-f", "-"], input=(DEAF if deaf else CUT) if on else "delete table inet cut")
 
     def close(self) -> None:
         """The pid namespace ends with its first process, and everything in it."""

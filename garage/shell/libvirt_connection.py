@@ -24,9 +24,10 @@ DEADLINE = 15.0
 """Seconds that a call may take."""
 CONNECT_DEADLINE = 10.0
 """Of connecting to another server."""
-KEEPALIVE = (4, 2)
-"""Seconds between keepalive messages, and how many may stay unanswered: libvirt gives the connection up 4 * (2 + 1) = 12 s after the last
-word (virConnectSetKeepAlive), so that a silent node is noticed within 15."""
+KEEPALIVE = (2, 3)
+"""Seconds between keepalive messages, and how many may stay unanswered: libvirt gives the connection up 2 * (3 + 1) = 8 s after the last
+word (virConnectSetKeepAlive). A node that still sends and no longer hears says one word more, its own keepalive after 5 s (libvirtd.conf,
+keepalive_interval): 13 s, so that either is noticed within 15."""
 LOST_CODES = (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC)
 
 
