@@ -36,8 +36,9 @@ WINDOW, RTT_WINDOW = 300, 30
 """Samples of which loss, and RTT, is taken; at one per second 5 minutes and half a minute. Outages are BFD's business."""
 LEAST = 5
 """Samples before anything is said."""
-LEAST_LOSS = 20
-"""Samples before loss counts: one of the first five lost would be 20 %."""
+LEAST_LOSS = 120
+"""Samples before loss counts: three of the first forty would be 8 %, and a link would be left for a detour by the end that lost three of
+its probes, while the other, which lost two, is `sure` and drops what comes by one. Of 120, seven must be lost for that."""
 DWELL = 20
 """Samples for which a better class must hold before it is taken; a worse one holds at once, once its window shows it."""
 SURE = 2

@@ -20,6 +20,7 @@ from netd.core.preference import (
     LOSS,
     RTT_MS,
     RTT_WINDOW,
+    SURE,
     SURE_AFTER,
     SURE_MS,
     WINDOW,
@@ -201,6 +202,19 @@ def test_a_sure_link_is_of_a_class_that_no_detour_is_better_than(runs: list[tupl
         now = sure(now, window)
         fresh = classify(None, window)
         assert not now or (fresh is not None and LOCAL_PREF[fresh.grade] + DIRECT > LOCAL_PREF[3])
+
+
+@given(st.integers(0, WINDOW), st.lists(st.integers(0, WINDOW - 1), max_size=3), st.integers(SURE_AFTER, WINDOW))
+def test_a_link_that_one_end_is_sure_of_is_not_left_by_the_other_that_loses_three_more(
+    at: int, more: list[int], young: int
+) -> None:
+    """Each end measures with probes of its own, and may have begun later. The worst that a sure end has heard: as much lost as it bears."""
+    for lost in range(4):
+        mine = [None if at <= i < at + lost else 10.0 for i in range(WINDOW)]
+        if not surety(mine)[-1]:
+            continue
+        theirs = [None if i in more else sample for i, sample in enumerate(mine)][-young:]
+        assert min(classes(theirs)) >= SURE, (lost, more, young)
 
 
 def test_local_preference_rises_with_the_class_and_a_draining_link_is_last() -> None:
