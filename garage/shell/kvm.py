@@ -45,16 +45,14 @@ def has_flag(cpuinfo: str) -> bool:
     return any({"vmx", "svm"} & set(flags) for flags in lines)
 
 
-def probe(accelerator: str) -> bool:
-    """Whether a tiny guest runs to its end with QEMU's `accelerator`."""
+def probe(accelerator: str, seconds: float = PROBE_TIMEOUT) -> bool:
+    """Whether a tiny guest runs to its end with QEMU's `accelerator` within `seconds`."""
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "guest"
         kernel.write_bytes(build(Kind.EXIT))
         machine = ["-machine", "pc", "-accel", accelerator, "-m", "32", "-nodefaults", "-no-user-config"]
         devices = ["-display", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", str(kernel)]
         try:
-            return (
-                run(["qemu-system-x86_64", *machine, *devices], timeout=PROBE_TIMEOUT, check=False).returncode == PROVED
-            )
+            return run(["qemu-system-x86_64", *machine, *devices], timeout=seconds, check=False).returncode == PROVED
         except GarageError:
             return False

@@ -178,6 +178,8 @@ def test_several_machines_at_once(site: Site, alice: Caller, open_tab: Opener) -
     page.locator("#many").get_by_role("button", name="Stop").click()
     for made in ids:
         site.wait(made, "stopped")
+    for name in ("one", "two"):
+        expect(row(page, name)).to_contain_text("stopped")
 
 
 def test_a_one_time_link_and_the_first_key(site: Site, open_tab: Opener) -> None:

@@ -162,7 +162,7 @@ def test_a_console_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
 def test_kvm_needs_a_flag_and_a_proof() -> None:
     assert kvm.has_flag("processor : 0\nflags\t\t: fpu vmx sse\n")
     assert not kvm.has_flag("model name : vmx-like\nflags : fpu sse\n")
-    assert kvm.probe("tcg"), "the guest of the probe runs"
+    assert kvm.probe("tcg", 60.0), "the guest of the probe runs"
     assert not kvm.probe("no-such-accelerator")
 
 
