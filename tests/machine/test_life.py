@@ -439,14 +439,8 @@ def until_in(garage: GarageInside, key: Path, *, expected: bool) -> float:
 def until_it_hears(garage: GarageInside, machine_id: str) -> None:
     """Its agent starts some seconds after its SSH."""
     ping = [
-        "virsh",
-        "-q",
-        "-c",
-        "qemu:///system",
-        "qemu-agent-command",
-        f"garage-tmx-{machine_id}",
-        '{"execute":"guest-ping"}',
-    ]
+        "virsh", "-q", "-c", "qemu:///system", "qemu-agent-command", f"garage-tmx-{machine_id}", '{"execute":"guest-ping"}'
+    ]  # fmt: skip
     deadline = time.monotonic() + 120
     while "return" not in garage.run(ping, check=False):
         assert time.monotonic() < deadline, garage.logs()
