@@ -23,6 +23,8 @@ NODES, MACHINES, PROJECTS, PEOPLE = 1250, 25_000, 200, 100
 PAGE = 50
 ROUNDS = 40
 """Times each kind of request is sent."""
+AGE = 90 * 86_400.0
+"""Seconds over which the machines were asked for: all at once they would be a demand that fills every node's pools for ten minutes."""
 DEEP = 20
 """Pages into the list from which one is asked for, too."""
 KINDS: dict[str, dict[str, str]] = {
@@ -69,7 +71,7 @@ class Large(Trial):
         return api_tokens.create(self.ctx, member, "bench")[1], cookie
 
     def _spread(self) -> None:
-        """Machines dealt out to projects, one in ten stopped, leases that end at different times."""
+        """Machines dealt out to projects, one in ten stopped, asked for over `AGE` and with leases that end at different times."""
         with self.ctx.db.write() as session:
             ids = list(session.scalars(select(Machine.id).order_by(Machine.id)))
             rows = []
@@ -78,11 +80,13 @@ class Large(Trial):
                 rows.append({
                     "key": key, "project": f"p{number % PROJECTS:03}", "user": f"u{number % PROJECTS % PEOPLE}",
                     "state_": (State.STOPPED if off else State.READY).value, "runs": not off,
+                    "created": self.ctx.clock() - self._rng.uniform(0, AGE),
                     "until": self.ctx.clock() + self._rng.uniform(2, 30) * 86_400,
                 })  # fmt: skip
             change: dict[str, Any] = {
                 **{"project_id": bindparam("project"), "created_by": bindparam("user"), "state": bindparam("state_")},
                 **{"wants_running": bindparam("runs"), "started": bindparam("runs"), "lease_until": bindparam("until")},
+                "created_at": bindparam("created"),
             }
             table: Table = Machine.__table__  # type: ignore[assignment]
             session.connection().execute(update(table).where(table.c.id == bindparam("key")).values(change), rows)
@@ -102,10 +106,10 @@ class Large(Trial):
             Path(hypervisors[node].removeprefix("fake://").partition("?")[0]).write_text(json.dumps(content))
 
     def settled(self) -> bool:
-        """The worker has every node, and nothing is under way."""
+        """The worker has every node, and nothing is under way with anybody's machine; spares of pools come and go."""
         with self.ctx.db.read() as session:
             owned = session.scalars(select(Node.owner)).all()
-            states = set(session.scalars(select(Machine.state).distinct()))
+            states = set(session.scalars(select(Machine.state).where(Machine.project_id.is_not(None)).distinct()))
         return all(owned) and states == {State.READY.value, State.STOPPED.value}
 
 

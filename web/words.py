@@ -276,8 +276,8 @@ AUDIT: dict[str, str] = {
 SCOPES: dict[str, str] = {
     "all": N_("everything that you may do"),
     "project": N_("machines and projects"),
-    "machines": N_("machines alone"),
-    "read": N_("only to look"),
+    "machines": N_("machines only"),
+    "read": N_("looking only"),
 }
 """`core.scopes` for people."""
 

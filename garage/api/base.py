@@ -150,7 +150,9 @@ def invalid(error: ValidationError) -> Response:
     found = error.errors(include_url=False, include_input=False)[:MAX_COMPLAINTS]
     if not all(each["loc"] for each in found):
         raise GarageError(
-            "malformed_request", N_("the body must be a JSON object"), hint=N_("send Content-Type: application/json")
+            "malformed_request",
+            N_("the body must be a JSON object"),
+            hint=N_("is it JSON in UTF-8, sent with Content-Type: application/json?"),
         )
     first, *others = (_told(dict(each)) for each in found)
     first.others = tuple(others)

@@ -67,6 +67,7 @@ def stamp(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "private, no-cache")
         response.vary.update(("Authorization", "Cookie", "Accept-Language"))
         response.make_conditional(request)
+        del response.headers["Date"]  # the server adds it to every answer, with the time of sending
     return response
 
 

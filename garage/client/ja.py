@@ -214,6 +214,7 @@ SAYINGS: dict[str, str] = {
     "by demand": "需要に合わせる",
     "a number, or auto": "数か auto を書いてください",
     "interrupted": "中断しました",
+    "nobody is there to answer: --yes says yes": "確認に答えられません。端末のないところでは --yes を付けてください",
     "write it like 90m, 24h or 7d": "90m、24h、7d のように書いてください",
     "What shall this site itself be called?": "この拠点自身の名前は？",
     "To type on the server of {name}, once, until {until}:": "{name} のサーバーで一度だけ、{until} までに打つ行:",

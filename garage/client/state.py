@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,6 +45,17 @@ class Cli:
             self._api = Api(profile)
         return self._api
 
+    def sure(self, question: str) -> None:
+        """Go on only after a yes; where nobody can answer, say how a script does."""
+        try:
+            yes = click.confirm(question, err=True)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            raise click.UsageError(_("nobody is there to answer: --yes says yes")) from None
+        if not yes:
+            raise click.Abort
+
 
 class Finite(click.FloatRange):
     """A number that can travel in JSON: `float` alone takes nan, which is within every range."""
@@ -76,6 +88,12 @@ def output_option() -> click.Option:
     )
 
 
+def _first_sentence(text: str) -> str:
+    """Of a Japanese text, which has no spaces at which click could cut it; "" for others."""
+    sentence, mark, _rest = text.partition("。")
+    return sentence if mark else ""
+
+
 class Command(click.Command):
     """A command that takes `-o`."""
 
@@ -84,12 +102,18 @@ class Command(click.Command):
         if not self.ignore_unknown_options:
             self.params.append(output_option())
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return _first_sentence(self.help or "") or super().get_short_help_str(limit)
+
 
 class Group(click.Group):
     """A group whose commands take `-o`, and which shows them in the order in which they were written."""
 
     command_class = Command
     group_class = type
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return _first_sentence(self.help or "") or super().get_short_help_str(limit)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         return list(self.commands)

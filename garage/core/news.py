@@ -111,7 +111,7 @@ KINDS: dict[str, Kind] = {
         of_project=False,
     ),
     "project.removed": Kind(
-        Sentences("You are no more in project {project}", "{by} has taken you out."),
+        Sentences("You are no longer in project {project}", "{by} has taken you out."),
         Sentences("プロジェクト {project} から外れました", "{by} さんが外しました。"),
         "Somebody takes you out of a project",
         "プロジェクトから外された",

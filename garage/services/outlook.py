@@ -24,13 +24,15 @@ TYPICAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How many seconds a new machine of the page's defaults takes from request to SSH, None while nothing is known; `reason` is "pool",
-    "recent" (a boot, like the last ones) or "unknown"."""
+    """How many seconds a new machine of `image` and `size`, the page's defaults, takes from request to SSH, None while nothing is known;
+    `reason` is "pool", "recent" (a boot, like the last ones) or "unknown"."""
 
     seconds: float | None
     reason: str
     waiting: int = 0
     """Machines that are booted already."""
+    image: str = demand.FIRST[0]
+    size: str = demand.FIRST[1]
 
 
 def sizes(ctx: Context) -> list[SizeSpec]:

@@ -103,7 +103,9 @@ def check_scope(caller: Caller, method: str, path: str) -> None:
     """Raises `forbidden` where the caller's token is for less."""
     if not scopes.permits(caller.scope, method, path):
         hint = N_("use a token of a wider scope: garage token create NAME --scope …")
-        raise GarageError("forbidden", N_("this token is only for {scope}"), hint=hint, scope=caller.scope)
+        raise GarageError(
+            "forbidden", N_("this token may not do that; it is for: {scope}"), hint=hint, scope=caller.scope
+        )
 
 
 T = TypeVar("T", Machine, Volume)

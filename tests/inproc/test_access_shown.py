@@ -35,7 +35,7 @@ def test_a_token_of_a_scope_is_made_on_the_page(ctx: Context, alice: Caller, as_
     answer = as_alice.post("/account/tokens", name="ci", days="7", scope="read")
     assert answer.status_code == 201
     assert [view.scope for view in api_tokens.listing(ctx, alice)] == ["read"]
-    assert "only to look" in answer.text
+    assert "looking only" in answer.text
     assert as_alice.post("/account/tokens", name="ci", days="7", scope="x").status_code == 422
 
 

@@ -199,7 +199,10 @@ def test_machines_as_table_and_as_json(shell: Shell, ctx: Context, alice: Caller
     assert shell("machine", "sizes").stdout.split()[:4] == ["NAME", "VCPU", "MEMORY", "DISK"]
     assert shell("machine", "renew", "one", "--days", "10").returncode == 0
     assert shell.json("machine", "stop", "one", "--no-wait")["state"] == "stopping"  # type: ignore[index]
-    assert shell("machine", "delete", "one").returncode == 130
+    unanswered = shell("machine", "delete", "one")
+    assert unanswered.returncode == 2
+    assert "--yes" in unanswered.stderr
+    assert shell("machine", "delete", "one", stdin="n\n").returncode == 130
     assert shell("machine", "delete", "one", "--yes").stdout == "one: deleting\n"
 
 
@@ -317,6 +320,9 @@ def test_japanese(shell: Shell, ctx: Context, alice: Caller) -> None:
     assert "名前" in words
     assert "使えます" in words
     assert "機械を作って使う" in shell("--help", LANG="ja_JP.UTF-8").stdout
+    commands = shell("machine", "--help", LANG="ja_JP.UTF-8").stdout.split("Commands:")[1].splitlines()
+    assert len(commands) > 20
+    assert not [line for line in commands if line.endswith("...")], "a text without spaces is not cut"
 
 
 def test_a_repeated_mutation_happens_once(served: Served, ctx: Context, alice: Caller) -> None:

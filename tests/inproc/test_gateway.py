@@ -127,6 +127,14 @@ def test_flask_answers_what_no_async_route_takes(served: Served, alice: Caller) 
     assert "server" not in made.headers
 
 
+def test_an_answer_has_one_date_whether_or_not_it_was_known(served: Served, alice: Caller) -> None:
+    headers = served.as_(alice)
+    first = served.http.get("/api/v1/machines", headers=headers)
+    again = served.http.get("/api/v1/machines", headers={**headers, "If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert [len(answer.headers.get_list("date")) for answer in (first, again)] == [1, 1]
+
+
 def test_the_console_is_plain_and_its_owners_alone(served: Served, ctx: Context, alice: Caller, bob: Caller) -> None:
     machine = ready_machine(ctx, alice, "one")
     path = "/api/v1/machines/one/console"

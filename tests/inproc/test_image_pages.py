@@ -68,6 +68,8 @@ def test_ones_own_can_be_shared_and_deleted_and_others_cannot(
     projects.create(ctx, alice, "arms")
     assert hers.post(f"/images/{made.id}/people", people="project arms").status_code == 303
     assert images.get(ctx, alice, made.id).project == "arms"
+    assert hers.post(f"/images/{made.id}/people", people="project alice").status_code == 303
+    assert '<option value="project alice" selected>' in hers.get("/images").text
     assert hers.post(f"/images/{made.id}/people", people="all").status_code == 303
     assert "brought by alice" in his.get("/images").text
     assert f"/images/{made.id}/delete" not in his.get("/images").text

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from garage.client.commands.machine import finish
+from garage.client.state import Cli
 from garage.core.states import Event
 from garage.db.models import Machine
 from garage.errors import KINDS, GarageError
@@ -73,6 +75,22 @@ def test_one_that_runs_grows_and_it_is_waited_for(shell: Shell, ctx: Context, al
             assert (done.returncode, "not now" in done.stderr) == (KINDS["unavailable"].exit, True), done
         else:
             assert done.stdout == "one: medium (4 vCPU, 4 GiB, 20 GiB)\n", done
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_how_it_began_is_told_of_one_that_was_made_just_now(made: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {
+        "state": "ready",
+        "name": "one",
+        "image": "debian-12",
+        "size": "tiny",
+        "cold_reason": "empty",
+        "cold_detail": "",
+    }
+    finish(Cli(), {**found, "project": "alice", "owner": "alice"}, made=made)
+    told = capsys.readouterr()
+    assert ("it had to boot" in told.err) == made
+    assert "garage ssh one" in told.out
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

@@ -13,7 +13,7 @@ from garage.api.app import make_flask
 from garage.core.states import Event
 from garage.db.models import Machine
 from garage.errors import GarageError
-from garage.services import accounts, machines, projects
+from garage.services import accounts, machines, outlook, projects
 from garage.services.context import Caller, Context
 from garage.services.machines import NewMachine
 from tests.inproc.served import play
@@ -142,6 +142,11 @@ def test_several_at_once_all_or_none(browser: Browser, ctx: Context, admin: Call
         assert (done.status_code, done.location) == (303, "/machines?search=web-")
     assert {tuple(view.tags) for view in machines.listing(ctx, alice).items} == {("lab", "team-a")}
     assert sorted(view.name for view in machines.listing(ctx, alice).items) == ["web-1", "web-2", "web-3"]
+
+
+def test_what_waits_is_said_of_its_kind(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlook, "forecast", lambda _ctx: outlook.Forecast(1.9, "pool", 1))
+    assert "Debian 12, small: ready in about 1.9 s, 1 machine is waiting." in browser.get("/machines").text
 
 
 def test_a_machine_is_found_from_any_page(browser: Browser, ctx: Context, bob: Caller, one: str) -> None:

@@ -167,11 +167,7 @@ def _told(task: Item) -> str:
 @pass_cli
 def node_remove(cli: Cli, name: str, yes: bool) -> None:
     if not yes:
-        click.confirm(
-            _("Remove node {name}? Its certificates and its key are taken back.").format(name=name),
-            abort=True,
-            err=True,
-        )
+        cli.sure(_("Remove node {name}? Its certificates and its key are taken back.").format(name=name))
     api = cli.api()
     task = _watched(cli, api, api.delete(f"/nodes/{name}"))
     output.done(cli, task, _told(task))

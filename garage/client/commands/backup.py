@@ -69,7 +69,7 @@ def backup(cli: Cli, file: Path, force: bool) -> None:
 @pass_cli
 def restore(cli: Cli, file: Path, yes: bool) -> None:
     if not yes:
-        click.confirm(_("Replace everything by what {file} holds?").format(file=file), abort=True, err=True)
+        cli.sure(_("Replace everything by what {file} holds?").format(file=file))
     with file.open("rb") as source, _bar(cli, _("Restore")) as told:
         done = cli.api().upload("/restore", source, file.stat().st_size, KIND, told)
     text = _("Restored: {rows} rows of {when}. Nothing is done on {nodes} nodes until you agree: garage admin adopt")

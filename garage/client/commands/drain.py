@@ -45,7 +45,7 @@ def drain(cli: Cli, node: str, yes: bool, dry_run: bool, no_wait: bool) -> None:
     if not cli.json:
         _show(cli, plan)
     if not yes and not going:
-        click.confirm(_question(plan), abort=True, err=True)
+        cli.sure(_question(plan))
     begun = api.post(f"/nodes/{node}/drain")
     if no_wait:
         output.done(cli, begun, _("{node} is being emptied").format(node=node))

@@ -106,10 +106,10 @@ def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
             finish(cli, item)
 
 
-def finish(cli: Cli, found: Item) -> None:
-    """What to do next, or why it failed (with the exit code of that error)."""
+def finish(cli: Cli, found: Item, *, made: bool = True) -> None:
+    """What to do next, of one that was `made` just now also how it began; or why it failed (with the exit code of that error)."""
     if found["state"] == "ready":
-        if (why := COLD.get(found["cold_reason"])) is not None and not cli.json:
+        if made and (why := COLD.get(found["cold_reason"])) is not None and not cli.json:
             click.echo(_(why).format(**found), err=True)
         output.done(cli, found, f"garage ssh {short(found)}")
         return
@@ -232,7 +232,7 @@ def _act(cli: Cli, name: str, action: str, until: tuple[str, ...], wait: bool) -
     if wait:
         found = progress.wait(api, found, (*until, "failed", "lost"), quiet=cli.json)
         if "ready" in until:
-            finish(cli, found)
+            finish(cli, found, made=False)
             return
     output.done(cli, found, _("{name}: {state}").format(name=found["name"], state=state_word(found["state"])))
 
@@ -281,7 +281,7 @@ def renew(cli: Cli, name: str, days: float | None) -> None:
 @pass_cli
 def delete(cli: Cli, name: str, yes: bool, wait: bool) -> None:
     if not yes:
-        click.confirm(_("Delete {name} and its disk?").format(name=name), abort=True, err=True)
+        cli.sure(_("Delete {name} and its disk?").format(name=name))
     _act(cli, name, "delete", (), wait)
 
 

@@ -64,7 +64,7 @@ def note(cli: Cli, name: str, text: str | None) -> None:
 @pass_cli
 def rebuild(cli: Cli, name: str, image: str | None, yes: bool, wait: bool) -> None:
     if not yes:
-        click.confirm(_("Rebuild {name}? Everything on its disk is lost.").format(name=name), abort=True, err=True)
+        cli.sure(_("Rebuild {name}? Everything on its disk is lost.").format(name=name))
     api = cli.api()
     found = api.post(f"/machines/{name}/rebuild", {"image": image})
     _until_ready(cli, api, found, wait=wait)
@@ -126,6 +126,6 @@ def _until_ready(cli: Cli, api: Api, found: Item, *, wait: bool) -> None:
     from garage.client.commands.machine import finish
 
     if wait:
-        finish(cli, progress.wait(api, found, ("ready", "failed", "stopped", "lost"), quiet=cli.json))
+        finish(cli, progress.wait(api, found, ("ready", "failed", "stopped", "lost"), quiet=cli.json), made=False)
     else:
         output.done(cli, found, output.short(found))

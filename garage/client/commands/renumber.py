@@ -24,7 +24,7 @@ def renumber(cli: Cli, only_plan: bool, yes: bool) -> None:
         return
     if not yes:
         _print(cli, plan)
-        click.confirm(_("Renumber this site now?"), abort=True, err=True)
+        cli.sure(_("Renumber this site now?"))
     done = api.post("/renumbering", {"digest": plan["digest"]})
     text = _("This site is {ipv4} {ipv6} now; machines that restart: {count}")
     restarting = sum(machine["restarts"] for machine in done["machines"])

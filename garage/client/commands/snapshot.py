@@ -75,7 +75,7 @@ def list_(cli: Cli, machine: str) -> None:
 def revert(cli: Cli, machine: str, name: str, yes: bool, wait: bool) -> None:
     if not yes:
         question = _("Return {machine} to {name}? What came on its disk since is lost.")
-        click.confirm(question.format(machine=machine, name=name), abort=True, err=True)
+        cli.sure(question.format(machine=machine, name=name))
     api = cli.api()
     found = api.post(f"/machines/{machine}/snapshots/{name}/revert")
     if wait:
@@ -92,9 +92,7 @@ def revert(cli: Cli, machine: str, name: str, yes: bool, wait: bool) -> None:
 @pass_cli
 def delete(cli: Cli, machine: str, name: str, yes: bool) -> None:
     if not yes:
-        click.confirm(
-            _("Delete the snapshot {name} of {machine}?").format(name=name, machine=machine), abort=True, err=True
-        )
+        cli.sure(_("Delete the snapshot {name} of {machine}?").format(name=name, machine=machine))
     found = cli.api().delete(f"/machines/{machine}/snapshots/{name}")
     output.done(cli, found, _("Deleting {name}.").format(name=name))
 

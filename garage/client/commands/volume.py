@@ -122,7 +122,7 @@ def grow(cli: Cli, name: str, gib: int, wait: bool) -> None:
 @pass_cli
 def delete(cli: Cli, name: str, yes: bool) -> None:
     if not yes:
-        click.confirm(_("Delete {name} and all that is on it?").format(name=name), abort=True, err=True)
+        cli.sure(_("Delete {name} and all that is on it?").format(name=name))
     found = cli.api().delete(f"/volumes/{name}")
     output.done(cli, found, _("Deleting {name}.").format(name=name))
 

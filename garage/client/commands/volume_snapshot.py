@@ -61,7 +61,7 @@ def list_(cli: Cli, volume: str) -> None:
 def revert(cli: Cli, volume: str, name: str, yes: bool, wait: bool) -> None:
     if not yes:
         question = _("Return {volume} to {name}? What came on it since is lost.")
-        click.confirm(question.format(volume=volume, name=name), abort=True, err=True)
+        cli.sure(question.format(volume=volume, name=name))
     api = cli.api()
     found = api.post(f"/volumes/{volume}/snapshots/{name}/revert")
     if wait:
@@ -77,6 +77,6 @@ def revert(cli: Cli, volume: str, name: str, yes: bool, wait: bool) -> None:
 def delete(cli: Cli, volume: str, name: str, yes: bool) -> None:
     if not yes:
         question = _("Delete the snapshot {name} of {volume}?").format(name=name, volume=volume)
-        click.confirm(question, abort=True, err=True)
+        cli.sure(question)
     found = cli.api().delete(f"/volumes/{volume}/snapshots/{name}")
     output.done(cli, found, _("Deleting {name}.").format(name=name))
