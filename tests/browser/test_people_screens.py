@@ -55,6 +55,7 @@ def test_codes_and_a_farewell(language: str, theme: str, phone: bool, site: Site
     link = accounts.reset_link(site.ctx, site.admin, "admin")
     admin = accounts.accept_invitation(site.ctx, link, PASSWORD, "192.0.2.1")[0]
     above = open_tab(admin, f"/users/{name}/offboard", **looks).page
+    expect(above.locator(".menu [aria-current]")).to_be_in_viewport(ratio=1)
     above.locator("main form button.bad").click()
     above.wait_for_load_state()
     problems += checked(above, "offboarded", look_name, phone)

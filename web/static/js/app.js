@@ -206,6 +206,8 @@ on("htmx:after:swap", () => {
 
 document.body.append(spoken);
 root.classList.add("scripted");
+// a narrow screen's menu goes on beyond its edge: where one is has to be in sight
+document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 setInterval(tick, 1000);
 setInterval(consoles, 2000);
 setInterval(() => stream?.readyState !== EventSource.OPEN && !document.hidden && refresh(), 3000);
