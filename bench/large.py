@@ -24,7 +24,7 @@ PAGE = 50
 ROUNDS = 40
 """Times each kind of request is sent."""
 AGE = 90 * 86_400.0
-"""Seconds over which the machines were asked for: all at once they would be a demand that fills every node's pools for ten minutes."""
+"""Seconds over which the machines were asked for: all at once they would be a demand for which pools are filled for minutes."""
 DEEP = 20
 """Pages into the list from which one is asked for, too."""
 KINDS: dict[str, dict[str, str]] = {

@@ -52,6 +52,7 @@ class Cli:
         except click.Abort:
             if sys.stdin.isatty():
                 raise
+            click.echo(err=True)  # ends the question's line
             raise click.UsageError(_("nobody is there to answer: --yes says yes")) from None
         if not yes:
             raise click.Abort
@@ -88,13 +89,16 @@ def output_option() -> click.Option:
     )
 
 
-def _first_sentence(text: str) -> str:
-    """Of a Japanese text, which has no spaces at which click could cut it; "" for others."""
-    sentence, mark, _rest = text.partition("。")
-    return sentence if mark else ""
+class _Shown(click.Command):
+    """How it stands in its group's help."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """A Japanese text has no spaces at which click could cut it: its first sentence is shown."""
+        sentence, mark, _rest = (self.help or "").partition("。")
+        return sentence if mark else super().get_short_help_str(limit)
 
 
-class Command(click.Command):
+class Command(_Shown):
     """A command that takes `-o`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,18 +106,12 @@ class Command(click.Command):
         if not self.ignore_unknown_options:
             self.params.append(output_option())
 
-    def get_short_help_str(self, limit: int = 45) -> str:
-        return _first_sentence(self.help or "") or super().get_short_help_str(limit)
 
-
-class Group(click.Group):
+class Group(_Shown, click.Group):
     """A group whose commands take `-o`, and which shows them in the order in which they were written."""
 
     command_class = Command
     group_class = type
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        return _first_sentence(self.help or "") or super().get_short_help_str(limit)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         return list(self.commands)
