@@ -33,18 +33,27 @@ function listen() {
 }
 
 const told = new Map(); // machine → since when, by the stream, it is what it is
+let counted = 0; // news, up to now, that changed how much is in use
+const askedAt = new WeakMap(); // question to the server → `counted` when it went out
 
 function changed({ id, state, state_since }) {
   told.set(id, state_since);
+  const counts = ["preparing", "gone", "lost"].includes(state);
+  if (counts) counted++;
   for (const place of all(`[data-machine="${CSS.escape(id)}"]`)) htmx.trigger(place, "changed");
   for (const place of all("[data-drain]")) htmx.trigger(place, "changed");
-  const quota = document.getElementById("quota");
-  if (quota && (state === "preparing" || state === "gone")) htmx.trigger(quota, "changed");
+  if (counts) countAgain();
 }
 
-// a row may come into the page later than the news of it
-function catchUp() {
+function countAgain() {
+  const quota = document.getElementById("quota");
+  if (quota) htmx.trigger(quota, "changed");
+}
+
+// what comes into the page may be older than the news of it: a row, or how much is in use
+function catchUp(question) {
   for (const place of all("[data-machine]")) if (told.get(place.dataset.machine) > Number(place.dataset.at)) htmx.trigger(place, "changed");
+  if (askedAt.get(question) < counted) countAgain();
 }
 
 // a stream that the server closed for good (an old version, a restart) is tried again; meanwhile what moves is fetched
@@ -196,12 +205,13 @@ function close(menu) {
 }
 on("keydown", pressed);
 
-// -- after htmx has put something in
-on("htmx:after:swap", () => {
+// -- before htmx asks, and after it has put something in
+on("htmx:before:request", ({ detail }) => askedAt.set(detail.ctx, counted));
+on("htmx:after:swap", ({ detail }) => {
   for (const menu of all("details.drop[open]")) if (!menu.matches(":hover, :focus-within")) menu.open = false;
   count();
   consoles();
-  catchUp();
+  catchUp(detail.ctx);
 });
 
 document.body.append(spoken);
