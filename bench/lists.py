@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import httpx
 
-from bench.large import DEEP, KINDS, MACHINES, PAGE, PROJECTS, ROUNDS, Large, measure, timed, told
+from bench.large import DEEP, KINDS, MACHINES, PAGE, PROJECTS, ROUNDS, Large, measure, p95, timed, told
 from bench.memory import pss_mb
 from bench.record import Figure, benchmark
 from garage.app import BY_HAND
@@ -29,7 +28,7 @@ def api() -> Figure:
     return _figure("api.list_25k", found)
 
 
-def _api(garage: Large, token: str) -> dict[str, float]:
+def _api(garage: Large, token: str) -> dict[str, list[float]]:
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=garage.profile.url, headers=headers, trust_env=False, timeout=60) as http:
 
@@ -61,7 +60,7 @@ def web() -> Figure:
     return _figure("web.list_25k", found)
 
 
-def _web(garage: Large, cookie: str) -> dict[str, float]:
+def _web(garage: Large, cookie: str) -> dict[str, list[float]]:
     with httpx.Client(base_url=garage.profile.url, cookies={"garage": cookie}, trust_env=False, timeout=60) as http:
 
         def ask(query: dict[str, str]) -> float:
@@ -72,9 +71,11 @@ def _web(garage: Large, cookie: str) -> dict[str, float]:
         return measure(ask, KINDS)
 
 
-def _figure(name: str, found: dict[str, float]) -> Figure:
+def _figure(name: str, times: dict[str, list[float]]) -> Figure:
+    found = {query: p95(took) for query, took in times.items()}
     baseline, value = "CloudStack's published list of 25,000", max(found.values())
-    note = f"p95 of the slowest of {len(found)} queries; {WHAT}; {told(found)}; the median query {statistics.median(found.values()):.0f} ms"
+    everything = p95([one for took in times.values() for one in took])
+    note = f"p95 of the slowest of {len(found)} queries; {WHAT}; {told(found)}; of all together {everything:.0f} ms"
     return Figure(name, value, "ms", len(found) * ROUNDS, note, baseline, PUBLISHED, PUBLISHED / value)
 
 

@@ -228,6 +228,12 @@ class Machine(Base):
         ),
         Index("ix_machine_node_state", "node", "state"),
         Index(
+            "ix_machine_moving_to",
+            "moving_to",
+            sqlite_where=text("moving_to IS NOT NULL"),
+            postgresql_where=text("moving_to IS NOT NULL"),
+        ),
+        Index(
             "ix_machine_project_held",
             *("project_id", "state", "vcpus", "memory_mib", "disk_gib", "apart", "node"),
             sqlite_where=text("state != 'gone'"),
