@@ -95,7 +95,7 @@ HELP: dict[str, str] = {
     "what was refused is tried again every minute; garage node activate {node} takes the server back": (
         "移せなかった機械は 1 分ごとにもう一度試します。garage node activate {node} でサーバーを元に戻せます"
     ),
-    "{count} machines could not leave {node}": "{node} から移せない機械が {count} 台あります",
+    "some machines could not leave {node}: {count}": "{node} から移せない機械が {count} 台あります",
     "its owner wants something else first": "先に所有者の操作を行います",
     "{name} did not move: {why}": "{name} は移りませんでした: {why}",
     "{name} is on {target} now": "{name} は {target} に移りました",

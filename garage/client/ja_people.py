@@ -98,8 +98,9 @@ LEAVING: dict[str, str] = {
     "say --to OTHER or --delete": "--to OTHER か --delete のどちらかを書いてください",
     "{name} is shut out.": "{name} のアクセスを終わらせました。",
     "{to} owns now: {projects}.": "{to} が引き継いだもの: {projects}。",
-    "{count} machines are being deleted.": "機械 {count} 台を削除しています。",
-    "Keys removed from {count} machines.": "{count} 台の機械から鍵を消しました。",
+    "End the service account {name} with its tokens and keys?": "サービスアカウント {name} を、トークンと鍵ごと終了しますか？",
+    "Machines being deleted: {count}.": "削除中の機械: {count} 台。",
+    "Machines from which keys were removed: {count}.": "鍵を消した機械: {count} 台。",
     "Still there:": "まだ残っているもの:",
 }
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,6 +98,12 @@ def short(item: Item) -> str:
 def local_time(text: str | None) -> str:
     """RFC 3339 as `2026-11-20 14:05 JST`."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M %Z") if text else ""
+
+
+def until(text: str | None) -> str:
+    """A time to come; a past one says so."""
+    over = text is not None and datetime.fromisoformat(text) <= datetime.now(UTC)
+    return f"{local_time(text)} ({_('over')})" if over else local_time(text)
 
 
 def left(text: str, now: datetime) -> str:

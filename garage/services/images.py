@@ -119,7 +119,7 @@ def delete(ctx: Context, caller: Caller, ref: str) -> None:
         if count := users_of(session, [image])[image.id]:
             raise GarageError(
                 "in_use",
-                N_("{count} machines are made of the image {name}"),
+                N_("the image {name} is in use (machines made of it: {count})"),
                 hint=N_("delete its machines first"),
                 name=image.name,
                 count=count,

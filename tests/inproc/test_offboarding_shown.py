@@ -57,4 +57,7 @@ def test_what_could_not_be_reached_is_said() -> None:
         {"machine": "one", "project": "arms", "state": "gone"},
         {"machine": "two", "project": "arms", "state": "unreachable"},
     ]
-    assert offboard._keys(found) == "Keys removed from 1 machines.\nStill there:\ntwo.arms: its node does not answer"
+    assert (
+        offboard._keys(found)
+        == "Machines from which keys were removed: 1.\nStill there:\ntwo.arms: its node does not answer"
+    )

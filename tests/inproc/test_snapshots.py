@@ -211,7 +211,7 @@ def test_an_image_stays_while_a_snapshot_lies_on_it(rig: Rig, admin: Caller) -> 
     images.register(rig.ctx, "debian-12", "cd" * 32, {"name": "debian-12", "cmdline": "root=LABEL=root"})
     remaking.rebuild(rig.ctx, rig.caller, ref)
     rig.until(ref, "preparing", "booting", "ready")
-    with pytest.raises(GarageError, match="1 machines are made of the image"):
+    with pytest.raises(GarageError, match="machines made of it: 1"):
         images.delete(rig.ctx, admin, old.id)
     snapshots.delete(rig.ctx, rig.caller, ref, "before")
     rig.until_true(lambda: not snapshots.listing(rig.ctx, rig.caller, ref))

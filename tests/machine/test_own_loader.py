@@ -62,7 +62,7 @@ def test_it_boots_by_its_own_loader(home: Realm, boot: str) -> None:
         wait_for(home.home / "console" / f"{made.id}.log", line.encode())
         variables = {"nvram.fd"} if boot == "uefi" else set()
         assert set(home.files(made.id)) == {"disk.qcow2", "seed.iso"} | variables
-        with pytest.raises(Exception, match="machines are made of"):
+        with pytest.raises(Exception, match="machines made of it"):
             images.delete(home.ctx, home.caller, f"own-{boot}")
         machines.delete(home.ctx, home.caller, made.id)
         assert home.wait(made.id, "gone", "failed", process=worker) == "gone"

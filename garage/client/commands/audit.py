@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,9 @@ BROKEN = {
     "cut": N_("the log's beginning was removed by hand"),
     "head": N_("it is not the head that was noted: the log's end was removed, or its seals were made anew"),
 }
+
+
+HEAD = re.compile(r"\d{1,18}:([0-9a-f]{64})?")  # no hash where nothing is sealed yet
 
 
 class Moment(click.ParamType[str]):
@@ -88,7 +92,7 @@ def audit_export(cli: Cli, /, form: str, **filters: str | None) -> None:
 @pass_cli
 def audit_verify(cli: Cli, head: str | None) -> None:
     number, _colon, hash_ = (head or "").partition(":")
-    if head and not number.isdecimal():
+    if head and not HEAD.fullmatch(head):
         raise click.BadParameter(_("as an earlier look has printed it: NUMBER:HASH"), param_hint="--head")
     proof = cli.api().get("/audit/proof", number=number, hash=hash_)
     if proof["broken"]:

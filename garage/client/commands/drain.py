@@ -106,7 +106,7 @@ def _finish(cli: Cli, found: Item) -> None:
         _show(cli, found)
     hint = "what was refused is tried again every minute; garage node activate {node} takes the server back"
     error = local_error(
-        "in_use", "{count} machines could not leave {node}", hint=hint, count=len(left), node=found["node"]
+        "in_use", "some machines could not leave {node}: {count}", hint=hint, count=len(left), node=found["node"]
     )
     error.problem["drain"] = found
     raise error

@@ -24,7 +24,10 @@ from garage.client.words import N_, _, state_word
 COLD = {
     "": N_("it had been booted already"),
     "empty": N_("it had to boot: no {image} of size {size} was waiting"),
-    "user_data": N_("it had to boot: its user-data holds what is read at the first boot ({cold_detail})"),
+    "user_data": N_(
+        "it had to boot: its user-data holds what is read at the first boot ({cold_detail}); "
+        "“cloud-init status --wait” in it waits for the end"
+    ),
     "image": N_("it had to boot: machines of the image {image} learn who they are at their first boot"),
     "pool_failed": N_("it had to boot: the one that was waiting did not answer"),
 }

@@ -36,7 +36,7 @@ def offboard(cli: Cli, name: str, to: str, doomed: bool) -> None:
     if done["projects"]:
         text += " " + _("{to} owns now: {projects}.").format(to=to, projects=", ".join(done["projects"]))
     if done["deleted"]:
-        text += " " + _("{count} machines are being deleted.").format(count=done["deleted"])
+        text += " " + _("Machines being deleted: {count}.").format(count=done["deleted"])
     output.done(cli, done, text + " " + _keys(done["keys"]))
 
 
@@ -51,6 +51,6 @@ def _followed(cli: Cli, name: str, done: Item) -> Item:
 
 def _keys(keys: list[Item]) -> str:
     left = [key for key in keys if key["state"] != "gone"]
-    said = _("Keys removed from {count} machines.").format(count=len(keys) - len(left))
+    said = _("Machines from which keys were removed: {count}.").format(count=len(keys) - len(left))
     lines = (f"{key['machine']}.{key['project']}: {_(STATES[key['state']])}" for key in left)
     return "\n".join((said, *([_("Still there:")] if left else []), *lines))

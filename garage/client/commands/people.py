@@ -12,7 +12,7 @@ from garage.client.commands import roles
 from garage.client.commands.offboard import offboard
 from garage.client.commands.service import SCOPE, service
 from garage.client.errors import local_error
-from garage.client.output import Item, local_time
+from garage.client.output import Item, local_time, until
 from garage.client.state import DAYS, Cli, Group, pass_cli
 from garage.client.words import _
 
@@ -86,7 +86,7 @@ def token_list(cli: Cli) -> None:
         ("ID", lambda item: item["id"]),
         (_("NAME"), lambda item: item["name"]),
         (_("SINCE"), lambda item: local_time(item["created_at"])),
-        (_("UNTIL"), lambda item: local_time(item["expires_at"])),
+        (_("UNTIL"), lambda item: until(item["expires_at"])),
         (_("MAY"), lambda item: item["scope"]),
     )
     output.show_list(cli, cli.api().get("/tokens")["items"], columns)

@@ -48,8 +48,11 @@ def service_add(cli: Cli, project: str, name: str) -> None:
 @service.command("remove", help=_("End a service account with its tokens and keys (owner)."))
 @click.argument("project")
 @click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help=_("Do not ask."))
 @pass_cli
-def service_remove(cli: Cli, project: str, name: str) -> None:
+def service_remove(cli: Cli, project: str, name: str, yes: bool) -> None:
+    if not yes:
+        cli.sure(_("End the service account {name} with its tokens and keys?").format(name=name))
     cli.api().delete(f"/projects/{project}/service-accounts/{name}")
     output.done(cli, None, _("Removed {name}.").format(name=name))
 
