@@ -206,10 +206,11 @@ SAYINGS: dict[str, str] = {
     "Written. Now: ssh NAME{suffix}": "書きました。使い方: ssh NAME{suffix}",
     "it had been booted already": "あらかじめ起動してあった機械です",
     "it had to boot: no {image} of size {size} was waiting": "待機中の {image}（{size}）がなかったため、新しく起動しました",
-    "it had to boot: its user-data holds what is read at the first boot ({cold_detail}); "
-    "“cloud-init status --wait” in it waits for the end": (
-        "user-data に最初の起動で読むもの（{cold_detail}）があるため、新しく起動しました。"
-        "処理が終わるまで待つには、機械の中で「cloud-init status --wait」"
+    "it had to boot: its user-data holds what is read at the first boot ({cold_detail})": (
+        "user-data に最初の起動で読むもの（{cold_detail}）があるため、新しく起動しました"
+    ),
+    "Its user-data may still be at work; this waits for the end: garage ssh {name} -- cloud-init status --wait": (
+        "user-data の処理がまだ続いているかもしれません。終わるまで待つには: garage ssh {name} -- cloud-init status --wait"
     ),
     "it had to boot: the one that was waiting did not answer": "待機中の機械が応答しなかったため、新しく起動しました",
     "no machines wait": "待機中の機械はありません",

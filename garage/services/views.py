@@ -77,6 +77,7 @@ class MachineView:
     """What may be done now: of "start", "stop", "reboot", "rebuild", "resize", "renew", "delete"."""
     limits: MachineLimits
     tags: Sequence[str] = ()
+    has_user_data: bool = False
     notes: str = ""
     rebuilt_at: float | None = None
     """When it last got a new disk."""
@@ -303,6 +304,7 @@ def machine_view(
         deletes_at=ended + config.lease_grace_hours * 3600,
         actions=actions(machine),
         tags=tags,
+        has_user_data=machine.user_data is not None,
         growing=machine.grown_from is not None,
         limits=machine_limits.of(config.limits, machine.size, machine.limits),
         limits_own=sorted(machine.limits),

@@ -99,6 +99,18 @@ def test_one_that_runs_grows_and_its_page_says_so_or_why_not(
     assert "&lt;later&gt;" in shown
 
 
+def test_for_an_hour_a_page_says_that_user_data_may_go_on(browser: Browser, ctx: Context, one: str) -> None:
+    said = "cloud-init status --wait"
+    assert said not in browser.get(f"/machines/{one}").text
+    with ctx.db.write() as session:
+        machine = session.get_one(Machine, one)
+        machine.user_data, machine.ready_at = b"locked", ctx.clock()
+    assert said in browser.get(f"/machines/{one}").text
+    with ctx.db.write() as session:
+        session.get_one(Machine, one).ready_at = ctx.clock() - 3700
+    assert said not in browser.get(f"/machines/{one}").text
+
+
 def test_a_rebuild_is_confirmed(browser: Browser, ctx: Context, one: str) -> None:
     assert browser.post(f"/machines/{one}/rebuild", image="debian-12").status_code == 422
     assert browser.post(f"/machines/{one}/rebuild", image="debian-12", sure="1").status_code == 303

@@ -24,10 +24,7 @@ from garage.client.words import N_, _, state_word
 COLD = {
     "": N_("it had been booted already"),
     "empty": N_("it had to boot: no {image} of size {size} was waiting"),
-    "user_data": N_(
-        "it had to boot: its user-data holds what is read at the first boot ({cold_detail}); "
-        "“cloud-init status --wait” in it waits for the end"
-    ),
+    "user_data": N_("it had to boot: its user-data holds what is read at the first boot ({cold_detail})"),
     "image": N_("it had to boot: machines of the image {image} learn who they are at their first boot"),
     "pool_failed": N_("it had to boot: the one that was waiting did not answer"),
 }
@@ -92,6 +89,11 @@ def create(
         return
     found = progress.wait(api, made, _SETTLED, quiet=cli.json)
     finish(cli, found)
+    if user_data and not cli.json:
+        said = _(
+            "Its user-data may still be at work; this waits for the end: garage ssh {name} -- cloud-init status --wait"
+        )
+        click.echo(said.format(name=short(found)), err=True)
 
 
 def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
