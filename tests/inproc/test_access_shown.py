@@ -97,5 +97,7 @@ def test_the_command(ctx: Context, shell: Shell, served: Served, alice: Caller) 
     assert "token (machines, " in listed
     [service] = service_accounts.listing(ctx, alice, "arms")
     assert shell("project", "service", "revoke", "arms", "robot", service.tokens[0].id).returncode == 0
+    assert shell("project", "service", "remove", "arms", "robot").returncode == 2, "nobody is there to answer"
+    assert "robot" in shell("project", "service", "list", "arms").stdout
     assert shell("project", "service", "remove", "arms", "robot", "--yes").returncode == 0
     assert "read" in shell("token", "create", "look", "--scope", "read", "-o", "json").stdout

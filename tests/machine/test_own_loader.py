@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from garage.core.domain_xml import OVMF
 from garage.services import image_tasks, images, machines
 from garage.services.image_tasks import NewImage
 from garage.services.machines import NewMachine
@@ -50,8 +49,6 @@ def bring(home: Realm, boot: str, disk: bytes) -> None:
 
 @pytest.mark.parametrize("boot", DISKS)
 def test_it_boots_by_its_own_loader(home: Realm, boot: str) -> None:
-    if boot == "uefi" and not OVMF.exists():
-        pytest.skip("needs ovmf")
     line = f"the own loader is up, by {boot}"
     bring(home, boot, DISKS[boot](line))
     made = machines.create(home.ctx, home.caller, NewMachine(name=boot, image=f"own-{boot}", size="tiny"))
