@@ -38,6 +38,14 @@ RECIPES: dict[str, str] = {
     "debian-13": N_("Made as the default is, with the newer release of Debian."),
 }
 """What those that ship are for."""
+TITLES = (
+    N_("Debian 12, Podman and Docker"),
+    N_("Debian 12, desktop"),
+    N_("Debian 12, for GPUs"),
+    N_("Debian 12, not tuned"),
+    N_("Debian 12, robotics"),
+)
+"""Titles of those that ship; a title that somebody else wrote is shown as it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,9 @@ SAYINGS: dict[str, str] = {
     "Its user-data may still be at work; this waits for the end: garage ssh {name} -- cloud-init status --wait": (
         "user-data の処理がまだ続いているかもしれません。終わるまで待つには: garage ssh {name} -- cloud-init status --wait"
     ),
+    "Their user-data may still be at work; on each, this waits for the end: cloud-init status --wait": (
+        "user-data の処理がまだ続いているかもしれません。終わるまで待つには、それぞれの機械で次を実行してください: cloud-init status --wait"
+    ),
     "it had to boot: the one that was waiting did not answer": "待機中の機械が応答しなかったため、新しく起動しました",
     "no machines wait": "待機中の機械はありません",
     "by demand": "需要に合わせる",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session as OrmSession
 
 from garage.core import scopes
@@ -15,6 +15,9 @@ from garage.services import accounts, grants, second_factor
 from garage.services.context import Caller, Context, audit
 from garage.services.vault import digest
 from garage.services.views import TokenView
+
+MOST = 100
+"""Of one user, or of one service account: what they list is never longer."""
 
 
 def by_token(ctx: Context, token: str) -> Caller | None:
@@ -86,7 +89,9 @@ def new(
     days: float | None = None,
     scope: str = scopes.ALL,
 ) -> tuple[ApiToken, str]:
+    """(the row, its secret); raises `quota_exceeded`."""
     secret, now = "garage_" + secrets.token_urlsafe(32), ctx.clock()
+    _make_room(session, user_id, now)
     row = ApiToken(
         id=ctx.new_id(),
         hash=digest(secret),
@@ -98,6 +103,17 @@ def new(
     )
     session.add(row)
     return row, secret
+
+
+def _make_room(session: OrmSession, user_id: str, now: float) -> None:
+    """Those that are over go once there are too many: a program that makes a short-lived one a day needs no gardener."""
+    theirs = ApiToken.user_id == user_id
+    count = select(func.count()).select_from(ApiToken).where(theirs)
+    if (session.scalar(count) or 0) >= MOST:
+        session.execute(sql_delete(ApiToken).where(theirs, ApiToken.expires_at <= now))
+        if (session.scalar(count) or 0) >= MOST:
+            hint = N_("delete one you no longer use")
+            raise GarageError("quota_exceeded", N_("there are {limit} tokens already"), hint=hint, limit=MOST)
 
 
 def remember_servers_own(ctx: Context, secret: str) -> None:

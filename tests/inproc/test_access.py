@@ -96,6 +96,23 @@ def test_there_is_no_other_scope(ctx: Context, alice: Caller) -> None:
         api_tokens.create(ctx, alice, "x", scope="everything")
 
 
+def test_one_has_a_hundred_tokens_and_those_that_are_over_make_room(
+    ctx: Context, alice: Caller, bob: Caller, clock: Clock
+) -> None:
+    for number in range(api_tokens.MOST):
+        api_tokens.create(ctx, alice, str(number), days=None if number else 1)
+    api_tokens.create(ctx, bob, "of somebody else")
+    with refused("quota_exceeded"):
+        api_tokens.create(ctx, alice, "one more")
+    with refused("quota_exceeded"):
+        api_tokens.log_in(ctx, "alice", "password of alice", "192.0.2.9", "one more")
+    clock.forward(86_400)
+    api_tokens.create(ctx, alice, "one more")
+    assert {view.name for view in api_tokens.listing(ctx, alice)} == {"one more", *map(str, range(1, api_tokens.MOST))}
+    with refused("quota_exceeded"):
+        api_tokens.create(ctx, alice, "two more")
+
+
 def test_sessions_are_listed_and_ended(ctx: Context, admin: Caller, alice: Caller, bob: Caller, clock: Clock) -> None:
     cookies = []
     for number in range(3):

@@ -165,6 +165,30 @@ def test_creating_shows_progress_and_ends_with_the_ssh_line(shell: Shell, ctx: C
     assert words == ["preparing", "booting", "ready"]
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "Its user-data may still be at work; this waits for the end: garage ssh one -- cloud-init status --wait"),
+        (
+            ("--count", "2"),
+            "Their user-data may still be at work; on each, this waits for the end: cloud-init status --wait",
+        ),
+    ],
+)
+def test_ready_is_not_the_end_of_user_data(
+    shell: Shell, ctx: Context, alice: Caller, tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    def worker() -> None:
+        wait_until(lambda: machines.listing(ctx, alice).items, 20)
+        for view in machines.listing(ctx, alice).items:
+            play(ctx, view.id, Event.STARTED, Event.ANSWERED)
+
+    (tmp_path / "given").write_text("#cloud-config\npackages: [jq]\n")
+    threading.Thread(target=worker, daemon=True).start()
+    done = shell("machine", "create", "one", "--user-data", str(tmp_path / "given"), *more)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, said), done.stderr
+
+
 def test_a_failed_boot_says_why_with_its_exit_code(shell: Shell, ctx: Context, alice: Caller) -> None:
     from garage.db.models import Machine
     from garage.services.transitions import fire

@@ -104,7 +104,9 @@ def test_admins_build_what_ships(ctx: Context, admin: Caller, alice: Caller) -> 
     page = browser(ctx, admin, admin)
     shown = page.get("/images").text
     assert "Debian 12, Podman and Docker" in shown
-    assert "用途" in page.get("/images", Accept_Language="ja").text
+    japanese = page.get("/images", Accept_Language="ja").text
+    assert "用途" in japanese
+    assert "Debian 12（Podman・Docker）" in japanese
     assert page.post("/images/recipes/debian-13/build").location == "/images#coming"
     [task] = image_tasks.listing(ctx, admin)
     assert (task.kind, task.name, task.visibility) == ("build", "debian-13", "all")
@@ -131,6 +133,8 @@ def test_admins_build_what_ships(ctx: Context, admin: Caller, alice: Caller) -> 
 
 
 def test_every_recipe_that_ships_is_described() -> None:
+    titles = {recipe.title for recipe in shipped(recipes.texts()).values()}
+    assert {title for title in titles if not re.fullmatch(r"Debian \d+", title)} == set(image_words.TITLES)
     assert set(shipped(recipes.texts())) == set(image_words.RECIPES)
 
 

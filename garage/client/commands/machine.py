@@ -82,7 +82,7 @@ def create(
     made = api.post("/machines", {key: value for key, value in wanted.items() if value})
     user_data_file.warn(cli, made["items"][0] if count else made)
     if count:
-        _several(cli, made["items"], wait=not no_wait)
+        _several(cli, made["items"], wait=not no_wait, user_data=user_data is not None)
         return
     if no_wait:
         output.done(cli, made, _("{name}: {state}").format(name=made["name"], state=state_word(made["state"])))
@@ -96,7 +96,7 @@ def create(
         click.echo(said.format(name=short(found)), err=True)
 
 
-def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
+def _several(cli: Cli, made: list[Item], *, wait: bool, user_data: bool) -> None:
     """Each with its ssh line when it is ready; in the end the first that failed decides on the exit code."""
     found = []
     for item in made:
@@ -106,6 +106,11 @@ def _several(cli: Cli, made: list[Item], *, wait: bool) -> None:
             click.echo(f"garage ssh {short(item)}" if ready else f"{short(item)}: {state_word(found[-1]['state'])}")
     if cli.json:
         output.print_json({"items": found})
+    elif user_data and any(item["state"] == "ready" for item in found):
+        click.echo(
+            _("Their user-data may still be at work; on each, this waits for the end: cloud-init status --wait"),
+            err=True,
+        )
     for item in found if wait else []:
         if item["state"] != "ready":
             finish(cli, item)
