@@ -322,10 +322,13 @@ def find(ctx: Context, caller: Caller, name: str) -> UserView:
 
 
 def reset_link(ctx: Context, caller: Caller, name: str) -> str:
-    """A one-time link token for a user who has lost their password; their old one stays valid until it is used."""
+    """A one-time link token for a user who has lost their password; their old one stays valid until it is used. Raises `wrong_state`."""
     require_admin(caller)
     with ctx.db.write() as session:
         user = named(session, name)
+        if user.disabled:
+            hint = N_("enable them first; then the link leads somewhere")
+            raise GarageError("wrong_state", N_("{name} is disabled"), hint=hint, name=name)
         if session.get(ServiceAccount, user.id):
             hint = N_("an owner of its project makes tokens for it")
             raise GarageError(

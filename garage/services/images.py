@@ -120,7 +120,7 @@ def delete(ctx: Context, caller: Caller, ref: str) -> None:
             raise GarageError(
                 "in_use",
                 N_("the image {name} is in use (machines made of it: {count})"),
-                hint=N_("delete its machines first"),
+                hint=N_("delete its machines first; one that is being deleted counts until it is gone"),
                 name=image.name,
                 count=count,
             )

@@ -96,6 +96,14 @@ def test_a_link_works_once_and_for_three_days(ctx: Context, admin: Caller, clock
         accounts.invited(ctx, newer)
 
 
+def test_who_is_disabled_gets_no_link_that_leads_nowhere(ctx: Context, admin: Caller, alice: Caller) -> None:
+    accounts.set_disabled(ctx, admin, "alice", True)
+    with refused("wrong_state"):
+        accounts.reset_link(ctx, admin, "alice")
+    accounts.set_disabled(ctx, admin, "alice", False)
+    assert accounts.invited(ctx, accounts.reset_link(ctx, admin, "alice")).name == "alice"
+
+
 def test_an_attack_from_one_address_on_many_names_is_limited(ctx: Context, admin: Caller) -> None:
     for number in range(accounts.ATTEMPTS_PER_ADDRESS):
         with refused("wrong_credentials"):

@@ -67,7 +67,9 @@ def test_admins_are_asked(as_admin: Browser, as_alice: Browser) -> None:
         assert as_alice.get(path).status_code == 403
     assert 'href="/users/alice/disable"' in shown
     assert as_admin.post("/users/alice/disable").status_code == 303
-    assert 'action="/users/alice/enable"' in as_admin.get("/users").text
+    disabled = as_admin.get("/users").text
+    assert 'action="/users/alice/enable"' in disabled
+    assert ('action="/users/alice/link"' in shown, 'action="/users/alice/link"' in disabled) == (True, False)
     assert as_admin.get("/users/nobody/disable").status_code == 404
 
 
