@@ -17,7 +17,7 @@ from garage.services.vault import digest
 from garage.services.views import TokenView
 
 MOST = 100
-"""Of one user, or of one service account: what they list is never longer."""
+"""Of one user, or of one service account: lists of them come whole."""
 
 
 def by_token(ctx: Context, token: str) -> Caller | None:
