@@ -186,6 +186,16 @@ def link_command(name: str) -> None:
     _emit({"link": f"{ctx.config.outside}/welcome/{token}"})
 
 
+@main.command("reset-factor")
+@click.argument("name", default="admin")
+def reset_factor_command(name: str) -> None:
+    """Take the second factor of somebody who has lost phone and recovery codes (run on the server itself)."""
+    from garage.services import second_factor
+
+    second_factor.reset(make_context(configuration.load()), BY_HAND, name)
+    _emit({"reset": name})
+
+
 @main.command("simulate")
 @click.option(
     "--nodes", type=click.IntRange(1, 5000), default=40, show_default=True, help="Servers of the simulated fleet."

@@ -110,8 +110,8 @@ def _short(value: float) -> str:
 
 
 def image_name(name: str) -> str:
-    """debian-12 → Debian 12."""
-    return name.replace("-", " ").title()
+    """debian-12 → Debian 12; what people have named themselves stays as it is."""
+    return name.replace("-", " ").title() if name.startswith("debian-") else name
 
 
 @dataclass(frozen=True, slots=True)

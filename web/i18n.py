@@ -129,7 +129,7 @@ def sentence(error: dict[str, Any], locale: str) -> str:
     return " ".join(part for part in (_sentence(found.text, text, locale), _sentence(found.hint, hint, locale)) if part)
 
 
-NAMES = ("{", "libvirt", "netd")
+NAMES = ("{", "docs.", "libvirt", "netd")
 """Beginnings that are names, and stay as they are."""
 
 
@@ -137,8 +137,8 @@ STOPS = {"ja": "。"}
 
 
 def _sentence(template: str, text: str, locale: str) -> str:
-    """With a capital, unless a name comes first, and a full stop, unless a list or a command comes last."""
-    begun = text if template.startswith(NAMES) else text[:1].upper() + text[1:]
+    """With a capital, unless a name comes first (Japanese has none), and a full stop, unless a list or a command comes last."""
+    begun = text if locale == "ja" or template.startswith(NAMES) else text[:1].upper() + text[1:]
     ended = not text or ":" in template or text[-1] in ".!?。"
     return begun if ended else begun + STOPS.get(locale, ".")
 

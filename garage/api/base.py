@@ -194,6 +194,7 @@ _COMPLAINTS: dict[str, tuple[str, str]] = {
     "greater_than": (N_("{field} must be more than {limit}"), _DESCRIBED),
     "greater_than_equal": (N_("{field} must be {limit} or more"), _DESCRIBED),
     "less_than_equal": (N_("{field} must be {limit} or less"), _DESCRIBED),
+    "string_pattern_mismatch": (N_("{field} is not valid"), _DESCRIBED),
     "nul": (N_("{field} must be text"), N_("leave control characters out")),
     "literal_error": _ONE_OF,
     "enum": _ONE_OF,

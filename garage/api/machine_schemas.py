@@ -30,7 +30,9 @@ class MachineQuery(NoQuery):
     size: NameOf | None = None
     tag: NameOf | None = None
     owner: NameOf | None = Field(None, description="Who made it.")
-    search: str = Field("", max_length=64, description="Part of a name, or the beginning of an address.")
+    search: str = Field(
+        "", max_length=64, description="Part of a name or of NAME.PROJECT, or the beginning of an address."
+    )
 
 
 Tags = Annotated[list[NameIn], Field(max_length=MOST)]

@@ -62,7 +62,7 @@ class NodeOut(Out):
 
 class ForecastOut(Out):
     seconds: float | None
-    reason: Literal["pool", "recent", "unknown"]
+    reason: Literal["pool", "recent", "full", "unknown"]
     waiting: int = Field(description="Machines of the default kind that are booted already.")
 
 

@@ -106,6 +106,7 @@ TABLES: dict[str, str] = {
     "a new machine takes": "新しい機械にかかる時間",
     "about {seconds} s": "約 {seconds} 秒",
     "not known yet": "まだ分かりません",
+    "no server has room at the moment": "いまは空きのあるサーバーがありません",
     "not answering: ": "応答がありません: ",
     "all well": "正常",
     "yes": "はい",
@@ -119,6 +120,7 @@ TABLES: dict[str, str] = {
     "LINKS": "リンク",
     "SITE": "拠点",
     "BY": "招いた人",
+    "ASKED BY": "依頼者",
     "others say of it": "ほかの拠点からの指摘",
     "used until now": "これまでのアドレス",
     "nodes": "ノード",
@@ -172,6 +174,11 @@ SAYINGS: dict[str, str] = {
     "{name}: {state}": "{name}: {state}",
     "{name}: the lease ends {time}": "{name}: 期限は {time} です",
     "Delete {name} and its disk?": "{name} とそのディスクを削除しますか？",
+    "no machine matches": "条件に合う機械はありません",
+    "Delete all machines and volumes of the projects that {name} alone owns?": (
+        "{name} だけが所有するプロジェクトの機械とボリュームを、すべて削除しますか？"
+    ),
+    "Delete the image {name}?": "イメージ {name} を削除しますか？",
     "no machines yet: garage machine create": "機械はまだありません: garage machine create",
     "the lease of {name} ended {time}; unless it is renewed, the machine is deleted {deletes}": (
         "{name} の期限は {time} に切れました。延長しないと {deletes} に削除します"

@@ -161,7 +161,7 @@ HELP: dict[str, str] = {
     "cloud-init user-data.": "cloud-init の user-data。",
     "Do not wait.": "待ちません。",
     "Your machines, newest first.": "自分の機械を新しい順に表示します。",
-    "Part of a name, or the beginning of an address.": "名前の一部、またはアドレスの先頭。",
+    "Part of a name or of NAME.PROJECT, or the beginning of an address.": "名前か「名前.プロジェクト」の一部、またはアドレスの先頭。",
     "On this node.": "このノードにあるもの。",
     "That boot this image.": "このイメージで起動するもの。",
     "Of this size.": "この大きさのもの。",

@@ -94,7 +94,7 @@ LEAVING: dict[str, str] = {
         "去る利用者のアクセスをすべて終わらせ、持ち物を引き継ぐか削除します。"
     ),
     "Who takes over what they alone own.": "その人だけが所有するものを引き継ぐ人。",
-    "Delete the machines of what they alone own.": "その人だけが所有するものの機械を削除します。",
+    "Delete the machines and volumes of what they alone own.": "その人だけが所有するプロジェクトの機械とボリュームを削除します。",
     "say --to OTHER or --delete": "--to OTHER か --delete のどちらかを書いてください",
     "{name} is shut out.": "{name} のアクセスを終わらせました。",
     "{to} owns now: {projects}.": "{to} が引き継いだもの: {projects}。",

@@ -57,7 +57,9 @@ class Guard:
             or any(found in net for net in _networks(self.floor, found.version))
             or not found.is_global
         ):
-            raise GarageError("forbidden", N_("nothing is fetched from {address}"), hint=ELSEWHERE, address=str(found))
+            raise GarageError(
+                "forbidden", N_("{address} is out of reach for the garage"), hint=ELSEWHERE, address=str(found)
+            )
 
 
 def _networks(floor: Floor, version: int) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -6,10 +6,11 @@ import statistics
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from garage.core.types import SizeSpec
 from garage.db.models import Image, Machine, Node, Size
-from garage.services import crew, demand, pools
+from garage.services import crew, demand, placing, pools
 from garage.services.context import Context
 from garage.services.nodes import netd_error
 
@@ -25,7 +26,7 @@ TYPICAL = 1.0
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """How many seconds a new machine of `image` and `size`, the page's defaults, takes from request to SSH, None while nothing is known;
-    `reason` is "pool", "recent" (a boot, like the last ones) or "unknown"."""
+    `reason` is "pool", "recent" (a boot, like the last ones), "full" (no node has room for it) or "unknown"."""
 
     seconds: float | None
     reason: str
@@ -47,7 +48,9 @@ def sizes(ctx: Context) -> list[SizeSpec]:
 def forecast(ctx: Context) -> Forecast:
     """The median of the last ten machines that came the same way: out of a pool, or by a boot."""
     with ctx.db.read() as session:
-        waiting = pools.waiting(session, *demand.FIRST)
+        waiting = pools.waiting(session, ctx.config, *demand.FIRST)
+        if not waiting and not _has_room(session, ctx):
+            return Forecast(None, "full")
         query = select(Machine.ready_at - Machine.created_at, Machine.cold_reason)
         query = query.where(Machine.ready_at.is_not(None), Machine.rebuilt_at.is_(None))
         rows = session.execute(query.order_by(Machine.id.desc()).limit(LOOKED_AT))
@@ -55,6 +58,14 @@ def forecast(ctx: Context) -> Forecast:
     if waiting:
         return Forecast(statistics.median(times) if times else TYPICAL, "pool", waiting)
     return Forecast(statistics.median(times), "recent") if times else Forecast(None, "unknown")
+
+
+def _has_room(session: Session, ctx: Context) -> bool:
+    """For what `Forecast` tells of; True where that cannot be asked for at all."""
+    name, size = demand.FIRST
+    image = session.scalars(select(Image).where(Image.name == name, Image.current, Image.owner_id.is_(None))).first()
+    found = session.get(Size, size)
+    return not (image and found) or placing.has_room(session, ctx.config, placing.Order("", image, found))
 
 
 @dataclass(frozen=True, slots=True)

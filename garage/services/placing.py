@@ -101,6 +101,16 @@ def every_room(session: Session, ctx: Context, order: Order, *, without: Machine
     return [capacity.room_without(room, without) if room.name == without.node else room for room in rooms]
 
 
+def has_room(session: Session, config: Config, order: Order) -> bool:
+    """Whether one such machine could be placed now."""
+    query = _best(_shape(config, order), (), None).with_only_columns(NodeLoad.node)
+    if session.scalar(query.order_by(None).limit(1)) is not None:
+        return True
+    there = tuple(sorted(_waiting(session, order)))
+    query = _best(_shape(config, order), (), there).with_only_columns(NodeLoad.node)
+    return bool(there) and session.scalar(query.order_by(None).limit(1)) is not None
+
+
 def candidates(session: Session, config: Config, order: Order, count: int) -> tuple[list[Room], int]:
     """The best rooms for `count` machines, one more to compare with, and how many nodes fit in all."""
     waiting, apart = _waiting(session, order), tuple(sorted(_kept_apart(session, order)))

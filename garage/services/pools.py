@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from garage.config import Config
 from garage.core import machine_limits, pool
 from garage.core.placement import Room
 from garage.core.pool import Cold, Kind, Share, Spare, Want
@@ -33,10 +34,12 @@ def take(session: Session, image: Image, size: Size, node: str) -> Machine | Non
     return session.scalars(query.with_for_update(skip_locked=True)).first()
 
 
-def waiting(session: Session, image: str, size: str) -> int:
-    """How many of a kind a request would find now."""
+def waiting(session: Session, config: Config, image: str, size: str) -> int:
+    """How many of a kind a request would find now: on nodes that may still promise their vCPUs (their memory waits with them)."""
     query = select(func.count()).select_from(Machine).join(Image, Image.id == Machine.image_id)
     query = query.join(NodeLoad, NodeLoad.node == Machine.node).where(NodeLoad.takes)
+    query = query.where(NodeLoad.used_vcpus + Machine.vcpus <= NodeLoad.vcpus * config.vcpu_overcommit)
+    query = query.where(NodeLoad.disk_free_gib >= config.disk_reserve_mib / 1024)
     query = query.where(Machine.state == State.SPARE.value, Machine.warm, Image.name == image, Image.current)
     return session.scalar(query.where(Machine.size == size)) or 0
 

@@ -246,13 +246,15 @@ def project_view(session: Session, caller: Caller, project: Project) -> ProjectV
 
 def project_views(session: Session, caller: Caller, projects: Sequence[Project]) -> list[ProjectView]:
     """In their order, and in as many queries as one takes."""
-    query = select(Membership.project_id, User.name, Membership.role, User.id)
+    program = User.id.in_(select(ServiceAccount.user_id))
+    query = select(Membership.project_id, User.name, Membership.role, User.id, program.label("program"))
     query = query.join(User, User.id == Membership.user_id)
     query = query.where(Membership.project_id.in_([project.id for project in projects])).order_by(User.name)
     members: dict[str, list[dict[str, str]]] = {project.id: [] for project in projects}
     roles = dict.fromkeys(members, "admin" if caller.admin else "auditor")
     for row in session.execute(query):
-        members[row.project_id].append({"name": row.name, "role": row.role})
+        if not row.program:
+            members[row.project_id].append({"name": row.name, "role": row.role})
         if row.id == caller.user_id:
             roles[row.project_id] = row.role
     used = capacity.usages(session, projects)

@@ -186,7 +186,9 @@ def reset(ctx: Context, caller: Caller, name: str) -> None:
             text, hint = N_("there is no user {name}"), N_("“garage user list” shows them")
             raise GarageError("not_found", text, hint=hint, name=name[:64])
         if user.id == caller.user_id:
-            hint = N_("the account page takes a code or a key for it")
+            hint = N_(
+                "the account page takes a code or a key for it; with neither, on the server: garage-server reset-factor"
+            )
             raise GarageError("in_use", N_("nobody takes off their own second factor in this way"), hint=hint)
         forget(session, user.id)
         audit(session, ctx, caller.name, "user.no_second_factor", name)

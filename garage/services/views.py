@@ -110,7 +110,7 @@ class ProjectView:
     """The caller's: "owner", "member", or "admin" for an admin who is no member."""
     usage: UsageView
     members: list[dict[str, str]] = field(default_factory=list)
-    """[{"name": …, "role": …}]"""
+    """[{"name": …, "role": …}], people alone: service accounts have a list of their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def holding(session: Session, machines: Iterable[Machine]) -> dict[str, GarageEr
     return {
         machine_id: GarageError(
             "in_use",
-            N_("{name} has {count} volumes, which lie on its node"),
+            N_("{name} has volumes, which lie on its node (how many: {count})"),
             hint=N_("it can move when its owner has detached them: garage volume detach"),
             name=named[machine_id],
             count=count,
@@ -60,7 +60,7 @@ def check_none_on(session: Session, node: Node) -> None:
     if count := session.scalar(select(func.count()).where(*where)):
         raise GarageError(
             "in_use",
-            N_("{node} has {count} volumes"),
+            N_("there are volumes on {node} (how many: {count})"),
             hint=N_("their owners can delete them: garage volume delete"),
             node=node.name,
             count=count,

@@ -8,10 +8,13 @@ import shutil
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from garage.services import accounts, api_tokens, projects, roles, service_accounts
+from garage.db.image_models import ImageTask
+from garage.errors import GarageError
+from garage.services import accounts, api_tokens, image_tasks, projects, roles, service_accounts
 from garage.services.context import Caller
+from garage.services.image_tasks import NewImage
 from tests.browser.conftest import SHOTS, Opener, shoot
 from tests.browser.site import PASSWORD, Site, bring_images, bring_volumes, populate
 
@@ -111,6 +114,20 @@ def checked(page: Page, name: str, look_name: str, phone: bool) -> list[str]:
     shoot(page, f"{name}-{look_name}")
     found = look(page, name) + too_wide(page, name)
     return found + (small_targets(page, name) if phone else hidden_entries(page, name))
+
+
+def test_a_long_name_and_a_long_reason_fit_a_phone(site: Site, open_tab: Opener) -> None:
+    who = site.user("a-name-of-thirty-two-characters1")
+    brought = image_tasks.bring(site.ctx, who, NewImage("other", "ab" * 32, url="https://192.0.2.1/disk.qcow2"))
+    wrong = GarageError("invalid_field", "the file's sha256 is {found}", found="cd" * 32)
+    with site.ctx.db.write() as session:
+        row = session.get_one(ImageTask, brought.id)
+        row.state, row.error = "failed", wrong.as_dict()
+    page = open_tab(who, "/images", phone=True).page
+    expect(page.get_by_text("cdcdcd")).to_be_visible()
+    assert too_wide(page, "images") == []
+    tops = "[...document.querySelectorAll('.mark, .seek, .bell, .drop')].map((e) => e.getBoundingClientRect().bottom <= 56)"
+    assert page.evaluate(tops) == [True] * 4
 
 
 def test_pictures_for_the_readme(site: Site, people: tuple[Caller, Caller], open_tab: Opener) -> None:

@@ -156,7 +156,7 @@ def test_a_service_account_works_in_its_project_alone(
     assert [item["name"] for item in api.get("/api/v1/projects", headers=bearer(secret)).json["items"]] == ["arms"]
     [user] = [user for user in accounts.list_users(ctx, admin) if user.name == "robot"]
     assert user.service_of == "arms"
-    assert len(projects.get(ctx, alice, arms.id).members) == 2
+    assert projects.get(ctx, alice, arms.id).members == [{"name": "alice", "role": "owner"}], "it is no person"
 
 
 def test_only_owners_keep_service_accounts(ctx: Context, alice: Caller, bob: Caller) -> None:

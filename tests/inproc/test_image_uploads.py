@@ -153,10 +153,11 @@ def test_a_file_becomes_an_image(shell: Shell, ctx: Context, alice: Caller, monk
     assert "oneself" in listed
     assert "本人だけ" in shell("image", "list", LC_ALL="ja_JP.UTF-8").stdout
     assert shell("image", "share", "mine", "--for", "all").stdout == "mine: all\n"
-    assert shell("image", "delete", "debian-12").returncode == 5
-    assert shell("image", "delete", "mine").returncode == 0
+    assert shell("image", "delete", "debian-12", "--yes").returncode == 5
+    assert shell("image", "delete", "mine").returncode == 2, "nobody is there to answer"
+    assert shell("image", "delete", "mine", "--yes").returncode == 0
     assert [image.name for image in image_views.page(ctx, alice).items] == ["debian-12"]
-    assert shell("image", "delete", "mine").returncode == 3
+    assert shell("image", "delete", "mine", "--yes").returncode == 3
 
 
 def test_a_failure_is_told_with_its_exit_code(shell: Shell, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +169,7 @@ def test_a_failure_is_told_with_its_exit_code(shell: Shell, ctx: Context, monkey
     wait_until(work.turn, 30)  # the address is a special one: refused before anything is sent
     said = waiting.communicate(timeout=40)[1]
     assert waiting.returncode == 5
-    assert "nothing is fetched from 203.0.113.9" in said
+    assert "203.0.113.9 is out of reach" in said
     assert shell("image", "tasks").stdout.count("203.0.113.9") == 1
     assert shell("image", "cancel", "mine").returncode == 0
     assert shell.json("image", "tasks") == {"items": []}

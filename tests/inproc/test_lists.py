@@ -73,6 +73,10 @@ def test_machines_are_found_by_name_or_address(lists: Lists) -> None:
     assert lists.names("/machines", search="10.31.0.") == ["a", "b", "c", "d", "e"]
     assert lists.names("/machines", search="a") == ["a"]
     assert lists.names("/machines", search="%") == []
+    assert lists.names("/machines", search="b.arms") == lists.names("/machines", search="b.ar") == ["b"]
+    assert lists.names("/machines", search="b.arms.") == lists.names("/machines", search="b.arms.home") == ["b"]
+    assert lists.names("/machines", search=".arms") == lists.names("/machines", search="arms") == ["b", "d"]
+    assert lists.names("/machines", search="b.alice") == lists.names("/machines", search="arm") == []
 
 
 def test_machines_come_in_each_order(lists: Lists) -> None:

@@ -44,7 +44,8 @@ def test_a_projects_page_tells_what_happened_in_it(ctx: Context, alice: Caller, 
 def test_by_the_command(ctx: Context, shell: Shell, served: Served, admin: Caller, alice: Caller) -> None:
     root = Shell(shell.home, **shell.environment | {"GARAGE_TOKEN": api_tokens.create(ctx, admin, "root")[1]})
     assert root("user", "offboard", "alice").returncode == 2
-    assert shell("user", "offboard", "root-admin", "--delete").returncode == 5
+    assert shell("user", "offboard", "root-admin", "--delete").returncode == 2, "nobody is there to answer"
+    assert shell("user", "offboard", "root-admin", "--delete", "--yes").returncode == 5
     machines.create(ctx, alice, NewMachine(name="one", size="tiny"))
     done = root("user", "offboard", "alice", "--to", "root-admin")
     assert done.returncode == 0, done.stderr

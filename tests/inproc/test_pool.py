@@ -300,6 +300,10 @@ def test_the_page_promises_what_waits(rig: Rig) -> None:
     filled(rig)
     found = outlook.forecast(rig.ctx)
     assert (found.reason, found.waiting, found.seconds) == ("pool", 1, outlook.TYPICAL)
+    full = replace(rig.ctx, config=replace(rig.ctx.config, vcpu_overcommit=0.01))
+    assert outlook.forecast(full) == outlook.Forecast(None, "full")
+    with pytest.raises(GarageError, check=lambda error: error.code == "no_capacity"):
+        machines.create(full, rig.caller, NewMachine(name="one"))
 
 
 def test_a_garage_that_goes_down_does_not_wait_for_those_that_are_paused(rig: Rig) -> None:

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from click.testing import CliRunner
 
 import web
-from garage.services import accounts, second_factor
+from garage.app import main as server
+from garage.services import accounts, audits, second_factor
+from garage.services.audits import Search
 from garage.services.context import Caller, Context
 from tests.conftest import Clock
 from tests.inproc.served import serving
@@ -69,6 +72,30 @@ def test_from_setting_up_to_signing_in(ctx: Context, alice: Caller, as_alice: Br
     assert other.post("/account/second-factor/remove", code="12").status_code == 401
     assert other.post("/account/second-factor/remove", code=code_of(secret, clock())).status_code == 303
     assert second_factor.codes_left(ctx, alice) is None
+
+
+def test_a_link_replaces_the_password_alone(
+    ctx: Context, admin: Caller, alice: Caller, as_alice: Browser, clock: Clock
+) -> None:
+    enrol(as_alice, clock)
+    guest = Browser(as_alice.client.application)
+    link = accounts.reset_link(ctx, admin, alice.name)
+    said = guest.post(f"/welcome/{link}", password="another password", again="another password")
+    assert said.location == "/sign-in?set=yes"
+    for page, told in ((said.location, True), ("/sign-in", False)):
+        assert ("Sign in with it and your second factor." in guest.get(page).text) is told
+
+
+def test_root_on_the_server_takes_the_only_admins_factor(
+    ctx: Context, alice: Caller, as_alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garage.app.make_context", lambda _config: ctx)
+    monkeypatch.setattr("garage.app.configuration.load", lambda: ctx.config)
+    enrol(as_alice, clock)
+    assert CliRunner().invoke(server, ["reset-factor", "alice"]).stdout == '{"reset": "alice"}\n'
+    assert second_factor.codes_left(ctx, alice) is None
+    [entry] = audits.listing(ctx, replace(alice, admin=True), Search(action="user.no_second_factor")).items
+    assert entry.actor == "garage-server"
 
 
 def test_an_admins_first_sign_in_leads_to_the_set_up(ctx: Context, admin: Caller, clock: Clock) -> None:

@@ -472,7 +472,7 @@ def test_in_another_project_only_its_members_log_in_and_who_leaves_is_out(garage
     garage.garage("machine", "transfer", "one", "arms")
     took += [until_in(garage, carol, expected=False), until_in(garage, bob, expected=True)]
     began = time.monotonic()
-    assert "Machines from which keys were removed: 1" in garage.garage("user", "offboard", "bob", "--delete")
+    assert "Machines from which keys were removed: 1" in garage.garage("user", "offboard", "bob", "--delete", "--yes")
     took += [time.monotonic() - began, until_in(garage, bob, expected=False)]
     assert garage.ssh("one", "echo still here").strip() == "still here", "the admin is a member of both"
     print("seconds until carol is in; is out, bob in; he is said to be out, is refused:", *(f"{t:.1f}" for t in took))

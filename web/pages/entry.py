@@ -26,7 +26,7 @@ def home() -> Response:
 def sign_in() -> Response:
     if visitor():
         return make_response(redirect(safe_next(forms.query("next", limit=500)), 303))
-    return page("signin.html", next=safe_next(forms.query("next", limit=500)))
+    return page("signin.html", next=safe_next(forms.query("next", limit=500)), set=forms.query("set") == "yes")
 
 
 @bp.post("/sign-in")
@@ -81,7 +81,7 @@ def welcome_now(token: str) -> Response:
         _, cookie = accounts.accept_invitation(ctx(), token, typed_twice(), *browser())
     except GarageError as error:
         return refused("welcome.html", error, token=token, user=user)
-    return set_session(to("machines_list"), cookie) if cookie else to("sign_in")
+    return set_session(to("machines_list"), cookie) if cookie else to("sign_in", set="yes")
 
 
 def browser() -> tuple[str, str]:

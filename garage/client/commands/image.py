@@ -64,7 +64,7 @@ def image_list(cli: Cli) -> None:
         (_("NAME"), lambda item: item["name"]),
         (_("CURRENT"), lambda item: _("damaged") if item["damaged"] else _("yes") if item["current"] else ""),
         (_("FOR"), _people),
-        (_("BY"), lambda item: item["owner"]),
+        (_("OWNER"), lambda item: item["owner"]),
         (_("DISK"), lambda item: f"{item['virtual_bytes'] / (1 << 30):.1f} GiB" if item["virtual_bytes"] else ""),
         (_("MACHINES"), lambda item: item["machines"]),
         (_("BUILT"), lambda item: local_time(item["created_at"])),
@@ -289,7 +289,7 @@ def image_tasks(cli: Cli) -> None:
         (_("NAME"), lambda item: item["name"]),
         (_("STATE"), lambda item: _(STATES[item["state"]])),
         (_("STEP"), _step),
-        (_("BY"), lambda item: item["owner"]),
+        (_("OWNER"), lambda item: item["owner"]),
         (_("SINCE"), lambda item: local_time(item["asked_at"])),
         (_("ERROR"), lambda item: item["error"]["detail"] if item["error"] else ""),
     )
@@ -325,7 +325,10 @@ def image_share(cli: Cli, name: str, visibility: str, project: str | None) -> No
 
 @image.command("delete", help=_("Delete an image of yours that no machine is made of, by name or sha256."))
 @click.argument("name", type=IMAGE)
+@click.option("--yes", is_flag=True, help=_("Do not ask."))
 @pass_cli
-def image_delete(cli: Cli, name: str) -> None:
+def image_delete(cli: Cli, name: str, yes: bool) -> None:
+    if not yes:
+        cli.sure(_("Delete the image {name}?").format(name=name))
     cli.api().delete(f"/images/{name}")
     output.done(cli, None, _("{name} is deleted").format(name=name))

@@ -25,7 +25,7 @@ def node_list(cli: Cli) -> None:
         (_("NAME"), lambda item: item["name"]),
         (_("STATE"), _node_state),
         (_("MACHINES"), lambda item: item["machines"]),
-        (_("FREE VCPU"), lambda item: f"{item['free_vcpus']} / {item['vcpus']}"),
+        (_("FREE VCPU"), lambda item: f"{item['free_vcpus']} / {item['most']['vcpus']}"),
         (_("FREE MEMORY"), lambda item: f"{item['free_memory_mib'] / 1024:.1f} / {item['memory_mib'] / 1024:.1f} GiB"),
         (_("FREE DISK"), lambda item: f"{item['disk_free_gib']:.0f} / {item['disk_total_gib']:.0f} GiB"),
         (_("RUNS"), lambda item: item["virtualisation"]),

@@ -137,7 +137,7 @@ def finish(cli: Cli, found: Item, *, made: bool = True) -> None:
 @click.option("--size", help=_("Of this size."))
 @click.option("--tag", help=_("With this tag."))
 @click.option("--owner", help=_("Made by this user."))
-@click.option("--search", help=_("Part of a name, or the beginning of an address."))
+@click.option("--search", help=_("Part of a name or of NAME.PROJECT, or the beginning of an address."))
 @click.option("--sort", type=click.Choice(ORDERS), help=_("The newest first otherwise."))
 @click.option("--limit", type=click.IntRange(1), help=_("At most so many."))
 @pass_cli
@@ -156,7 +156,7 @@ def list_(cli: Cli, /, limit: int | None, **asked: str | None) -> None:
             (_("TAGS"), lambda item: " ".join(item["tags"])),
             (_("LEASE LEFT"), lambda item: output.left(item["lease_until"], now)),
         ),
-        empty=_("no machines yet: garage machine create"),
+        empty=_("no machine matches") if any(asked.values()) else _("no machines yet: garage machine create"),
     )
     lease.warn(cli, items)
 

@@ -25,11 +25,14 @@ STATES = {
 )
 @click.argument("name")
 @click.option("--to", metavar="OTHER", default="", help=_("Who takes over what they alone own."))
-@click.option("--delete", "doomed", is_flag=True, help=_("Delete the machines of what they alone own."))
+@click.option("--delete", "doomed", is_flag=True, help=_("Delete the machines and volumes of what they alone own."))
+@click.option("--yes", is_flag=True, help=_("Do not ask."))
 @pass_cli
-def offboard(cli: Cli, name: str, to: str, doomed: bool) -> None:
+def offboard(cli: Cli, name: str, to: str, doomed: bool, yes: bool) -> None:
     if doomed == bool(to):
         raise click.UsageError(_("say --to OTHER or --delete"))
+    if doomed and not yes:
+        cli.sure(_("Delete all machines and volumes of the projects that {name} alone owns?").format(name=name))
     done = cli.api().post(f"/users/{name}/offboard", {"to": to})
     done = _followed(cli, name, done)
     text = _("{name} is shut out.").format(name=name)

@@ -7,6 +7,7 @@ import secrets
 import socket
 import sys
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -162,10 +163,12 @@ def status(cli: Cli) -> None:
             (_("state"), lambda item: _("all well") if item["ready"] else _("not answering: ") + ", ".join(broken)),
             ("", lambda item: _(FAULT_OURS) if item["fault_ours"] else None),
             (_("machines"), lambda item: item["machines"]),
-            (_("a new machine takes"), lambda item: _seconds(item["forecast"]["seconds"])),
+            (_("a new machine takes"), lambda item: _expected(item["forecast"])),
         ),
     )
 
 
-def _seconds(value: float | None) -> str:
-    return _("about {seconds} s").format(seconds=round(value)) if value is not None else _("not known yet")
+def _expected(forecast: dict[str, Any]) -> str:
+    if forecast["seconds"] is not None:
+        return _("about {seconds} s").format(seconds=round(forecast["seconds"]))
+    return _("no server has room at the moment") if forecast["reason"] == "full" else _("not known yet")

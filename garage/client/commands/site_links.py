@@ -105,7 +105,7 @@ def measurements(cli: Cli, name: str, peer: str | None) -> None:
         (_("STATE"), lambda item: OUTCOMES.get(item["state"], item["state"])),
         ("→ Mb/s", lambda item: _mbit(item["sent_bps"])),
         ("← Mb/s", lambda item: _mbit(item["received_bps"])),
-        (_("BY"), lambda item: item["asked_by"] or _("schedule")),
+        (_("ASKED BY"), lambda item: item["asked_by"] or _("schedule")),
         (_("DETAIL"), lambda item: item["error"]),
     )
     output.show_list(cli, cli.api().get(f"/sites/{name}/measurements", peer=peer)["items"], columns)
