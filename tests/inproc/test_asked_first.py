@@ -34,7 +34,7 @@ ADMIN_ASKS = {
 @pytest.fixture
 def arms(ctx: Context, admin: Caller, alice: Caller) -> None:
     projects.create(ctx, alice, "arms")
-    projects.set_member(ctx, alice, "arms", member(ctx, admin, "carol").name, "member")
+    projects.set_member(ctx, alice, "arms", member(ctx, admin, "carol").name, "owner")
     service_accounts.create(ctx, alice, "arms", "robot")
     service_accounts.create_token(ctx, alice, "arms", "robot", "ci", days=7, scope="machines")
 
@@ -55,6 +55,16 @@ def test_owners_are_asked_and_nothing_ends_before(
     assert projects.get(ctx, alice, "arms") == before
     assert as_alice.get("/projects/arms/members/nobody/remove").status_code == 404
     assert as_alice.get("/projects/arms/services/nobody/remove").status_code == 404
+
+
+@pytest.mark.usefixtures("arms")
+def test_the_only_owner_is_offered_nothing_that_is_refused(ctx: Context, alice: Caller, as_alice: Browser) -> None:
+    projects.set_member(ctx, alice, "arms", "carol", "member")
+    shown = as_alice.get("/projects/arms").text
+    assert "the only owner" in shown
+    assert 'href="/projects/arms/members/carol/remove"' in shown
+    assert 'href="/projects/arms/members/alice/remove"' not in shown
+    assert as_alice.post("/projects/arms/members/alice/remove").status_code == 409
 
 
 @pytest.mark.usefixtures("arms")
